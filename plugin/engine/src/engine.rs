@@ -1,0 +1,433 @@
+//! The audio thread's face. Never allocates, locks, logs or calls the network; waits only when
+//! that cannot hurt.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use realfft::num_complex::Complex32;
+
+use crate::grid::{self, Grid};
+use crate::hop::{self, AudioEnd, Hop};
+use crate::librarian::{Librarian, Loan};
+use crate::mask::{Mask, Shape};
+use crate::mix::{Delay, Mix, Mode, Weights};
+use crate::pace::Pace;
+use crate::package::{self, Audio, Listing, PackageError};
+use crate::query::Queries;
+use crate::runtime;
+use crate::separator::streaming::StreamingSeparator;
+use crate::separator::worker::{Build, PATIENCE, Worker};
+use crate::status::{Readiness, Status};
+use crate::stft::{History, Overlap, Stft};
+
+#[cfg(test)]
+mod tests;
+
+/// How long the last mask is held when the next one does not come, in seconds.
+const HOLD: f64 = 0.05;
+
+/// Parcels beyond those under way when all goes well: a stall this long loses no recurrent state.
+const SPARE_PARCELS: usize = 16;
+
+/// What the host says before audio starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Config {
+    /// Hertz.
+    pub sample_rate: f64,
+    /// The largest block there will be, in samples. The latency depends on it.
+    pub max_block: usize,
+    /// 1 or 2.
+    pub channels: usize,
+    /// The host renders: the audio thread may wait for the separator.
+    pub offline: bool,
+}
+
+/// What a block is processed with.
+#[derive(Clone, Copy, Debug)]
+pub struct Controls<'a> {
+    /// Strength of the mask, 0 to 1, sample by sample.
+    pub strength: &'a [f32],
+    /// Output gain, linear, sample by sample.
+    pub gain: &'a [f32],
+    pub mode: Mode,
+    /// Active query slot, 0 to 7.
+    pub query: usize,
+    pub shape: Shape,
+    /// Hear what was taken away instead of the output.
+    pub listen_removed: bool,
+    pub bypass: bool,
+}
+
+/// The auxiliary outputs, one slice a channel; empty when the host has not connected them.
+#[derive(Default)]
+pub struct Aux<'a, 'b> {
+    /// The described sound.
+    pub target: &'a mut [&'b mut [f32]],
+    /// Everything else.
+    pub residual: &'a mut [&'b mut [f32]],
+}
+
+/// Separates a stream of audio by the words in its [`Queries`].
+pub struct Engine {
+    grid: Grid,
+    lookahead: usize,
+    /// Hops between a frame's analysis and its synthesis.
+    delay: usize,
+    latency: usize,
+    hold: usize,
+    offline: bool,
+    status: Arc<Status>,
+
+    stft: Stft,
+    voices: Vec<Voice>,
+    mask: Mask,
+    mix: Mix,
+    weights: Vec<Weights>,
+    to_model_scale: f32,
+
+    link: AudioEnd,
+    /// What became of the newest `delay + 1` frames' parcels, by frame.
+    parcels: Vec<Parcel>,
+    stream: u32,
+    /// The next frame does not follow the last one sent: the separator's state cannot go on.
+    broken: bool,
+    frame: u64,
+    until_hop: usize,
+    missed: usize,
+    fresh: bool,
+    pace: Pace,
+    patience: Duration,
+
+    // Dropped in this order: first the thread that may wait for an embedding, then the loan.
+    _worker: Worker,
+    _loan: Option<Loan>,
+}
+
+/// One channel's buffers.
+struct Voice {
+    history: History,
+    /// The newest `delay + 1` frames' spectra, by frame.
+    spectra: Vec<Box<[Complex32]>>,
+    overlap: Overlap,
+    dry: Delay,
+}
+
+enum Parcel {
+    /// Not sent, or given up.
+    None,
+    Away,
+    Home(Box<Hop>),
+}
+
+impl Engine {
+    /// An engine on the installed model package called `model`. Loading goes on in the background.
+    /// Without a working package audio passes dry, with the latency it would have, and
+    /// [`Status::problem`] says why.
+    pub fn open(model: &str, config: Config, queries: Arc<Queries>) -> Self {
+        Self::with_listing(package::find(model), config, queries)
+    }
+
+    /// As [`open`](Self::open), on a package found already, or on the reason why it was not.
+    pub fn with_listing(listing: Result<Listing, PackageError>, config: Config, queries: Arc<Queries>) -> Self {
+        let manifest = listing.as_ref().map_or_else(|_| Listing::built_in().manifest, |found| found.manifest.clone());
+        let (loan, build): (_, Build) = match listing {
+            Ok(listing) => {
+                let (loan, opening) = Librarian::shared().open(listing, queries.clone());
+                let build = move || {
+                    let package = opening.wait()?;
+                    let environment = runtime::environment().map_err(|error| error.to_string())?;
+                    let separator = StreamingSeparator::new(environment, &package).map_err(|error| error.to_string())?;
+                    Ok(Box::new(separator) as _)
+                };
+                (Some(loan), Box::new(build))
+            }
+            Err(error) => (None, Box::new(move || Err(error.to_string()))),
+        };
+        Self::with_separator(&manifest.audio, manifest.separator.lookahead, build, loan, config, queries)
+    }
+
+    fn with_separator(
+        audio: &Audio,
+        lookahead: usize,
+        build: Build,
+        loan: Option<Loan>,
+        config: Config,
+        queries: Arc<Queries>,
+    ) -> Self {
+        let Config { sample_rate, max_block, channels, offline } = config;
+        let grid = Grid::new(audio, sample_rate);
+        let delay = grid.delay_hops(lookahead, max_block);
+        let latency = grid.latency(lookahead, max_block);
+        let stft = Stft::new(grid.size, grid.hop, audio.window);
+        let model_window_sum: f32 = audio.window.samples(audio.n_fft).iter().sum();
+        let spectrum = || vec![Complex32::ZERO; grid.bins()].into_boxed_slice();
+        let voice = || Voice {
+            history: History::new(grid.size),
+            spectra: (0..=delay).map(|_| spectrum()).collect(),
+            overlap: Overlap::new(grid.size),
+            dry: Delay::new(latency),
+        };
+        let status = Arc::new(Status::default());
+        let (mut link, separator_end) = hop::line(delay + 1 + SPARE_PARCELS, grid.model_bins);
+        let worker = Worker::start(build, separator_end, queries, status.clone(), grid.hop, sample_rate);
+        if let Some(thread) = worker.thread() {
+            link.wake_on_send(thread.clone());
+        }
+        Self {
+            lookahead,
+            delay,
+            latency,
+            hold: (HOLD / grid.hop_seconds()).round() as usize,
+            offline,
+            status,
+            to_model_scale: model_window_sum / stft.window_sum(),
+            stft,
+            voices: (0..channels).map(|_| voice()).collect(),
+            mask: Mask::new(&grid),
+            mix: Mix::new(sample_rate),
+            weights: Vec::with_capacity(grid.hop),
+            link,
+            parcels: (0..=delay).map(|_| Parcel::None).collect(),
+            stream: 0,
+            broken: false,
+            frame: 0,
+            until_hop: grid.hop,
+            missed: 0,
+            fresh: true,
+            pace: Pace::new(sample_rate, max_block + grid.size / 2),
+            patience: PATIENCE,
+            grid,
+            _worker: worker,
+            _loan: loan,
+        }
+    }
+
+    /// Samples from an input sample to the output sample it becomes.
+    pub fn latency(&self) -> usize {
+        self.latency
+    }
+
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Whether the host renders. Takes effect at the next hop.
+    pub fn set_offline(&mut self, offline: bool) {
+        self.offline = offline;
+    }
+
+    /// Blocks until the model is ready. Not for the audio thread.
+    ///
+    /// # Errors
+    /// What is wrong with the model, or that it was not ready within `timeout`.
+    pub fn wait_until_ready(&self, timeout: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.status.readiness() {
+                Readiness::Ready => return Ok(()),
+                Readiness::Failed => return Err(self.status.problem().unwrap_or_default()),
+                Readiness::Loading if Instant::now() > deadline => {
+                    return Err(format!("the model was not ready within {} s. Try again when the machine is less busy", timeout.as_secs()));
+                }
+                Readiness::Loading => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    /// Forgets all audio: what was heard before is not heard again.
+    pub fn reset(&mut self) {
+        self.stream = self.stream.wrapping_add(1);
+        self.link.forget_before(self.stream);
+        for parcel in &mut self.parcels {
+            if let Parcel::Home(hop) = std::mem::replace(parcel, Parcel::None) {
+                self.link.recycle(hop);
+            }
+        }
+        for voice in &mut self.voices {
+            voice.history.clear();
+            voice.overlap.clear();
+            voice.dry.clear();
+        }
+        self.mask.clear();
+        self.mix.wet.snap(0.0);
+        self.pace.restart();
+        (self.frame, self.until_hop) = (0, self.grid.hop);
+        (self.broken, self.missed, self.fresh, self.patience) = (false, 0, true, PATIENCE);
+    }
+
+    /// The host jumped: what comes does not follow from what came. Audio goes on, and the separator
+    /// starts its recurrent state anew.
+    pub fn seek(&mut self) {
+        self.broken = true;
+    }
+
+    /// Processes one block in place: `channels` holds as many equally long slices as the
+    /// configuration has channels, and the controls' slices are as long.
+    pub fn process(&mut self, channels: &mut [&mut [f32]], aux: &mut Aux<'_, '_>, controls: &Controls<'_>) {
+        let samples = controls.strength.len();
+        self.pace.advance(samples, Instant::now());
+        self.set_switches(controls);
+        let mut done = 0;
+        while done < samples {
+            let length = self.until_hop.min(samples - done);
+            self.weights.clear();
+            self.weights.extend((0..length).map(|_| self.mix.next()));
+            for (c, (voice, channel)) in self.voices.iter_mut().zip(channels.iter_mut()).enumerate() {
+                for (at, weights) in (done..).zip(&self.weights) {
+                    let input = finite(channel[at]);
+                    voice.history.push(input);
+                    let (dry, separated) = (voice.dry.process(input), voice.overlap.pop());
+                    let out = weights.mix(dry, separated, controls.strength[at], controls.gain[at]);
+                    channel[at] = out.main;
+                    if let Some(target) = aux.target.get_mut(c) {
+                        target[at] = out.target;
+                    }
+                    if let Some(residual) = aux.residual.get_mut(c) {
+                        residual[at] = out.residual;
+                    }
+                }
+            }
+            done += length;
+            self.until_hop -= length;
+            if self.until_hop == 0 {
+                self.until_hop = self.grid.hop;
+                self.hop(controls);
+            }
+        }
+    }
+
+    fn set_switches(&mut self, controls: &Controls<'_>) {
+        let Mix { remove, removed, bypass, .. } = &mut self.mix;
+        let remove_now = if controls.mode == Mode::Remove { 1.0 } else { 0.0 };
+        for (ramp, value) in [
+            (remove, remove_now),
+            (removed, f32::from(controls.listen_removed)),
+            (bypass, f32::from(controls.bypass)),
+        ] {
+            // Before the first hop there is nothing to fade from.
+            if self.fresh { ramp.snap(value) } else { ramp.set(value) }
+        }
+        self.fresh = false;
+    }
+
+    /// One frame in, and the frame that is due out.
+    fn hop(&mut self, controls: &Controls<'_>) {
+        let exact = self.offline || self.pace.is_ahead();
+        let slot = self.slot(self.frame);
+        for voice in &mut self.voices {
+            self.stft.analyse(&voice.history, &mut voice.spectra[slot]);
+        }
+        self.send(controls.query, exact);
+        self.collect();
+        if let Some(due) = self.frame.checked_sub(self.delay as u64) {
+            self.take_mask(due, exact, &controls.shape);
+            let slot = self.slot(due);
+            let gain = self.mask.gain(&controls.shape);
+            for voice in &mut self.voices {
+                self.stft.synthesise(&voice.spectra[slot], gain, &mut voice.overlap);
+            }
+        }
+        self.frame += 1;
+    }
+
+    /// Sends the newest frame's magnitude to the separator.
+    fn send(&mut self, query: usize, exact: bool) {
+        let slot = self.slot(self.frame);
+        let willing = match self.status.readiness() {
+            Readiness::Ready => true,
+            Readiness::Loading => exact,
+            Readiness::Failed => false,
+        };
+        let Some(mut hop) = willing.then(|| self.link.take()).flatten() else {
+            if willing {
+                self.status.count_dropped();
+            }
+            self.broken = true;
+            return;
+        };
+        if std::mem::take(&mut self.broken) {
+            self.stream = self.stream.wrapping_add(1);
+        }
+        (hop.stream, hop.index, hop.query, hop.exact) = (self.stream, self.frame, query as u8, exact);
+        let spectra = self.voices.iter().map(|voice| &*voice.spectra[slot]);
+        grid::to_model(spectra, self.to_model_scale, &mut hop.magnitude);
+        self.parcels[slot] = Parcel::Away;
+        self.link.send(hop);
+    }
+
+    /// Takes in every parcel that came home.
+    fn collect(&mut self) {
+        while let Some(hop) = self.link.receive() {
+            self.patience = PATIENCE;
+            let slot = self.slot(hop.index);
+            let wanted = hop.index + self.delay as u64 >= self.frame + self.lookahead as u64;
+            if wanted && matches!(self.parcels[slot], Parcel::Away) {
+                self.parcels[slot] = Parcel::Home(hop);
+            } else {
+                self.link.recycle(hop);
+            }
+        }
+    }
+
+    /// Brings the mask of frame `due` into force, or conceals that it is not there: the last one is
+    /// held for a while, then the sound fades to the delayed input.
+    fn take_mask(&mut self, due: u64, exact: bool, shape: &Shape) {
+        let slot = self.slot(due + self.lookahead as u64);
+        if exact {
+            self.wait_for(slot);
+        }
+        match std::mem::replace(&mut self.parcels[slot], Parcel::None) {
+            Parcel::Home(hop) if hop.masked => {
+                if !self.mask.is_held() && due == 0 {
+                    self.mix.wet.snap(1.0);
+                }
+                self.mix.wet.set(1.0);
+                self.mask.update(&hop.mask, shape);
+                self.missed = 0;
+                self.link.recycle(hop);
+            }
+            Parcel::Home(hop) => {
+                self.mix.wet.set(0.0);
+                self.link.recycle(hop);
+            }
+            absent => {
+                if matches!(absent, Parcel::Away) {
+                    self.status.count_late();
+                }
+                self.missed += 1;
+                if self.missed > self.hold || !self.mask.is_held() {
+                    self.mix.wet.set(0.0);
+                }
+            }
+        }
+    }
+
+    /// Waits until the parcel in `slot` is home, as long as that makes sense.
+    fn wait_for(&mut self, slot: usize) {
+        let start = Instant::now();
+        while matches!(self.parcels[slot], Parcel::Away) && self.status.readiness() != Readiness::Failed {
+            if start.elapsed() > self.patience {
+                // It will not come: later frames are not waited for until one does.
+                self.patience = Duration::ZERO;
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+            self.collect();
+        }
+        self.pace.waited(start.elapsed());
+    }
+
+    /// Where `frame` lies in the rings of the newest `delay + 1` frames.
+    fn slot(&self, frame: u64) -> usize {
+        (frame % (self.delay as u64 + 1)) as usize
+    }
+}
+
+/// The sample, or silence in place of what is no number.
+fn finite(sample: f32) -> f32 {
+    if sample.is_finite() { sample } else { 0.0 }
+}

@@ -1,0 +1,480 @@
+//! The engine with separators that are not networks: what holds whatever the model.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use super::*;
+use crate::separator::Separator;
+use crate::stft::Window;
+
+const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
+const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];
+
+/// A mask made by a function of magnitude and embedding.
+struct Fake<F>(F);
+
+impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
+    fn reset(&mut self) {}
+
+    fn run(&mut self, magnitude: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<(), String> {
+        (self.0)(magnitude, embedding, mask);
+        Ok(())
+    }
+}
+
+fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> Build {
+    Box::new(move || Ok(Box::new(Fake(make))))
+}
+
+fn constant(gain: f32) -> Build {
+    fake(move |_, _, mask| mask.fill(Complex32::new(gain, 0.0)))
+}
+
+/// The gain that the embedding says: slot 0 says 0, slot 1 says 1.
+fn by_query() -> Build {
+    fake(|_, embedding, mask| mask.fill(Complex32::new(embedding[0], 0.0)))
+}
+
+fn queries() -> Arc<Queries> {
+    let queries = Arc::new(Queries::default());
+    for slot in 0..crate::SLOTS {
+        queries.deliver(slot, &queries.text(slot), Ok(Some(Arc::from([slot as f32]))));
+    }
+    queries
+}
+
+fn config(sample_rate: f64, max_block: usize) -> Config {
+    Config { sample_rate, max_block, channels: 1, offline: true }
+}
+
+fn engine(build: Build, config: Config) -> Engine {
+    let engine = Engine::with_separator(&AUDIO, 0, build, None, config, queries());
+    engine.wait_until_ready(Duration::from_secs(10)).unwrap();
+    engine
+}
+
+/// What a test turns: the rest is at its default.
+#[derive(Clone, Copy)]
+struct Knobs {
+    strength: f32,
+    gain: f32,
+    mode: Mode,
+    query: usize,
+    listen_removed: bool,
+    bypass: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self { strength: 1.0, gain: 1.0, mode: Mode::Isolate, query: 0, listen_removed: false, bypass: false }
+    }
+}
+
+#[derive(Default, Clone)]
+struct Heard {
+    main: Vec<f32>,
+    target: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+/// Plays `input` in blocks of the sizes that `block` gives.
+fn play(engine: &mut Engine, input: &[f32], knobs: Knobs, mut block: impl FnMut() -> usize) -> Heard {
+    let mut heard = Heard::default();
+    let mut rest = input;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(block().min(rest.len()));
+        rest = later;
+        let (mut main, mut target, mut residual) = (now.to_vec(), vec![0.0; now.len()], vec![0.0; now.len()]);
+        let (strength, gain) = (vec![knobs.strength; now.len()], vec![knobs.gain; now.len()]);
+        let controls = Controls {
+            strength: &strength,
+            gain: &gain,
+            mode: knobs.mode,
+            query: knobs.query,
+            shape: Shape { floor: 0.0, ..Shape::default() },
+            listen_removed: knobs.listen_removed,
+            bypass: knobs.bypass,
+        };
+        let mut aux = Aux { target: &mut [&mut target], residual: &mut [&mut residual] };
+        engine.process(&mut [&mut main], &mut aux, &controls);
+        heard.main.extend(main);
+        heard.target.extend(target);
+        heard.residual.extend(residual);
+    }
+    heard
+}
+
+/// A deterministic noise within ±0.5 (xorshift; Marsaglia, 2003).
+fn noise(samples: usize) -> Vec<f32> {
+    let mut state = 0x2545_f491_u32;
+    (0..samples)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as f32 / u32::MAX as f32 - 0.5
+        })
+        .collect()
+}
+
+fn sine(samples: usize, hertz: f64, rate: f64) -> Vec<f32> {
+    (0..samples).map(|i| 0.5 * (std::f64::consts::TAU * hertz * i as f64 / rate).sin() as f32).collect()
+}
+
+fn delayed(input: &[f32], latency: usize) -> Vec<f32> {
+    let mut delayed = vec![0.0; latency];
+    delayed.extend_from_slice(&input[..input.len() - latency]);
+    delayed
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn largest_jump(signal: &[f32]) -> f32 {
+    signal.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+}
+
+/// Blocks of 1 to `max_block`, always the same ones.
+fn random_blocks(max_block: usize) -> impl FnMut() -> usize {
+    let mut sizes = noise(1 << 16).into_iter().cycle();
+    move || 1 + ((sizes.next().unwrap() + 0.5) * (max_block - 1) as f32) as usize
+}
+
+#[test]
+fn an_impulse_comes_out_at_exactly_the_latency_at_any_rate_and_block() {
+    for rate in RATES {
+        for block in [1, 64, 480, 512, 2048] {
+            let mut engine = engine(constant(1.0), config(rate, block));
+            let latency = engine.latency();
+            let mut input = vec![0.0; latency + 3000];
+            input[100] = 1.0;
+            let heard = play(&mut engine, &input, Knobs::default(), || block);
+            let peak = (0..heard.main.len()).max_by(|&a, &b| heard.main[a].total_cmp(&heard.main[b])).unwrap();
+            assert_eq!(peak, 100 + latency, "{rate} Hz, blocks of {block}");
+            assert!((heard.main[peak] - 1.0).abs() < 1e-4);
+        }
+    }
+}
+
+#[test]
+fn an_identity_separator_reconstructs_to_minus_100_db() {
+    for rate in RATES {
+        let mut engine = engine(constant(1.0), config(rate, 512));
+        let input = noise(rate as usize / 2);
+        let heard = play(&mut engine, &input, Knobs::default(), random_blocks(512));
+        let error = largest_difference(&heard.main, &delayed(&input, engine.latency()));
+        assert!(error < 0.5e-5, "{rate} Hz: {error}");
+    }
+}
+
+#[test]
+fn strength_zero_is_the_delayed_input_bit_for_bit() {
+    for mode in [Mode::Isolate, Mode::Remove] {
+        let mut engine = engine(constant(0.3), config(48_000.0, 512));
+        let input = noise(20_000);
+        let heard = play(&mut engine, &input, Knobs { strength: 0.0, mode, ..Knobs::default() }, random_blocks(512));
+        assert_eq!(heard.main, delayed(&input, engine.latency()));
+    }
+}
+
+#[test]
+fn target_and_residual_add_up_to_the_delayed_input_and_so_do_isolated_and_removed() {
+    let input = noise(30_000);
+    let heard = |mode| {
+        let mut engine = engine(constant(0.3), config(44_100.0, 512));
+        let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
+        (heard, delayed(&input, engine.latency()))
+    };
+    let ((isolated, dry), (removed, _)) = (heard(Mode::Isolate), heard(Mode::Remove));
+    let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>();
+    assert!(largest_difference(&sum(&isolated.target, &isolated.residual), &dry) < 1e-6);
+    assert!(largest_difference(&sum(&isolated.main, &removed.main), &dry) < 1e-6);
+}
+
+#[test]
+fn bypass_is_the_delayed_input_and_switching_it_does_not_click() {
+    let rate = 48_000.0;
+    let input = sine(48_000, 200.0, rate);
+    let mut engine = engine(constant(0.0), config(rate, 512));
+    let mut heard = Vec::new();
+    for (block, part) in input.chunks(512).enumerate() {
+        let knobs = Knobs { bypass: block / 20 % 2 == 0, ..Knobs::default() };
+        heard.extend(play(&mut engine, part, knobs, || 512).main);
+    }
+    let dry = delayed(&input, engine.latency());
+    assert_eq!(heard[5000..10_000], dry[5000..10_000]);
+    assert!(heard[14_000..20_000].iter().all(|sample| sample.abs() < 1e-4), "nothing is left of the input");
+    assert!(largest_jump(&heard) < largest_jump(&input) + 0.005);
+}
+
+#[test]
+fn offline_the_block_partition_does_not_change_a_bit() {
+    // A mask that depends on everything before it.
+    let recurrent = || {
+        let mut state = 0.0_f32;
+        fake(move |magnitude, _, mask| {
+            state = 0.9 * state + magnitude[7];
+            mask.fill(Complex32::new(1.0 / (1.0 + state), 0.0));
+        })
+    };
+    let input = noise(100_000);
+    let render = |block: &mut dyn FnMut() -> usize| {
+        let mut engine = engine(recurrent(), config(44_100.0, 2048));
+        play(&mut engine, &input, Knobs::default(), block).main
+    };
+    let whole = render(&mut || 2048);
+    for size in [1, 64, 480, 512] {
+        assert!(render(&mut || size) == whole, "blocks of {size}");
+    }
+    assert!(render(&mut random_blocks(2048)) == whole, "random blocks");
+}
+
+#[test]
+fn a_host_that_renders_without_saying_so_loses_no_parcel() {
+    let slow = fake(|_, _, mask| {
+        std::thread::sleep(Duration::from_millis(1));
+        mask.fill(Complex32::ONE);
+    });
+    let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
+    let input = noise(96_000);
+    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    assert_eq!(engine.status().late(), 0);
+    assert!(largest_difference(&heard.main, &delayed(&input, engine.latency())) < 1e-4);
+}
+
+/// Plays at the pace of a sound card. `script` is called before each block.
+fn play_live(engine: &mut Engine, input: &[f32], block: usize, mut script: impl FnMut(usize)) -> Vec<f32> {
+    let rate = engine.grid().sample_rate;
+    let start = Instant::now();
+    let mut heard = Vec::new();
+    for (number, part) in input.chunks(block).enumerate() {
+        let due = start + Duration::from_secs_f64((number * block) as f64 / rate);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        script(number);
+        heard.extend(play(engine, part, Knobs::default(), || block).main);
+    }
+    heard
+}
+
+#[test]
+fn a_stalled_separator_is_held_then_yields_delayed_dry_and_comes_back_aligned_without_a_click() {
+    let rate = 48_000.0;
+    let stalled = Arc::new(AtomicBool::new(false));
+    let switch = stalled.clone();
+    let build = fake(move |_, _, mask| {
+        while switch.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        mask.fill(Complex32::new(0.5, 0.0));
+    });
+    let mut engine = engine(build, Config { offline: false, ..config(rate, 512) });
+    let input = sine(3 * 48_000, 300.0, rate);
+    // Stalled from the first to the second second of three.
+    let second = 48_000 / 512;
+    let heard = play_live(&mut engine, &input, 512, |block| {
+        stalled.store((second..2 * second).contains(&block), Ordering::Release);
+    });
+    let dry = delayed(&input, engine.latency());
+    let gain = |from: usize| {
+        let part = |signal: &[f32]| signal[from..from + 4800].iter().map(|s| s * s).sum::<f32>();
+        (part(&heard) / part(&dry)).sqrt()
+    };
+    assert!((gain(30_000) - 0.5).abs() < 0.01, "separated before: {}", gain(30_000));
+    assert!((gain(85_000) - 1.0).abs() < 0.01, "dry while stalled: {}", gain(85_000));
+    assert!((gain(130_000) - 0.5).abs() < 0.01, "separated again: {}", gain(130_000));
+    assert_eq!(heard[85_000..90_000], dry[85_000..90_000], "delayed dry is aligned");
+    assert!(engine.status().late() + engine.status().dropped() > 40, "counted");
+    assert!(largest_jump(&heard) < largest_jump(&input) + 0.005, "no click");
+}
+
+#[test]
+fn a_separator_slower_than_real_time_still_gives_finite_sound_without_clicks() {
+    let slow = fake(|_, _, mask| {
+        std::thread::sleep(Duration::from_millis(30));
+        mask.fill(Complex32::new(0.2, 0.0));
+    });
+    let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
+    let input = sine(48_000, 300.0, 48_000.0);
+    let heard = play_live(&mut engine, &input, 512, |_| ());
+    assert!(engine.status().late() > 10);
+    assert!(largest_jump(&heard) < largest_jump(&input) + 0.005);
+}
+
+#[test]
+fn after_a_reset_nothing_of_the_old_stream_is_heard() {
+    let mut engine = engine(constant(1.0), config(48_000.0, 512));
+    play(&mut engine, &noise(30_000), Knobs::default(), || 512);
+    engine.reset();
+    let heard = play(&mut engine, &vec![0.0; 30_000], Knobs::default(), || 512);
+    assert!(heard.main.iter().chain(&heard.target).all(|&sample| sample == 0.0));
+}
+
+#[test]
+fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not() {
+    struct Counter(Arc<AtomicUsize>);
+    impl Separator for Counter {
+        fn reset(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<(), String> {
+            mask.fill(Complex32::ONE);
+            Ok(())
+        }
+    }
+    let starts = Arc::new(AtomicUsize::new(0));
+    let count = starts.clone();
+    let mut engine = engine(Box::new(move || Ok(Box::new(Counter(count)))), config(48_000.0, 512));
+    let input = noise(20_000);
+    play(&mut engine, &input, Knobs::default(), || 512);
+    assert_eq!(starts.load(Ordering::SeqCst), 1);
+    engine.seek();
+    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    assert_eq!(starts.load(Ordering::SeqCst), 2);
+    let dry = delayed(&input, engine.latency());
+    assert!(largest_difference(&heard.main[3000..], &dry[3000..]) < 1e-4, "audio goes on across a seek");
+    engine.reset();
+    play(&mut engine, &input, Knobs::default(), || 512);
+    assert_eq!(starts.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn input_or_mask_that_is_no_number_never_reaches_the_output() {
+    let mut broken = 0;
+    let build = fake(move |_, _, mask| {
+        broken += 1;
+        mask.fill(match broken % 3 {
+            0 => Complex32::new(f32::NAN, 0.0),
+            1 => Complex32::new(f32::INFINITY, 0.0),
+            _ => Complex32::ONE,
+        });
+    });
+    let mut engine = engine(build, config(48_000.0, 512));
+    let mut input = noise(48_000);
+    for (at, value) in [(5000, f32::NAN), (9000, f32::INFINITY), (9001, f32::NEG_INFINITY)] {
+        input[at] = value;
+    }
+    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    for signal in [&heard.main, &heard.target, &heard.residual] {
+        assert!(signal.iter().all(|sample| sample.is_finite() && sample.abs() < 2.0));
+    }
+}
+
+#[test]
+fn the_active_query_switches_at_the_hop() {
+    let mut engine = engine(by_query(), config(48_000.0, 512));
+    let input = vec![0.5; 96_000];
+    let before = play(&mut engine, &input[..48_000], Knobs { query: 1, ..Knobs::default() }, || 512).main;
+    let after = play(&mut engine, &input[48_000..], Knobs { query: 0, ..Knobs::default() }, || 512).main;
+    let heard = [before, after].concat();
+    let (latency, grid) = (engine.latency(), *engine.grid());
+    // Frames that end within the first part carry query 1; the first that ends in the second part
+    // carries query 0, and is heard from its beginning on.
+    let first = (48_000 / grid.hop + 1) * grid.hop - grid.size + latency;
+    assert!(heard[first - 1] > 0.49, "{}", heard[first - 1]);
+    assert!(heard[first + grid.hop..].iter().all(|sample| sample.abs() < 1e-3));
+}
+
+#[test]
+fn the_residual_is_heard_on_request() {
+    let input = noise(30_000);
+    let mut engine = engine(constant(0.25), config(48_000.0, 512));
+    let heard = play(&mut engine, &input, Knobs { listen_removed: true, ..Knobs::default() }, || 512);
+    let dry = delayed(&input, engine.latency());
+    let three_quarters: Vec<_> = dry.iter().map(|sample| 0.75 * sample).collect();
+    assert!(largest_difference(&heard.main[6000..], &three_quarters[6000..]) < 1e-4);
+}
+
+#[test]
+fn a_band_pass_mask_passes_its_band_at_every_rate() {
+    for rate in RATES {
+        // 31.25 Hz a bin: bins 16 to 48 are 500 to 1500 Hz.
+        let build = fake(|_, _, mask| {
+            mask.fill(Complex32::ZERO);
+            mask[16..=48].fill(Complex32::ONE);
+        });
+        let mut engine = engine(build, config(rate, 512));
+        let samples = rate as usize;
+        let (inside, outside) = (sine(samples, 1000.0, rate), sine(samples, 4000.0, rate));
+        let mixture: Vec<_> = inside.iter().zip(&outside).map(|(a, b)| a + b).collect();
+        let heard = play(&mut engine, &mixture, Knobs::default(), || 512);
+        let expected = delayed(&inside, engine.latency());
+        let error = largest_difference(&heard.main[samples / 2..], &expected[samples / 2..]);
+        assert!(error < 5e-3, "{rate} Hz: {error}");
+    }
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() {
+    for mode in [Mode::Isolate, Mode::Remove] {
+        let build: Build = Box::new(|| Err("models/x/separator.onnx: is missing. Install the package again".into()));
+        let mut engine = Engine::with_separator(&AUDIO, 0, build, None, config(48_000.0, 512), queries());
+        assert_eq!(engine.latency(), 2304);
+        let problem = engine.wait_until_ready(Duration::from_secs(10)).unwrap_err();
+        assert!(problem.contains("separator.onnx") && problem.contains("Install"));
+        let input = noise(20_000);
+        let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
+        assert_eq!(heard.main, delayed(&input, 2304));
+        assert_eq!(engine.status().late(), 0);
+    }
+}
+
+#[test]
+fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
+    let (open, opened) = mpsc::channel::<()>();
+    let build: Build = Box::new(move || {
+        let _ = opened.recv();
+        Ok(Box::new(Fake(|_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO))))
+    });
+    let live = Config { offline: false, ..config(48_000.0, 512) };
+    let mut engine = Engine::with_separator(&AUDIO, 0, build, None, live, queries());
+    let input = noise(24_000);
+    let heard = play_live(&mut engine, &input, 512, |_| ());
+    assert_eq!(heard, delayed(&input, engine.latency()));
+    assert_eq!(engine.status().late(), 0);
+    open.send(()).unwrap();
+    engine.wait_until_ready(Duration::from_secs(10)).unwrap();
+    let heard = play_live(&mut engine, &input, 512, |_| ());
+    assert!(heard[12_000..].iter().all(|sample| sample.abs() < 1e-3), "separated once it is loaded");
+}
+
+#[test]
+fn an_empty_query_passes_dry_in_both_modes() {
+    for mode in [Mode::Isolate, Mode::Remove] {
+        let queries = queries();
+        queries.set_text(0, "");
+        queries.deliver(0, "", Ok(None));
+        let mut engine = Engine::with_separator(&AUDIO, 0, constant(0.0), None, config(48_000.0, 512), queries);
+        let input = noise(20_000);
+        let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
+        assert_eq!(heard.main, delayed(&input, engine.latency()));
+    }
+}
+
+#[test]
+fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
+    // A separator two frames late by nature: its mask is that of the frame two before.
+    let mut past = std::collections::VecDeque::from([0.0_f32; 2]);
+    let build = fake(move |magnitude, _, mask| {
+        past.push_back(magnitude.iter().sum());
+        let loud = past.pop_front().unwrap() > 1.0;
+        mask.fill(Complex32::new(f32::from(loud), 0.0));
+    });
+    let mut engine = Engine::with_separator(&AUDIO, 2, build, None, config(32_000.0, 512), queries());
+    engine.wait_until_ready(Duration::from_secs(10)).unwrap();
+    let mut input = vec![0.0; 32_000];
+    input[8192..16_384].copy_from_slice(&noise(8192));
+    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    assert!(largest_difference(&heard.main, &delayed(&input, engine.latency())) < 1e-4);
+}
+
+#[test]
+fn a_hundred_engines_come_and_go_without_leaving_a_thread() {
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count());
+    let round = || drop(engine(constant(1.0), config(48_000.0, 512)));
+    round();
+    let before = threads();
+    (0..100).for_each(|_| round());
+    // Other tests of this process start and end threads meanwhile: a leak would be a hundred.
+    assert!(threads() < before + 60);
+}

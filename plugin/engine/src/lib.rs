@@ -1,0 +1,66 @@
+//! Sift's engine: language-queried source separation in real time, from samples to samples.
+//!
+//! A sound is described in words; a query network turns them into an embedding, a separator
+//! network turns each frame of the input's magnitude spectrogram and the embedding into a mask,
+//! and the masked spectrogram, with the input's phase, is the target (Liu et al., "Separate What
+//! You Describe", Interspeech 2022).
+//!
+//! ```text
+//! audio thread                                   separator thread
+//! samples → STFT → fill hop.magnitude ──send──▶ network(magnitude, embedding[query]) → hop.mask
+//! output ← overlap-add ← mask × spectrum ◀─receive─ the same box comes home
+//! ```
+//!
+//! [`Engine`] is the audio thread's face. [`Queries`] holds the words; the
+//! [librarian](librarian::Librarian) encodes them on a thread of its own. A network comes as a
+//! [package](package), and ONNX Runtime is [loaded by absolute path](runtime). The engine knows no
+//! plugin framework and no window.
+//!
+//! Rendering a buffer:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, Shape, package};
+//!
+//! let queries = Arc::new(Queries::default());
+//! queries.set_text(0, "a dog barking");
+//! let config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
+//! let mut engine = Engine::open(package::DEFAULT, config, queries);
+//! engine.wait_until_ready(Duration::from_secs(30))?;
+//!
+//! let mut block = [0.0; 512]; // input in, output out, `engine.latency()` samples later
+//! let controls = Controls {
+//!     strength: &[1.0; 512],
+//!     gain: &[1.0; 512],
+//!     mode: Mode::Isolate,
+//!     query: 0,
+//!     shape: Shape::default(),
+//!     listen_removed: false,
+//!     bypass: false,
+//! };
+//! engine.process(&mut [&mut block], &mut Aux::default(), &controls);
+//! # Ok::<(), String>(())
+//! ```
+
+mod engine;
+mod grid;
+mod hop;
+pub mod librarian;
+mod mask;
+mod mix;
+mod pace;
+pub mod package;
+mod query;
+pub mod runtime;
+pub mod separator;
+mod status;
+mod stft;
+
+pub use engine::{Aux, Config, Controls, Engine};
+pub use grid::Grid;
+pub use mask::Shape;
+pub use mix::Mode;
+pub use query::{FACTORY, MAX_CHARACTERS, Queries, SLOTS, Stage};
+pub use status::{Readiness, Status};
+pub use stft::Window;

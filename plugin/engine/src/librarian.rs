@@ -1,0 +1,163 @@
+//! The librarian: one thread a process that loads model packages and encodes queries, away from
+//! everyone, and hands out what is ready.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use parking_lot::Mutex;
+
+use crate::package::{Listing, Origin, Package};
+use crate::query::Queries;
+use crate::query::encoder::QueryEncoder;
+use crate::runtime;
+
+/// What the librarian is asked to do.
+pub(crate) enum Job {
+    /// Load a package for these queries, answer, and encode them by it from now on.
+    Open { listing: Box<Listing>, queries: Arc<Queries>, answer: Sender<Answer> },
+    /// A text changed.
+    Encode(Arc<Queries>),
+    /// The engine of these queries is gone.
+    Close(Arc<Queries>),
+    Quit,
+}
+
+type Answer = Result<Arc<Package>, String>;
+
+/// The thread. It lives as long as any engine does.
+pub struct Librarian {
+    jobs: Sender<Job>,
+    thread: Option<JoinHandle<()>>,
+}
+
+static CURRENT: Mutex<Weak<Librarian>> = Mutex::new(Weak::new());
+
+impl Librarian {
+    /// The process's librarian, started when there is none.
+    pub fn shared() -> Arc<Self> {
+        let mut current = CURRENT.lock();
+        if let Some(librarian) = current.upgrade() {
+            return librarian;
+        }
+        let (jobs, inbox) = unbounded();
+        let body = move || Desk::default().work(&inbox);
+        let thread = thread::Builder::new().name("sift librarian".into()).spawn(body).ok();
+        let librarian = Arc::new(Self { jobs, thread });
+        *current = Arc::downgrade(&librarian);
+        librarian
+    }
+
+    /// Has the package of `listing` loaded, and `queries` encoded by it until the loan is dropped.
+    pub fn open(self: &Arc<Self>, listing: Listing, queries: Arc<Queries>) -> (Loan, Opening) {
+        let (answer, opened) = bounded(1);
+        queries.connect(self.jobs.clone());
+        let job = Job::Open { listing: Box::new(listing), queries: queries.clone(), answer };
+        // A librarian that could not start has dropped its inbox; the opening then says so.
+        let _ = self.jobs.send(job);
+        (Loan { librarian: self.clone(), queries }, Opening(opened))
+    }
+}
+
+impl Drop for Librarian {
+    fn drop(&mut self) {
+        let _ = self.jobs.send(Job::Quit);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Queries being encoded by a package. Dropping it ends that.
+pub struct Loan {
+    librarian: Arc<Librarian>,
+    queries: Arc<Queries>,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.queries.disconnect();
+        let _ = self.librarian.jobs.send(Job::Close(self.queries.clone()));
+    }
+}
+
+/// A package on its way.
+pub struct Opening(Receiver<Answer>);
+
+impl Opening {
+    /// Waits for the package. Not for the audio thread.
+    pub fn wait(self) -> Result<Arc<Package>, String> {
+        self.0.recv().unwrap_or_else(|_| Err("Sift's librarian thread could not be started. Restart the host".into()))
+    }
+}
+
+/// A package with its query encoder.
+struct Shelf {
+    package: Arc<Package>,
+    encoder: QueryEncoder,
+}
+
+/// What the thread owns.
+#[derive(Default)]
+struct Desk {
+    shelves: HashMap<Origin, Shelf>,
+    /// By which package each instance's queries are encoded, keyed by the address of the queries.
+    readers: HashMap<usize, Origin>,
+}
+
+fn key(queries: &Arc<Queries>) -> usize {
+    Arc::as_ptr(queries) as usize
+}
+
+impl Desk {
+    fn work(mut self, inbox: &Receiver<Job>) {
+        while let Ok(job) = inbox.recv() {
+            match job {
+                Job::Open { listing, queries, answer } => {
+                    let opened = self.open(&listing);
+                    if opened.is_ok() {
+                        self.readers.insert(key(&queries), listing.origin.clone());
+                    }
+                    // The separator thread loads its network while the queries are encoded here.
+                    let _ = answer.send(opened);
+                    self.encode(&queries);
+                }
+                Job::Encode(queries) => self.encode(&queries),
+                Job::Close(queries) => self.close(&queries),
+                Job::Quit => return,
+            }
+        }
+    }
+
+    fn open(&mut self, listing: &Listing) -> Answer {
+        if let Some(shelf) = self.shelves.get(&listing.origin)
+            && shelf.package.manifest == listing.manifest
+        {
+            return Ok(shelf.package.clone());
+        }
+        let environment = runtime::environment().map_err(|error| error.to_string())?;
+        let package = Arc::new(listing.load().map_err(|error| error.to_string())?);
+        let encoder = QueryEncoder::new(environment, &package).map_err(|error| error.to_string())?;
+        self.shelves.insert(listing.origin.clone(), Shelf { package: package.clone(), encoder });
+        Ok(package)
+    }
+
+    fn encode(&mut self, queries: &Arc<Queries>) {
+        let shelf = self.readers.get(&key(queries)).and_then(|origin| self.shelves.get_mut(origin));
+        let Some(shelf) = shelf else { return };
+        for (slot, text) in queries.waiting() {
+            let outcome = match text.is_empty() {
+                true => Ok(None),
+                false => shelf.encoder.encode(&text).map(Some),
+            };
+            queries.deliver(slot, &text, outcome);
+        }
+    }
+
+    /// Forgets the reader, and a package that nobody reads by any more.
+    fn close(&mut self, queries: &Arc<Queries>) {
+        self.readers.remove(&key(queries));
+        self.shelves.retain(|origin, _| self.readers.values().any(|read| read == origin));
+    }
+}

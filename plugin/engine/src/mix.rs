@@ -1,0 +1,193 @@
+//! What is heard of the dry and the separated signal, in the time domain.
+//!
+//! With `dry` the input delayed by the latency and `target` the overlap-added masked signal:
+//!
+//! ```text
+//! isolate: out = dry + strength·(target − dry)     remove: out = dry − strength·target     residual = dry − target
+//! ```
+//!
+//! so that strength 0 is the delayed input bit for bit, and target + residual is the input.
+
+/// Which side of the separation is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Keep what the query describes.
+    #[default]
+    Isolate,
+    /// Keep everything else.
+    Remove,
+}
+
+/// Seconds that a switch of mode, listening, bypass or concealment takes.
+const FADE: f64 = 0.01;
+
+/// A value that moves linearly, so that a switch makes no click.
+#[derive(Clone, Copy, Debug)]
+pub struct Ramp {
+    value: f32,
+    target: f32,
+    step: f32,
+}
+
+impl Ramp {
+    /// A ramp from 0 to 1 in `FADE` at `sample_rate` hertz, resting at 0.
+    pub fn new(sample_rate: f64) -> Self {
+        Self { value: 0.0, target: 0.0, step: (1.0 / (FADE * sample_rate)).min(1.0) as f32 }
+    }
+
+    pub fn set(&mut self, target: f32) {
+        self.target = target;
+    }
+
+    /// Moves to `target` at once.
+    pub fn snap(&mut self, target: f32) {
+        (self.value, self.target) = (target, target);
+    }
+
+    #[inline]
+    fn next(&mut self) -> f32 {
+        if self.value < self.target {
+            self.value = (self.value + self.step).min(self.target);
+        } else if self.value > self.target {
+            self.value = (self.value - self.step).max(self.target);
+        }
+        self.value
+    }
+}
+
+/// One sample's weights, the same for every channel.
+#[derive(Clone, Copy)]
+pub struct Weights {
+    /// 0 isolate … 1 remove.
+    remove: f32,
+    /// 0 the output … 1 what was taken away.
+    removed: f32,
+    /// 0 processed … 1 the delayed input.
+    bypass: f32,
+    /// 0 the delayed input, since no mask came … 1 the separated signal.
+    wet: f32,
+}
+
+/// One sample of each output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outputs {
+    pub main: f32,
+    pub target: f32,
+    pub residual: f32,
+}
+
+/// The switches, each faded.
+pub struct Mix {
+    pub remove: Ramp,
+    pub removed: Ramp,
+    pub bypass: Ramp,
+    pub wet: Ramp,
+}
+
+impl Mix {
+    pub fn new(sample_rate: f64) -> Self {
+        let ramp = Ramp::new(sample_rate);
+        Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp }
+    }
+
+    /// The weights of the next sample.
+    #[inline]
+    pub fn next(&mut self) -> Weights {
+        Weights {
+            remove: self.remove.next(),
+            removed: self.removed.next(),
+            bypass: self.bypass.next(),
+            wet: self.wet.next(),
+        }
+    }
+}
+
+impl Weights {
+    /// Mixes one sample. `strength` is 0 to 1, `gain` linear.
+    #[inline]
+    pub fn mix(&self, dry: f32, separated: f32, strength: f32, gain: f32) -> Outputs {
+        let blend = |from: f32, to: f32, amount: f32| match amount {
+            0.0 => from,
+            1.0 => to,
+            _ => from + amount * (to - from),
+        };
+        let target = blend(dry, separated, self.wet);
+        let amount = strength * self.wet;
+        let processed = if amount == 0.0 {
+            dry
+        } else {
+            dry + amount * ((1.0 - self.remove) * (separated - dry) - self.remove * separated)
+        };
+        let heard = blend(processed, dry - processed, self.removed) * gain;
+        Outputs { main: blend(heard, dry, self.bypass), target, residual: dry - target }
+    }
+}
+
+/// A delay of a fixed number of samples.
+pub struct Delay {
+    ring: Vec<f32>,
+    next: usize,
+}
+
+impl Delay {
+    /// A delay of `samples`, at least one.
+    pub fn new(samples: usize) -> Self {
+        Self { ring: vec![0.0; samples], next: 0 }
+    }
+
+    /// Takes a sample in and the one `samples` before it out.
+    #[inline]
+    pub fn process(&mut self, sample: f32) -> f32 {
+        let delayed = std::mem::replace(&mut self.ring[self.next], sample);
+        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
+        delayed
+    }
+
+    pub fn clear(&mut self) {
+        self.ring.fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(remove: f32) -> Weights {
+        Weights { remove, removed: 0.0, bypass: 0.0, wet: 1.0 }
+    }
+
+    #[test]
+    fn strength_zero_is_the_dry_signal_bit_for_bit() {
+        for dry in [-0.0_f32, 1.0e-42, 0.3, -1.7] {
+            for remove in [0.0, 0.5, 1.0] {
+                assert_eq!(weights(remove).mix(dry, 0.9, 0.0, 1.0).main.to_bits(), dry.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn isolated_and_removed_add_up_to_the_input() {
+        let (isolate, remove) = (weights(0.0).mix(0.5, 0.2, 1.0, 1.0), weights(1.0).mix(0.5, 0.2, 1.0, 1.0));
+        assert!((isolate.main + remove.main - 0.5).abs() < 1e-7);
+        assert!((isolate.target + isolate.residual - 0.5).abs() < 1e-7);
+    }
+
+    #[test]
+    fn with_no_mask_both_modes_give_the_dry_signal() {
+        for remove in [0.0, 1.0] {
+            let dry = Weights { wet: 0.0, ..weights(remove) }.mix(0.5, 0.2, 1.0, 1.0);
+            assert_eq!(dry, Outputs { main: 0.5, target: 0.5, residual: 0.0 });
+        }
+    }
+
+    #[test]
+    fn what_was_taken_away_is_the_rest_of_the_output() {
+        let away = Weights { removed: 1.0, ..weights(0.0) }.mix(0.5, 0.2, 1.0, 1.0);
+        assert!((away.main - 0.3).abs() < 1e-7);
+    }
+
+    #[test]
+    fn bypass_ignores_strength_and_gain() {
+        assert_eq!(Weights { bypass: 1.0, ..weights(1.0) }.mix(0.5, 0.2, 1.0, 4.0).main, 0.5);
+    }
+}

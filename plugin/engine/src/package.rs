@@ -1,0 +1,435 @@
+//! Model packages: a folder with a manifest, two networks and a tokenizer. Read, checked, and
+//! explained when something is wrong.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::runtime;
+use crate::stft::Window;
+
+/// The name of the package that is compiled into the binary.
+pub const DEFAULT: &str = "Sift default";
+
+const MANIFEST: &str = "package.toml";
+
+/// Largest manifest and largest network or tokenizer that is read, in bytes.
+const MANIFEST_LIMIT: u64 = 64 << 10;
+const FILE_LIMIT: u64 = 4 << 30;
+const TOKENIZER_LIMIT: u64 = 64 << 20;
+
+/// What is wrong with a package: where, what, and what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{place}: {fault}. {remedy}")]
+pub struct PackageError {
+    /// The package's name, as far as its manifest tells.
+    name: Option<String>,
+    place: String,
+    fault: String,
+    remedy: String,
+}
+
+impl PackageError {
+    pub(crate) fn new(place: impl fmt::Display, fault: impl fmt::Display, remedy: impl fmt::Display) -> Self {
+        Self { name: None, place: place.to_string(), fault: fault.to_string(), remedy: remedy.to_string() }
+    }
+}
+
+/// `package.toml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    pub licence: String,
+    pub audio: Audio,
+    pub separator: SeparatorSection,
+    pub query: QuerySection,
+}
+
+/// The spectrogram the model was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audio {
+    /// Hertz.
+    pub sample_rate: u32,
+    /// Samples a frame, even.
+    pub n_fft: usize,
+    /// Samples between frames.
+    pub hop: usize,
+    pub window: Window,
+}
+
+impl Audio {
+    /// Bins of a frame.
+    pub fn bins(&self) -> usize {
+        self.n_fft / 2 + 1
+    }
+}
+
+/// How the separator's network is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One hop at a time, with its state passed from run to run.
+    Streaming,
+    /// On a window of past frames, every few frames.
+    Window,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeparatorSection {
+    pub file: String,
+    pub sha256: String,
+    pub kind: Kind,
+    /// Frames that a mask lies behind the newest frame.
+    #[serde(default)]
+    pub lookahead: usize,
+    /// Frames a window model sees at once.
+    pub context: Option<usize>,
+    /// Frames between two runs of a window model.
+    pub advance: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuerySection {
+    pub file: String,
+    pub sha256: String,
+    pub tokenizer: String,
+    /// Tokens a query is cut to.
+    pub max_tokens: usize,
+    /// Put before every query.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+impl Manifest {
+    fn parse(text: &str, place: &Path) -> Result<Self, PackageError> {
+        let manifest: Self = toml::from_str(text).map_err(|error| {
+            PackageError::new(place.display(), error.to_string().trim_end(), "Correct the field or install the package again")
+        })?;
+        manifest.check(place)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, place: &Path) -> Result<(), PackageError> {
+        let fault = |field: &str, fault: String| {
+            Err(PackageError::new(
+                place.display(),
+                format_args!("field `{field}` {fault}"),
+                "Correct the field or install the package again",
+            ))
+        };
+        let Audio { sample_rate, n_fft, hop, .. } = self.audio;
+        if !(8_000..=192_000).contains(&sample_rate) {
+            return fault("audio.sample_rate", format!("is {sample_rate}, not within 8000 to 192000 Hz"));
+        }
+        if !(64..=16_384).contains(&n_fft) || n_fft % 2 != 0 {
+            return fault("audio.n_fft", format!("is {n_fft}, not an even number within 64 to 16384"));
+        }
+        if hop == 0 || hop > n_fft / 2 {
+            return fault("audio.hop", format!("is {hop}, not within 1 to half of n_fft ({})", n_fft / 2));
+        }
+        if self.separator.kind == Kind::Window {
+            return fault("separator.kind", "is \"window\", which this version of Sift cannot run".into());
+        }
+        if self.separator.lookahead > 64 {
+            return fault("separator.lookahead", format!("is {}, more than 64 frames", self.separator.lookahead));
+        }
+        if !(3..=512).contains(&self.query.max_tokens) {
+            return fault("query.max_tokens", format!("is {}, not within 3 to 512", self.query.max_tokens));
+        }
+        for (field, file) in [
+            ("separator.file", &self.separator.file),
+            ("query.file", &self.query.file),
+            ("query.tokenizer", &self.query.tokenizer),
+        ] {
+            let mut parts = Path::new(file).components();
+            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+                return fault(field, format!("is {file:?}, not the name of a file in the package's folder"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a package comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    BuiltIn,
+    Folder(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::BuiltIn => f.write_str("built in"),
+            Origin::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// A package whose manifest was read; nothing else was.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub manifest: Manifest,
+    pub origin: Origin,
+}
+
+/// A package in memory, its files' hashes checked. The networks were not run yet.
+pub struct Package {
+    pub manifest: Manifest,
+    pub origin: Origin,
+    /// ONNX.
+    pub separator: Cow<'static, [u8]>,
+    /// ONNX.
+    pub query: Cow<'static, [u8]>,
+    /// JSON.
+    pub tokenizer: Cow<'static, [u8]>,
+}
+
+impl Listing {
+    /// The package compiled into the binary.
+    pub fn built_in() -> Self {
+        let manifest = Manifest::parse(embedded::MANIFEST, Path::new("built-in package.toml"))
+            .expect("the built-in manifest is checked by a test");
+        Self { manifest, origin: Origin::BuiltIn }
+    }
+
+    /// Reads the manifest of the package in `folder`.
+    pub fn read(folder: &Path) -> Result<Self, PackageError> {
+        let place = folder.join(MANIFEST);
+        let bytes = read_limited(&place, MANIFEST_LIMIT)?;
+        let text = String::from_utf8(bytes).map_err(|_| {
+            PackageError::new(place.display(), "is not UTF-8 text", "Install the package again")
+        })?;
+        let manifest = Manifest::parse(&text, &place)
+            .map_err(|error| PackageError { name: claimed_name(&text), ..error })?;
+        Ok(Self { manifest, origin: Origin::Folder(folder.to_owned()) })
+    }
+
+    /// Reads the package's files and checks their hashes.
+    pub fn load(&self) -> Result<Package, PackageError> {
+        let Manifest { separator, query, .. } = &self.manifest;
+        let (separator, query, tokenizer) = match &self.origin {
+            // Compiled in from checked files: a test holds the hashes against them.
+            Origin::BuiltIn => (
+                Cow::Borrowed(embedded::SEPARATOR),
+                Cow::Borrowed(embedded::QUERY),
+                Cow::Borrowed(embedded::TOKENIZER),
+            ),
+            Origin::Folder(folder) => (
+                read_hashed(&folder.join(&separator.file), "separator.sha256", &separator.sha256)?.into(),
+                read_hashed(&folder.join(&query.file), "query.sha256", &query.sha256)?.into(),
+                read_limited(&folder.join(&query.tokenizer), TOKENIZER_LIMIT)?.into(),
+            ),
+        };
+        Ok(Package { manifest: self.manifest.clone(), origin: self.origin.clone(), separator, query, tokenizer })
+    }
+}
+
+impl Package {
+    /// The file of this package that `field` names, for messages.
+    pub(crate) fn place(&self, file: &str) -> String {
+        match &self.origin {
+            Origin::BuiltIn => format!("built-in model, {file}"),
+            Origin::Folder(folder) => folder.join(file).display().to_string(),
+        }
+    }
+}
+
+/// Every package there is, best first: those in `SIFT_MODELS`, the user's data folder, the
+/// plugin's own resources, and the built-in one. A folder that holds a broken manifest is listed
+/// with what is wrong.
+pub fn installed() -> Vec<Result<Listing, PackageError>> {
+    let mut found: Vec<_> = search_folders()
+        .iter()
+        .flat_map(|folder| package_folders(folder))
+        .map(|folder| Listing::read(&folder))
+        .collect();
+    found.push(Ok(Listing::built_in()));
+    found
+}
+
+/// The first installed package called `name`.
+///
+/// # Errors
+/// When there is none, or when that first one's manifest is broken: a package further down the
+/// list never stands in for it silently.
+pub fn find(name: &str) -> Result<Listing, PackageError> {
+    let called = |listing: &Result<Listing, PackageError>| match listing {
+        Ok(listing) => listing.manifest.name == name,
+        Err(error) => error.name.as_deref() == Some(name),
+    };
+    installed().into_iter().find(called).unwrap_or_else(|| {
+        let folder = user_folder().map_or("a folder named in SIFT_MODELS".into(), |folder| folder.display().to_string());
+        Err(PackageError::new(
+            format_args!("model {name:?}"),
+            "is not installed",
+            format_args!("Put its package into {folder}"),
+        ))
+    })
+}
+
+/// The folders in which packages are looked for, in this order.
+pub fn search_folders() -> Vec<PathBuf> {
+    let from_environment = std::env::var_os("SIFT_MODELS").unwrap_or_default();
+    std::env::split_paths(&from_environment)
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .chain(user_folder())
+        .chain(runtime::own_folder().into_iter().flat_map(|folder| {
+            [folder.join("models"), folder.join("../Resources/models")]
+        }))
+        .collect()
+}
+
+/// Where a person puts packages of their own.
+pub fn user_folder() -> Option<PathBuf> {
+    let from = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = if cfg!(target_os = "windows") {
+        from("APPDATA")?.join("Sift")
+    } else if cfg!(target_os = "macos") {
+        from("HOME")?.join("Library/Application Support/Sift")
+    } else {
+        from("XDG_DATA_HOME").or_else(|| Some(from("HOME")?.join(".local/share")))?.join("sift")
+    };
+    Some(data.join("models"))
+}
+
+/// `folder` itself when it is a package, else the packages directly inside it, by name.
+fn package_folders(folder: &Path) -> Vec<PathBuf> {
+    let is_package = |folder: &Path| folder.join(MANIFEST).is_file();
+    if is_package(folder) {
+        return vec![folder.to_owned()];
+    }
+    let mut inside: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|folder| is_package(folder))
+        .collect();
+    inside.sort();
+    inside
+}
+
+/// The name that a manifest gives, read without understanding the rest of it.
+fn claimed_name(manifest: &str) -> Option<String> {
+    let (_, value) = manifest.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "name")?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, PackageError> {
+    let unreadable =
+        |error: std::io::Error| PackageError::new(path.display(), error, "Install the package again");
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > limit {
+        return Err(PackageError::new(
+            path.display(),
+            format_args!("has {size} bytes, more than the {limit} allowed"),
+            "Install the package again",
+        ));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+fn read_hashed(path: &Path, field: &str, expected: &str) -> Result<Vec<u8>, PackageError> {
+    let bytes = read_limited(path, FILE_LIMIT)?;
+    let actual = sha256(&bytes);
+    if !actual.eq_ignore_ascii_case(expected) {
+        return Err(PackageError::new(
+            path.display(),
+            format_args!("has the SHA-256 {actual}, but `{field}` says {expected}"),
+            "The file is damaged or was changed: install the package again",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+mod embedded {
+    pub const MANIFEST: &str = include_str!("../../../models/default/package.toml");
+    pub const SEPARATOR: &[u8] = include_bytes!("../../../models/default/separator.onnx");
+    pub const QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
+    pub const TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = r#"
+        name = "test"
+        version = "1"
+        licence = "MIT"
+        [audio]
+        sample_rate = 32000
+        n_fft = 1024
+        hop = 512
+        window = "sqrt_hann"
+        [separator]
+        file = "separator.onnx"
+        sha256 = "00"
+        kind = "streaming"
+        [query]
+        file = "query.onnx"
+        sha256 = "00"
+        tokenizer = "tokenizer.json"
+        max_tokens = 64
+    "#;
+
+    fn refusal(manifest: &str) -> String {
+        Manifest::parse(manifest, Path::new("models/x/package.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_built_in_package_is_whole() {
+        let listing = Listing::built_in();
+        let package = listing.load().unwrap();
+        assert_eq!(listing.manifest.name, DEFAULT);
+        assert_eq!(sha256(&package.separator), listing.manifest.separator.sha256);
+        assert_eq!(sha256(&package.query), listing.manifest.query.sha256);
+    }
+
+    #[test]
+    fn a_fault_names_the_file_the_field_and_the_remedy() {
+        for (from, to, field) in [
+            ("n_fft = 1024", "n_fft = 1023", "audio.n_fft"),
+            ("n_fft = 1024", "n_fft = 9999999", "audio.n_fft"),
+            ("hop = 512", "hop = 0", "audio.hop"),
+            ("sample_rate = 32000", "sample_rate = 1", "audio.sample_rate"),
+            ("max_tokens = 64", "max_tokens = 0", "query.max_tokens"),
+            ("file = \"query.onnx\"", "file = \"../query.onnx\"", "query.file"),
+            ("file = \"separator.onnx\"", "file = \"/etc/passwd\"", "separator.file"),
+            ("kind = \"streaming\"", "kind = \"window\"", "separator.kind"),
+            ("hop = 512", "hop = \"many\"", "hop"),
+            ("licence = \"MIT\"", "", "licence"),
+        ] {
+            let message = refusal(&VALID.replace(from, to));
+            assert!(message.contains("models/x/package.toml"), "{message}");
+            assert!(message.contains(field), "{message}");
+            assert!(message.contains("Correct the field"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_changed_file_is_refused_by_its_hash() {
+        let folder = std::env::temp_dir().join(format!("sift-package-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(MANIFEST), VALID).unwrap();
+        std::fs::write(folder.join("separator.onnx"), b"not it").unwrap();
+        let message = Listing::read(&folder).unwrap().load().err().unwrap().to_string();
+        assert!(message.contains("separator.onnx") && message.contains("separator.sha256"), "{message}");
+        std::fs::remove_file(folder.join("separator.onnx")).unwrap();
+        let message = Listing::read(&folder).unwrap().load().err().unwrap().to_string();
+        assert!(message.contains("separator.onnx") && message.contains("Install"), "{message}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,253 @@
+//! The words: eight texts of an instance, and the embeddings they became.
+
+pub mod encoder;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use parking_lot::{Condvar, Mutex};
+
+use crate::librarian::Job;
+
+/// Query slots an instance has.
+pub const SLOTS: usize = 8;
+
+/// Characters a query text may have.
+pub const MAX_CHARACTERS: usize = 256;
+
+/// What the slots of a fresh instance say.
+pub const FACTORY: [&str; SLOTS] =
+    ["a person speaking", "drums", "piano", "guitar", "rain", "wind", "a dog barking", "crowd chatter"];
+
+/// How far a slot's text has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// The slot is empty: there is nothing to separate by.
+    Empty,
+    /// The text waits for its embedding; the one before it stays in force.
+    Encoding,
+    /// The embedding is in force.
+    Ready,
+    /// The text could not be encoded; [`Queries::problem`] says why.
+    Failed,
+}
+
+impl Stage {
+    fn from_u8(value: u8) -> Self {
+        [Stage::Empty, Stage::Encoding, Stage::Ready, Stage::Failed][usize::from(value)]
+    }
+}
+
+/// The text in the form that is encoded and cached: without needless white space, at most
+/// [`MAX_CHARACTERS`] long.
+pub fn normalise(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().take(MAX_CHARACTERS).collect()
+}
+
+/// The eight queries of one instance, shared between its editor, host state, the librarian and
+/// its separator thread. The audio thread never touches it.
+pub struct Queries {
+    texts: Mutex<[String; SLOTS]>,
+    /// Grows with every change of a text.
+    generation: AtomicU64,
+    stages: [AtomicU8; SLOTS],
+    problem: Mutex<Option<String>>,
+    /// The librarian, while an engine runs on these queries.
+    librarian: Mutex<Option<Sender<Job>>>,
+    /// Taken by the librarian and the separator thread only.
+    embeddings: Mutex<[Option<Arc<[f32]>>; SLOTS]>,
+    encoded: Condvar,
+}
+
+impl Default for Queries {
+    fn default() -> Self {
+        Self::new(FACTORY.map(String::from))
+    }
+}
+
+impl Queries {
+    pub fn new(texts: [String; SLOTS]) -> Self {
+        let queries = Self {
+            texts: Default::default(),
+            generation: AtomicU64::new(0),
+            stages: Default::default(),
+            problem: Mutex::new(None),
+            librarian: Mutex::new(None),
+            embeddings: Default::default(),
+            encoded: Condvar::new(),
+        };
+        for (slot, text) in texts.into_iter().enumerate() {
+            queries.write(slot, text);
+        }
+        queries
+    }
+
+    /// The texts as they were set.
+    pub fn texts(&self) -> [String; SLOTS] {
+        self.texts.lock().clone()
+    }
+
+    pub fn text(&self, slot: usize) -> String {
+        self.texts.lock()[slot].clone()
+    }
+
+    /// Grows with every change of a text.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub fn stage(&self, slot: usize) -> Stage {
+        Stage::from_u8(self.stages[slot].load(Ordering::Acquire))
+    }
+
+    /// Why a text could not be encoded.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().clone()
+    }
+
+    /// Puts `text`, cut to [`MAX_CHARACTERS`], into `slot` and has it encoded. Never blocks on the
+    /// network: the old embedding stays in force until the new one is there.
+    pub fn set_text(self: &Arc<Self>, slot: usize, text: &str) {
+        let text: String = text.chars().take(MAX_CHARACTERS).collect();
+        if self.texts.lock()[slot] != text {
+            self.write(slot, text);
+            self.ask();
+        }
+    }
+
+    /// As [`set_text`](Self::set_text), for all slots.
+    pub fn set_texts(self: &Arc<Self>, texts: &[String; SLOTS]) {
+        for (slot, text) in texts.iter().enumerate() {
+            self.set_text(slot, text);
+        }
+    }
+
+    fn write(&self, slot: usize, text: String) {
+        let stage = if normalise(&text).is_empty() { Stage::Empty } else { Stage::Encoding };
+        let mut texts = self.texts.lock();
+        texts[slot] = text;
+        self.stages[slot].store(stage as u8, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has every text encoded by `librarian` from now on, all of them anew.
+    pub(crate) fn connect(self: &Arc<Self>, librarian: Sender<Job>) {
+        for (slot, text) in self.texts().into_iter().enumerate() {
+            self.write(slot, text);
+        }
+        *self.embeddings.lock() = Default::default();
+        *self.problem.lock() = None;
+        *self.librarian.lock() = Some(librarian);
+    }
+
+    /// Leaves the librarian: no engine runs on these queries.
+    pub(crate) fn disconnect(&self) {
+        *self.librarian.lock() = None;
+    }
+
+    fn ask(self: &Arc<Self>) {
+        if let Some(librarian) = &*self.librarian.lock() {
+            // Fails only while the process ends.
+            let _ = librarian.send(Job::Encode(self.clone()));
+        }
+    }
+
+    /// The slots that wait for a change to take effect, with their normalised texts.
+    pub(crate) fn waiting(&self) -> Vec<(usize, String)> {
+        let texts = self.texts.lock();
+        texts
+            .iter()
+            .enumerate()
+            .filter(|(slot, _)| matches!(self.stage(*slot), Stage::Encoding | Stage::Empty))
+            .map(|(slot, text)| (slot, normalise(text)))
+            .collect()
+    }
+
+    /// Hands over what became of `text` in `slot`: an embedding, nothing for an empty text, or the
+    /// reason why there is none. Ignored when the slot says something else by now.
+    pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Option<Arc<[f32]>>, String>) {
+        let texts = self.texts.lock();
+        if normalise(&texts[slot]) != text {
+            return;
+        }
+        let (stage, embedding) = match outcome {
+            Ok(Some(embedding)) => (Stage::Ready, Some(embedding)),
+            Ok(None) => (Stage::Empty, None),
+            Err(problem) => {
+                *self.problem.lock() = Some(problem);
+                (Stage::Failed, None)
+            }
+        };
+        // The stage changes under the lock that a waiting separator checks it under.
+        let mut embeddings = self.embeddings.lock();
+        embeddings[slot] = embedding;
+        self.stages[slot].store(stage as u8, Ordering::Release);
+        self.encoded.notify_all();
+    }
+
+    /// The embedding in force for `slot`. Where `patience` allows, waits for one being encoded.
+    pub(crate) fn embedding(&self, slot: usize, patience: Duration) -> Option<Arc<[f32]>> {
+        let deadline = Instant::now() + patience;
+        let mut embeddings = self.embeddings.lock();
+        while self.stage(slot) == Stage::Encoding
+            && !self.encoded.wait_until(&mut embeddings, deadline).timed_out()
+        {}
+        embeddings[slot].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn embedding(value: f32) -> Option<Arc<[f32]>> {
+        Some(Arc::from([value]))
+    }
+
+    #[test]
+    fn a_fresh_instance_has_something_to_say_in_every_slot() {
+        let queries = Queries::default();
+        assert!((0..SLOTS).all(|slot| queries.stage(slot) == Stage::Encoding && !queries.text(slot).is_empty()));
+    }
+
+    #[test]
+    fn the_old_embedding_stays_in_force_until_the_new_one_is_there() {
+        let queries = Arc::new(Queries::default());
+        queries.deliver(1, "drums", Ok(embedding(1.0)));
+        queries.set_text(1, "bass");
+        assert_eq!(queries.stage(1), Stage::Encoding);
+        assert_eq!(queries.embedding(1, Duration::ZERO).unwrap()[0], 1.0);
+        queries.deliver(1, "bass", Ok(embedding(2.0)));
+        assert_eq!(queries.embedding(1, Duration::ZERO).unwrap()[0], 2.0);
+    }
+
+    #[test]
+    fn an_embedding_of_a_text_that_changed_meanwhile_is_ignored() {
+        let queries = Arc::new(Queries::default());
+        queries.set_text(0, "the singer");
+        queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
+        assert_eq!(queries.stage(0), Stage::Encoding);
+        assert!(queries.embedding(0, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn an_emptied_slot_loses_its_embedding() {
+        let queries = Arc::new(Queries::default());
+        queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
+        queries.set_text(0, "   ");
+        assert_eq!(queries.stage(0), Stage::Empty);
+        assert!(queries.waiting().contains(&(0, String::new())));
+        queries.deliver(0, "", Ok(None));
+        assert!(queries.embedding(0, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn texts_are_compared_without_needless_white_space_and_cut_by_characters() {
+        assert_eq!(normalise("  기타   소리\n🎸 "), "기타 소리 🎸");
+        assert_eq!(normalise(&"소".repeat(300)).chars().count(), MAX_CHARACTERS);
+    }
+}

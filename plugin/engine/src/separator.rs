@@ -1,0 +1,21 @@
+//! What makes masks: the trait, its thread, and the network behind it.
+
+pub mod streaming;
+pub(crate) mod worker;
+
+use realfft::num_complex::Complex32;
+
+/// Makes one mask a hop. Implemented by the network, and by fakes in tests.
+///
+/// A separator lives on a thread of its own and may take its time; what is late is concealed by
+/// the engine.
+pub trait Separator {
+    /// Forgets everything heard so far: the next frame begins a new stream.
+    fn reset(&mut self);
+
+    /// Takes the newest frame and fills in the mask of the frame `lookahead` before it.
+    ///
+    /// `magnitude` is linear, on the model's grid, `F` bins; `embedding` is what the query became;
+    /// `mask` is the complex gain of each of the `F` bins. On an error the mask is not used.
+    fn run(&mut self, magnitude: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<(), String>;
+}

@@ -1,0 +1,122 @@
+//! The separator's thread: parcels in, masks filled, parcels home.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
+use realfft::num_complex::Complex32;
+
+use crate::hop::{Hop, Line, SeparatorEnd};
+use crate::query::Queries;
+use crate::separator::Separator;
+use crate::status::Status;
+
+/// How long the thread sleeps when nobody wakes it.
+const NAP: Duration = Duration::from_millis(100);
+
+/// How long a query may be waited for when the audio thread waits too.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes the separator, on its thread. It may take its time.
+pub type Build = Box<dyn FnOnce() -> Result<Box<dyn Separator>, String> + Send>;
+
+/// The running thread. It ends, and is waited for, when this is dropped.
+pub struct Worker {
+    line: Arc<Line>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread. `hop_frames` samples at `sample_rate` hertz are the time a hop has.
+    pub fn start(
+        build: Build,
+        end: SeparatorEnd,
+        queries: Arc<Queries>,
+        status: Arc<Status>,
+        hop_frames: usize,
+        sample_rate: f64,
+    ) -> Self {
+        let line = end.line.clone();
+        let body = move || match build() {
+            Ok(separator) => {
+                status.set_ready();
+                // Without the privilege the thread runs at normal priority, which the status
+                // shows as late parcels if it ever matters.
+                let raised = promote_current_thread_to_real_time(hop_frames as u32, sample_rate as u32).ok();
+                Desk { separator, end, queries, status, stream: None }.work();
+                if let Some(handle) = raised {
+                    let _ = demote_current_thread_from_real_time(handle);
+                }
+            }
+            Err(problem) => status.fail(problem),
+        };
+        let thread = thread::Builder::new().name("sift separator".into()).spawn(body);
+        Self { line, thread: thread.ok() }
+    }
+
+    pub fn thread(&self) -> Option<&thread::Thread> {
+        self.thread.as_ref().map(JoinHandle::thread)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.line.close();
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic there was a bug of a separator; this thread must not follow it.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Desk {
+    separator: Box<dyn Separator>,
+    end: SeparatorEnd,
+    queries: Arc<Queries>,
+    status: Arc<Status>,
+    /// The stream whose state the separator holds.
+    stream: Option<u32>,
+}
+
+impl Desk {
+    fn work(&mut self) {
+        while !self.end.line.is_closed() {
+            // Never a blocking `recv`: a receiver that blocks makes the audio thread's send lock.
+            let Some(mut hop) = self.end.receive() else {
+                thread::park_timeout(NAP);
+                continue;
+            };
+            hop.masked = !self.end.line.is_stale(&hop) && self.separate(&mut hop);
+            self.end.send_home(hop);
+        }
+    }
+
+    /// Fills in the mask, if there is something to separate by and it works.
+    fn separate(&mut self, hop: &mut Hop) -> bool {
+        let patience = if hop.exact { PATIENCE } else { Duration::ZERO };
+        let Some(embedding) = self.queries.embedding(hop.query.into(), patience) else {
+            self.stream = None;
+            return false;
+        };
+        if self.stream != Some(hop.stream) {
+            self.separator.reset();
+            self.stream = Some(hop.stream);
+        }
+        let start = Instant::now();
+        let outcome = self.separator.run(&hop.magnitude, &embedding, &mut hop.mask);
+        self.status.count_hop(start.elapsed());
+        if let Err(problem) = outcome {
+            self.status.fail(problem);
+            return false;
+        }
+        if !hop.mask.iter().all(|gain| gain.is_finite()) {
+            // A value that is not finite would stay in the recurrent state for good.
+            hop.mask.fill(Complex32::ZERO);
+            self.stream = None;
+            return false;
+        }
+        true
+    }
+}

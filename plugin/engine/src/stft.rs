@@ -1,0 +1,224 @@
+//! Short-time Fourier analysis and weighted overlap-add, at the host's rate.
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use serde::Deserialize;
+
+/// The analysis window; synthesis uses the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Periodic Hann.
+    Hann,
+    /// Square root of the periodic Hann window, which is a half sine.
+    SqrtHann,
+}
+
+impl Window {
+    /// The window's `size` samples.
+    pub fn samples(self, size: usize) -> Vec<f32> {
+        (0..size)
+            .map(|i| {
+                let half_sine = (std::f64::consts::PI * i as f64 / size as f64).sin();
+                match self {
+                    Window::Hann => (half_sine * half_sine) as f32,
+                    Window::SqrtHann => half_sine as f32,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Transforms one channel's frames there and back. Owns every buffer it needs: nothing here
+/// allocates after construction.
+pub struct Stft {
+    analysis: Vec<f32>,
+    /// The window, over the transform's gain and the overlapping windows' power at each phase.
+    synthesis: Vec<f32>,
+    forward: Arc<dyn RealToComplex<f32>>,
+    inverse: Arc<dyn ComplexToReal<f32>>,
+    frame: Vec<f32>,
+    spectrum: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+}
+
+impl Stft {
+    /// A transform of `size` samples (even) every `hop` samples, `hop <= size`.
+    pub fn new(size: usize, hop: usize, window: Window) -> Self {
+        assert!(size.is_multiple_of(2) && 0 < hop && hop <= size);
+        let mut planner = RealFftPlanner::new();
+        let forward = planner.plan_fft_forward(size);
+        let inverse = planner.plan_fft_inverse(size);
+        let analysis = window.samples(size);
+        // Weighted overlap-add: dividing by the sum of squared windows at each phase of the hop
+        // makes any window and hop reconstruct (Crochiere, 1980).
+        let power = |phase: usize| -> f32 { analysis[phase..].iter().step_by(hop).map(|w| w * w).sum() };
+        let synthesis =
+            analysis.iter().enumerate().map(|(i, w)| w / (power(i % hop) * size as f32)).collect();
+        Self {
+            synthesis,
+            frame: vec![0.0; size],
+            spectrum: forward.make_output_vec(),
+            scratch: vec![Complex32::ZERO; forward.get_scratch_len().max(inverse.get_scratch_len())],
+            analysis,
+            forward,
+            inverse,
+        }
+    }
+
+    /// The window's sum: the magnitude that a full-scale constant has in the lowest bin.
+    pub fn window_sum(&self) -> f32 {
+        self.analysis.iter().sum()
+    }
+
+    /// Writes the spectrum of the newest `size` samples in `history` to `spectrum` (`size / 2 + 1` long).
+    pub fn analyse(&mut self, history: &History, spectrum: &mut [Complex32]) {
+        let (older, newer) = history.oldest_first();
+        let samples = older.iter().chain(newer);
+        for ((out, sample), window) in self.frame.iter_mut().zip(samples).zip(&self.analysis) {
+            *out = sample * window;
+        }
+        self.forward
+            .process_with_scratch(&mut self.frame, spectrum, &mut self.scratch)
+            .expect("every buffer has the planned length");
+    }
+
+    /// Adds the frame whose spectrum is `spectrum · gain`, bin for bin, to `overlap`.
+    pub fn synthesise(&mut self, spectrum: &[Complex32], gain: &[Complex32], overlap: &mut Overlap) {
+        for ((out, bin), gain) in self.spectrum.iter_mut().zip(spectrum).zip(gain) {
+            *out = bin * gain;
+        }
+        // A complex gain may turn these two; a real signal has none of it, and realfft objects.
+        let nyquist = self.spectrum.len() - 1;
+        self.spectrum[0].im = 0.0;
+        self.spectrum[nyquist].im = 0.0;
+        self.inverse
+            .process_with_scratch(&mut self.spectrum, &mut self.frame, &mut self.scratch)
+            .expect("every buffer has the planned length and the outer bins are real");
+        for (sample, window) in self.frame.iter_mut().zip(&self.synthesis) {
+            *sample *= window;
+        }
+        overlap.add(&self.frame);
+    }
+}
+
+/// The newest samples of one channel, as many as a frame has.
+pub struct History {
+    ring: Vec<f32>,
+    /// Where the oldest sample lies and the next one goes.
+    next: usize,
+}
+
+impl History {
+    pub fn new(size: usize) -> Self {
+        Self { ring: vec![0.0; size], next: 0 }
+    }
+
+    pub fn push(&mut self, sample: f32) {
+        self.ring[self.next] = sample;
+        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
+    }
+
+    pub fn clear(&mut self) {
+        self.ring.fill(0.0);
+    }
+
+    fn oldest_first(&self) -> (&[f32], &[f32]) {
+        let (newer, older) = self.ring.split_at(self.next);
+        (older, newer)
+    }
+}
+
+/// The sum of one channel's overlapping output frames.
+pub struct Overlap {
+    ring: Vec<f32>,
+    /// Where the next sample to be heard lies, and where the next frame begins.
+    next: usize,
+}
+
+impl Overlap {
+    pub fn new(size: usize) -> Self {
+        Self { ring: vec![0.0; size], next: 0 }
+    }
+
+    fn add(&mut self, frame: &[f32]) {
+        let (wrapped, ahead) = self.ring.split_at_mut(self.next);
+        let (first, rest) = frame.split_at(ahead.len());
+        ahead.iter_mut().zip(first).for_each(|(sum, sample)| *sum += sample);
+        wrapped.iter_mut().zip(rest).for_each(|(sum, sample)| *sum += sample);
+    }
+
+    /// Takes the next sample out. At most `hop` samples are taken between two frames.
+    pub fn pop(&mut self) -> f32 {
+        let sample = std::mem::take(&mut self.ring[self.next]);
+        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
+        sample
+    }
+
+    pub fn clear(&mut self) {
+        self.ring.fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(size: usize, hop: usize, window: Window) -> f32 {
+        let mut stft = Stft::new(size, hop, window);
+        let (mut history, mut overlap) = (History::new(size), Overlap::new(size));
+        let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];
+        let gain = vec![Complex32::ONE; size / 2 + 1];
+        let input: Vec<f32> = (0..8 * size).map(|i| (i as f32 * 0.37).sin() * (i as f32 * 0.011).cos()).collect();
+        let mut output = Vec::new();
+        for chunk in input.chunks(hop) {
+            output.extend(chunk.iter().map(|_| overlap.pop()));
+            chunk.iter().for_each(|&sample| history.push(sample));
+            if chunk.len() == hop {
+                stft.analyse(&history, &mut spectrum);
+                stft.synthesise(&spectrum, &gain, &mut overlap);
+            }
+        }
+        let heard = &output[size..];
+        heard.iter().zip(&input).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn unit_gain_reconstructs_whatever_the_window_and_hop() {
+        for (size, hop, window) in [
+            (1024, 512, Window::SqrtHann),
+            (1024, 256, Window::Hann),
+            (1412, 706, Window::SqrtHann),
+            (1002, 501, Window::SqrtHann),
+            (2048, 500, Window::Hann),
+        ] {
+            let error = round_trip(size, hop, window);
+            assert!(error < 1e-5, "{size}/{hop} {window:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn complex_gain_at_dc_and_nyquist_is_no_error() {
+        let mut stft = Stft::new(64, 32, Window::SqrtHann);
+        let spectrum = vec![Complex32::new(1.0, 1.0); 33];
+        let gain = vec![Complex32::I; 33];
+        let mut overlap = Overlap::new(64);
+        stft.synthesise(&spectrum, &gain, &mut overlap);
+        assert!((0..32).all(|_| overlap.pop().is_finite()));
+    }
+
+    #[test]
+    fn magnitude_over_the_window_sum_does_not_depend_on_the_size() {
+        let level = |size: usize| {
+            let mut stft = Stft::new(size, size / 2, Window::SqrtHann);
+            let mut history = History::new(size);
+            (0..size).for_each(|i| history.push((std::f32::consts::TAU * 8.0 * i as f32 / size as f32).cos()));
+            let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];
+            stft.analyse(&history, &mut spectrum);
+            spectrum[8].norm() / stft.window_sum()
+        };
+        assert!((level(1024) - level(3072)).abs() < 1e-3);
+    }
+}

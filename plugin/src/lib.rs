@@ -1,0 +1,165 @@
+//! Sift as a plugin: parameters, state, buses and latency around [`sift_engine::Engine`].
+
+mod editor;
+mod live;
+mod params;
+
+use std::sync::Arc;
+
+use nice_plug::prelude::*;
+use nice_plug_egui::EguiEditor;
+use sift_engine::{Aux, Config, Controls, Engine};
+
+use crate::editor::Window;
+use crate::live::Live;
+use crate::params::{ListenParam, SiftParams};
+
+#[derive(Default)]
+pub struct Sift {
+    params: Arc<SiftParams>,
+    live: Live,
+    /// There is one between `activate` and `deactivate`.
+    engine: Option<Engine>,
+    /// Per-sample values of a block.
+    strength: Vec<f32>,
+    gain: Vec<f32>,
+    /// The transport's next position, if it plays on.
+    expected_position: Option<i64>,
+}
+
+const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZeroU32]) -> AudioIOLayout {
+    AudioIOLayout {
+        main_input_channels: Some(channels),
+        main_output_channels: Some(channels),
+        aux_output_ports: aux,
+        names: PortNames { layout: Some(name), aux_outputs: &["Target", "Residual"], ..PortNames::const_default() },
+        ..AudioIOLayout::const_default()
+    }
+}
+
+const ONE: NonZeroU32 = new_nonzero_u32(1);
+const TWO: NonZeroU32 = new_nonzero_u32(2);
+
+impl Plugin for Sift {
+    const NAME: &'static str = "Sift";
+    const VENDOR: &'static str = "Sift";
+    const URL: &'static str = "";
+    const EMAIL: &'static str = "";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+
+    const AUDIO_IO_LAYOUTS: &'static [AudioIOLayout] =
+        &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])];
+    const SAMPLE_ACCURATE_AUTOMATION: bool = true;
+
+    type Editor = EguiEditor<Window>;
+    type SysExMessage = ();
+    type BackgroundTask = ();
+
+    fn params(&self) -> Arc<dyn Params> {
+        self.params.clone()
+    }
+
+    fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
+        editor::create(self.params.clone(), self.live.clone())
+    }
+
+    fn activate(
+        &mut self,
+        layout: &AudioIOLayout,
+        buffer: &BufferConfig,
+        context: &mut impl ActivateContext<Self>,
+    ) -> bool {
+        // The old engine's threads end before the new one's begin.
+        self.engine = None;
+        let config = Config {
+            sample_rate: f64::from(buffer.sample_rate),
+            max_block: buffer.max_buffer_size as usize,
+            channels: layout.main_output_channels.map_or(0, NonZeroU32::get) as usize,
+            offline: buffer.process_mode == ProcessMode::Offline,
+        };
+        let model = self.params.model.read().clone();
+        let engine = Engine::open(&model, config, self.params.queries.0.clone());
+        context.set_latency_samples(engine.latency() as u32);
+        self.strength = vec![0.0; config.max_block];
+        self.gain = vec![0.0; config.max_block];
+        self.live.begin(&engine, model);
+        self.engine = Some(engine);
+        true
+    }
+
+    fn deactivate(&mut self) {
+        self.live.end();
+        self.engine = None;
+    }
+
+    fn reset(&mut self) {
+        self.expected_position = None;
+        if let Some(engine) = &mut self.engine {
+            engine.reset();
+        }
+    }
+
+    fn process(
+        &mut self,
+        buffer: &mut Buffer,
+        aux: &mut AuxiliaryBuffers,
+        context: &mut impl ProcessContext<Self>,
+    ) -> ProcessStatus {
+        let Some(engine) = &mut self.engine else {
+            return ProcessStatus::Error("process was called before activate");
+        };
+        let samples = buffer.samples();
+        let Some((strength, gain)) = self.strength.get_mut(..samples).zip(self.gain.get_mut(..samples)) else {
+            return ProcessStatus::Error("the block is larger than the host announced");
+        };
+
+        let position = context.transport().playing.then(|| context.transport().pos_samples()).flatten();
+        if position.is_some() && self.expected_position.is_some() && position != self.expected_position {
+            engine.seek();
+        }
+        self.expected_position = position.map(|position| position + samples as i64);
+
+        let params = &*self.params;
+        params.strength.smoothed.next_block_exact(strength);
+        params.gain.smoothed.next_block_exact(gain);
+        gain.iter_mut().for_each(|gain| *gain = util::db_to_gain(*gain));
+        let controls = Controls {
+            strength,
+            gain,
+            mode: params.mode.value().into(),
+            query: params.active_slot(),
+            shape: params.shape(),
+            listen_removed: params.listen.value() == ListenParam::Removed,
+            bypass: params.bypass.value(),
+        };
+        let mut outputs = Aux::default();
+        if let [target, residual] = aux.outputs {
+            outputs = Aux { target: target.as_slice(), residual: residual.as_slice() };
+        }
+        engine.process(buffer.as_slice(), &mut outputs, &controls);
+        ProcessStatus::Tail(engine.latency() as u32)
+    }
+}
+
+impl ClapPlugin for Sift {
+    const CLAP_ID: &'static str = "org.sift-audio.sift";
+    const CLAP_DESCRIPTION: Option<&'static str> =
+        Some("Type a sound, and it is isolated, or gone, while the music plays");
+    const CLAP_MANUAL_URL: Option<&'static str> = None;
+    const CLAP_SUPPORT_URL: Option<&'static str> = None;
+    const CLAP_FEATURES: &'static [ClapFeature] = &[
+        ClapFeature::AudioEffect,
+        ClapFeature::Restoration,
+        ClapFeature::Mixing,
+        ClapFeature::Stereo,
+        ClapFeature::Mono,
+    ];
+}
+
+impl Vst3Plugin for Sift {
+    const VST3_CLASS_ID: [u8; 16] = *b"SiftSoundByWords";
+    const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] = &[Vst3SubCategory::Fx, Vst3SubCategory::Restoration];
+}
+
+nice_export_clap!(Sift);
+nice_export_vst3!(Sift);

@@ -1,0 +1,189 @@
+//! Parameters, and what is persisted beside them. Ids never change once released.
+
+use std::sync::Arc;
+
+use nice_plug::params::persist::PersistentField;
+use nice_plug::prelude::*;
+use parking_lot::RwLock;
+use sift_engine::{Mode, Queries, SLOTS, Shape, package};
+
+/// The window's size in logical pixels, when nobody has chosen another.
+pub const DEFAULT_WINDOW: (u32, u32) = (720, 420);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum ModeParam {
+    #[id = "isolate"]
+    #[name = "Isolate"]
+    Isolate,
+    #[id = "remove"]
+    #[name = "Remove"]
+    Remove,
+}
+
+impl From<ModeParam> for Mode {
+    fn from(mode: ModeParam) -> Self {
+        match mode {
+            ModeParam::Isolate => Mode::Isolate,
+            ModeParam::Remove => Mode::Remove,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum ListenParam {
+    #[id = "output"]
+    #[name = "Output"]
+    Output,
+    #[id = "removed"]
+    #[name = "What was taken away"]
+    Removed,
+}
+
+#[derive(Params)]
+pub struct SiftParams {
+    #[id = "strength"]
+    pub strength: FloatParam,
+    #[id = "mode"]
+    pub mode: EnumParam<ModeParam>,
+    #[id = "query"]
+    pub query: IntParam,
+    #[id = "sharpness"]
+    pub sharpness: FloatParam,
+    #[id = "floor"]
+    pub floor: FloatParam,
+    #[id = "smooth"]
+    pub smooth: FloatParam,
+    #[id = "gain"]
+    pub gain: FloatParam,
+    #[id = "listen"]
+    pub listen: EnumParam<ListenParam>,
+    #[id = "bypass"]
+    pub bypass: BoolParam,
+    /// Moved with every edit of what is persisted below, which alone does not tell the host that
+    /// the project changed.
+    #[id = "revision"]
+    pub revision: IntParam,
+
+    #[persist = "queries"]
+    pub queries: PersistedQueries,
+    /// The name of the model package.
+    #[persist = "model"]
+    pub model: Arc<RwLock<String>>,
+    /// Width and height in logical pixels.
+    #[persist = "window"]
+    pub window: Arc<RwLock<(u32, u32)>>,
+}
+
+impl Default for SiftParams {
+    fn default() -> Self {
+        Self {
+            strength: FloatParam::new("Mask strength", 1.0, FloatRange::Linear { min: 0.0, max: 1.0 })
+                .with_smoother(SmoothingStyle::Linear(10.0))
+                .with_unit(" %")
+                .with_value_to_string(formatters::v2s_f32_percentage(1))
+                .with_string_to_value(formatters::s2v_f32_percentage()),
+            mode: EnumParam::new("Mode", ModeParam::Isolate),
+            query: IntParam::new("Active query", 1, IntRange::Linear { min: 1, max: SLOTS as i32 }),
+            sharpness: FloatParam::new(
+                "Sharpness",
+                1.0,
+                FloatRange::Skewed { min: 0.5, max: 4.0, factor: FloatRange::skew_factor(-1.0) },
+            )
+            .with_step_size(0.01),
+            floor: FloatParam::new("Floor", -80.0, FloatRange::Linear { min: -80.0, max: 0.0 })
+                .with_unit(" dB")
+                .with_step_size(0.1),
+            smooth: FloatParam::new("Smoothing", 0.0, FloatRange::Linear { min: 0.0, max: 200.0 })
+                .with_unit(" ms")
+                .with_step_size(0.1),
+            // In decibels with steps, so that 0 dB is a gain of exactly 1 whatever a host rounds.
+            gain: FloatParam::new("Output gain", 0.0, FloatRange::Linear { min: -24.0, max: 12.0 })
+                .with_smoother(SmoothingStyle::Linear(10.0))
+                .with_unit(" dB")
+                .with_step_size(0.1),
+            listen: EnumParam::new("Listen to", ListenParam::Output),
+            bypass: BoolParam::new("Bypass", false).make_bypass(),
+            revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 }).hide().non_automatable(),
+            queries: PersistedQueries::default(),
+            model: Arc::new(RwLock::new(package::DEFAULT.to_owned())),
+            window: Arc::new(RwLock::new(DEFAULT_WINDOW)),
+        }
+    }
+}
+
+impl SiftParams {
+    /// The slot whose query is active, 0 to 7.
+    pub fn active_slot(&self) -> usize {
+        (self.query.value() - 1).clamp(0, SLOTS as i32 - 1) as usize
+    }
+
+    pub fn shape(&self) -> Shape {
+        Shape {
+            sharpness: self.sharpness.value(),
+            floor: util::db_to_gain(self.floor.value()),
+            smoothing: self.smooth.value() / 1000.0,
+        }
+    }
+
+    /// Tells the host that the project changed. Call it after an edit of a query, from the window.
+    pub fn mark_edited(&self, setter: &ParamSetter<'_>) {
+        setter.begin_set_parameter(&self.revision);
+        setter.set_parameter(&self.revision, 1 - self.revision.value());
+        setter.end_set_parameter(&self.revision);
+    }
+}
+
+/// The queries as host state: loading one has its texts encoded, with the window closed or open.
+#[derive(Clone, Default)]
+pub struct PersistedQueries(pub Arc<Queries>);
+
+impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
+    /// Slots that the state does not speak of become empty; slots beyond the eighth are ignored.
+    fn set(&self, texts: Vec<String>) {
+        let mut texts = texts.into_iter();
+        self.0.set_texts(&std::array::from_fn(|_| texts.next().unwrap_or_default()));
+    }
+
+    fn map<F, R>(&self, f: F) -> R
+    where
+        F: Fn(&Vec<String>) -> R,
+    {
+        f(&self.0.texts().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loading_a_state_takes_its_texts_and_empties_the_slots_it_does_not_name() {
+        let queries = PersistedQueries::default();
+        queries.set(vec!["기타 소리".into(), "🎸".into()]);
+        assert_eq!(queries.0.text(0), "기타 소리");
+        assert_eq!(queries.0.text(1), "🎸");
+        assert_eq!(queries.0.text(2), "");
+        queries.set((0..20).map(|i| i.to_string()).collect());
+        assert_eq!(queries.map(|texts| texts.len()), SLOTS);
+    }
+
+    #[test]
+    fn ids_are_those_that_were_released() {
+        let ids: Vec<_> = SiftParams::default().param_map().into_iter().map(|(id, _, _)| id).collect();
+        assert_eq!(
+            ids,
+            [
+                "strength", "mode", "query", "sharpness", "floor", "smooth", "gain", "listen", "bypass",
+                "revision"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_default_survives_the_hosts_normalised_values() {
+        let params = SiftParams::default();
+        for param in [&params.sharpness, &params.floor, &params.smooth, &params.gain, &params.strength] {
+            assert_eq!(param.preview_plain(param.default_normalized_value()), param.default_plain_value());
+        }
+    }
+}
