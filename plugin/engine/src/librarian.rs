@@ -147,11 +147,7 @@ impl Desk {
         let shelf = self.readers.get(&key(queries)).and_then(|origin| self.shelves.get_mut(origin));
         let Some(shelf) = shelf else { return };
         for (slot, text) in queries.waiting() {
-            let outcome = match text.is_empty() {
-                true => Ok(None),
-                false => shelf.encoder.encode(&text).map(Some),
-            };
-            queries.deliver(slot, &text, outcome);
+            queries.deliver(slot, &text, shelf.encoder.encode(&text));
         }
     }
 

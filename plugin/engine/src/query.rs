@@ -162,21 +162,20 @@ impl Queries {
         texts
             .iter()
             .enumerate()
-            .filter(|(slot, _)| matches!(self.stage(*slot), Stage::Encoding | Stage::Empty))
+            .filter(|(slot, _)| self.stage(*slot) == Stage::Encoding)
             .map(|(slot, text)| (slot, normalise(text)))
             .collect()
     }
 
-    /// Hands over what became of `text` in `slot`: an embedding, nothing for an empty text, or the
-    /// reason why there is none. Ignored when the slot says something else by now.
-    pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Option<Arc<[f32]>>, String>) {
+    /// Hands over what became of `text` in `slot`: an embedding, or the reason why there is none.
+    /// Ignored when the slot says something else by now.
+    pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Arc<[f32]>, String>) {
         let texts = self.texts.lock();
         if normalise(&texts[slot]) != text {
             return;
         }
         let (stage, embedding) = match outcome {
-            Ok(Some(embedding)) => (Stage::Ready, Some(embedding)),
-            Ok(None) => (Stage::Empty, None),
+            Ok(embedding) => (Stage::Ready, Some(embedding)),
             Err(problem) => {
                 *self.problem.lock() = Some(problem);
                 (Stage::Failed, None)
@@ -196,7 +195,11 @@ impl Queries {
         while self.stage(slot) == Stage::Encoding
             && !self.encoded.wait_until(&mut embeddings, deadline).timed_out()
         {}
-        embeddings[slot].clone()
+        match self.stage(slot) {
+            // What the slot said before it was emptied is in force no more.
+            Stage::Empty => None,
+            _ => embeddings[slot].clone(),
+        }
     }
 }
 
@@ -204,8 +207,8 @@ impl Queries {
 mod tests {
     use super::*;
 
-    fn embedding(value: f32) -> Option<Arc<[f32]>> {
-        Some(Arc::from([value]))
+    fn embedding(value: f32) -> Arc<[f32]> {
+        Arc::from([value])
     }
 
     #[test]
@@ -240,8 +243,6 @@ mod tests {
         queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
         queries.set_text(0, "   ");
         assert_eq!(queries.stage(0), Stage::Empty);
-        assert!(queries.waiting().contains(&(0, String::new())));
-        queries.deliver(0, "", Ok(None));
         assert!(queries.embedding(0, Duration::ZERO).is_none());
     }
 

@@ -25,6 +25,7 @@ pub struct Status {
     hops: AtomicU64,
     late: AtomicU64,
     dropped: AtomicU64,
+    unusable: AtomicU64,
     /// Nanoseconds a hop takes the separator, averaged over about the last thirty.
     hop_nanoseconds: AtomicU32,
 }
@@ -37,6 +38,7 @@ impl Default for Status {
             hops: AtomicU64::new(0),
             late: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            unusable: AtomicU64::new(0),
             hop_nanoseconds: AtomicU32::new(0),
         }
     }
@@ -68,6 +70,11 @@ impl Status {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Masks that were not finite; their frames pass dry.
+    pub fn unusable(&self) -> u64 {
+        self.unusable.load(Ordering::Relaxed)
+    }
+
     /// Time the separator takes for a hop, averaged over about the last thirty.
     pub fn hop_time(&self) -> Duration {
         Duration::from_nanos(self.hop_nanoseconds.load(Ordering::Relaxed).into())
@@ -92,6 +99,10 @@ impl Status {
 
     pub(crate) fn count_late(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_unusable(&self) {
+        self.unusable.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_dropped(&self) {

@@ -5,7 +5,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
-use realfft::num_complex::Complex32;
 
 use crate::hop::{Hop, Line, SeparatorEnd};
 use crate::query::Queries;
@@ -113,7 +112,7 @@ impl Desk {
         }
         if !hop.mask.iter().all(|gain| gain.is_finite()) {
             // A value that is not finite would stay in the recurrent state for good.
-            hop.mask.fill(Complex32::ZERO);
+            self.status.count_unusable();
             self.stream = None;
             return false;
         }

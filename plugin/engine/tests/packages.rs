@@ -1,0 +1,178 @@
+//! Model packages in ONNX Runtime: what works, and what is said of what does not.
+//!
+//! ONNX Runtime is found by `ORT_DYLIB_PATH`; `cargo xtask test` sets it.
+
+#[allow(dead_code)]
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{OFFLINE, assert_same, delayed, package, play, settled, sine};
+use sift_engine::package::{DEFAULT, Listing};
+use sift_engine::{Engine, Mode, Queries, Stage};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn open(folder: &Path) -> (Engine, Arc<Queries>) {
+    let queries = Arc::new(Queries::default());
+    (Engine::with_listing(Listing::read(folder), OFFLINE, queries.clone()), queries)
+}
+
+fn ready(folder: &Path) -> (Engine, Arc<Queries>) {
+    let (engine, queries) = open(folder);
+    engine.wait_until_ready(PATIENCE).expect("run by `cargo xtask test`, which sets ORT_DYLIB_PATH");
+    (engine, queries)
+}
+
+#[test]
+fn a_network_that_passes_everything_gives_back_the_delayed_input() {
+    let (mut engine, _) = ready(&package("identity"));
+    let input = sine(48_000);
+    let heard = play(&mut engine, &input, Mode::Isolate, 0);
+    let dry = delayed(&input, engine.latency());
+    assert!(heard.iter().zip(&dry).all(|(a, b)| (a - b).abs() < 1e-5));
+}
+
+#[test]
+fn a_network_whose_mask_is_no_number_passes_dry_and_is_counted() {
+    for mode in [Mode::Isolate, Mode::Remove] {
+        // Its mask is NaN for frames as loud as these.
+        let (mut engine, _) = ready(&package("nan"));
+        let input = sine(24_000);
+        let heard = play(&mut engine, &input, mode, 0);
+        assert_same(&heard[12_000..], &delayed(&input, engine.latency())[12_000..]);
+        assert!(engine.status().unusable() > 10);
+    }
+}
+
+#[test]
+fn a_text_that_is_typed_takes_effect_and_the_other_slots_keep_theirs() {
+    let (mut engine, queries) = ready(&package("identity"));
+    for slot in 0..sift_engine::SLOTS {
+        assert_eq!(settled(&queries, slot), Stage::Ready, "{}", queries.text(slot));
+    }
+    let before = queries.generation();
+    queries.set_text(3, "기타 소리 🎸");
+    assert!(queries.generation() > before);
+    assert_eq!(settled(&queries, 3), Stage::Ready);
+    queries.set_text(3, "");
+    let input = sine(24_000);
+    let heard = play(&mut engine, &input, Mode::Remove, 3);
+    assert_same(&heard, &delayed(&input, engine.latency()));
+    assert_eq!(queries.stage(3), Stage::Empty);
+}
+
+#[test]
+fn the_default_model_understands_its_factory_queries_and_separates_the_same_each_time() {
+    let render = || {
+        let queries = Arc::new(Queries::default());
+        let mut engine = Engine::open(DEFAULT, OFFLINE, queries.clone());
+        let heard = play(&mut engine, &sine(96_000), Mode::Isolate, 1);
+        assert_eq!((engine.status().late(), engine.status().dropped(), engine.status().unusable()), (0, 0, 0));
+        assert!((0..sift_engine::SLOTS).all(|slot| settled(&queries, slot) == Stage::Ready));
+        assert_eq!(engine.status().problem(), None);
+        heard
+    };
+    let (first, second) = (render(), render());
+    assert!(first == second, "bit for bit");
+    assert!(first.iter().all(|sample| sample.is_finite()));
+}
+
+/// A copy of the identity package to damage, removed when the test ends.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("sift-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(package("identity")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn edit_manifest(&self, from: &str, to: &str) {
+        let path = self.0.join("package.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Replaces a file and makes its hash agree, so that the content itself is looked at.
+    fn replace(&self, file: &str, bytes: &[u8]) {
+        use sha2::{Digest, Sha256};
+        let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let old = hash(&fs::read(self.0.join(file)).unwrap());
+        fs::write(self.0.join(file), bytes).unwrap();
+        self.edit_manifest(&old, &hash(bytes));
+    }
+
+    /// What the engine says, having passed dry at the latency that the package would have.
+    fn problem(&self) -> String {
+        let (mut engine, _) = open(&self.0);
+        let problem = engine.wait_until_ready(PATIENCE).unwrap_err();
+        let input = sine(24_000);
+        let heard = play(&mut engine, &input, Mode::Remove, 0);
+        assert_same(&heard, &delayed(&input, engine.latency()));
+        assert_eq!(engine.status().problem().as_deref(), Some(problem.as_str()));
+        problem
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_missing_network_is_named_and_audio_passes_dry() {
+    let copy = Copy::new("missing");
+    fs::remove_file(copy.0.join("separator.onnx")).unwrap();
+    let problem = copy.problem();
+    assert!(problem.contains("separator.onnx") && problem.contains("Install the package again"), "{problem}");
+}
+
+#[test]
+fn a_damaged_network_is_named_with_its_hash() {
+    let copy = Copy::new("damaged");
+    fs::write(copy.0.join("query.onnx"), b"damaged").unwrap();
+    let problem = copy.problem();
+    assert!(problem.contains("query.onnx") && problem.contains("query.sha256"), "{problem}");
+}
+
+#[test]
+fn a_file_that_is_no_network_is_named() {
+    for file in ["separator.onnx", "query.onnx"] {
+        let copy = Copy::new(&format!("garbage-{file}"));
+        copy.replace(file, b"no network at all");
+        assert!(copy.problem().contains(file));
+    }
+}
+
+#[test]
+fn a_network_of_another_size_than_the_manifest_says_is_refused_by_its_shape() {
+    let copy = Copy::new("shape");
+    copy.edit_manifest("n_fft = 1024", "n_fft = 2048");
+    let problem = copy.problem();
+    assert!(problem.contains("separator.onnx") && problem.contains("magnitude"), "{problem}");
+}
+
+#[test]
+fn a_broken_tokenizer_is_named() {
+    let copy = Copy::new("tokenizer");
+    fs::write(copy.0.join("tokenizer.json"), b"{}").unwrap();
+    assert!(copy.problem().contains("tokenizer.json"));
+}
+
+#[test]
+fn a_broken_manifest_is_named_with_its_field() {
+    let copy = Copy::new("manifest");
+    copy.edit_manifest("hop = 512", "hop = -1");
+    let problem = copy.problem();
+    assert!(problem.contains("package.toml") && problem.contains("hop"), "{problem}");
+}
