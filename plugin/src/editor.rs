@@ -1,23 +1,258 @@
-//! The window.
+//! The window: lays out its parts, and keeps its size.
+
+mod controls;
+mod fonts;
+mod query_box;
+mod slider;
+mod slots;
+mod status;
+#[cfg(test)]
+mod testing;
+mod theme;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use nice_plug_egui::{EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor};
+use egui::{
+    Align, Frame as Panelling, Layout, Margin, Panel, Rangef, RichText, ScrollArea, Ui, Vec2,
+    ViewportCommand, vec2,
+};
+use nice_plug::context::gui::GuiContext;
+use nice_plug::editor::ResizeHint;
+use nice_plug::editor::dpi::LogicalSize;
+use nice_plug::prelude::*;
+use nice_plug_egui::baseview::{HandlerError, WindowSize};
+use nice_plug_egui::resizable_window::ResizableWindow;
+use nice_plug_egui::{
+    EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
+};
+use sift_engine::Stage;
 
-use crate::live::Live;
+use self::fonts::Fonts;
+use self::query_box::QueryBox;
+use self::status::Lateness;
+use crate::live::{Live, Snapshot};
 use crate::params::SiftParams;
+
+/// The smallest window, in logical pixels.
+const SMALLEST: Vec2 = vec2(560.0, 360.0);
+/// The largest that a state may ask for.
+const LARGEST: Vec2 = vec2(4096.0, 4096.0);
+/// Space left and right of the parts, and least space above and below them.
+const MARGIN: Margin = Margin::symmetric(20, 4);
+/// Space between the parts, as far as the window's height allows.
+const GAPS: Rangef = Rangef { min: 4.0, max: 56.0 };
+const HEADER_HEIGHT: f32 = 30.0;
+/// The status changes without anybody touching the window: how often it is looked at.
+const REFRESH: Duration = Duration::from_millis(40);
+
+/// The editor that a host opens and closes. Nothing of it runs while it is closed.
+pub fn create(params: Arc<SiftParams>, live: Live) -> Option<EguiEditor<Window>> {
+    let size = wanted_size(&params);
+    let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
+    let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(SMALLEST.x, SMALLEST.y));
+    let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
+    create_egui_editor(state, RepaintNotifier::new(), settings, Window::new(params, live))
+}
+
+/// The size that the state wants for the window, in logical pixels.
+fn wanted_size(params: &SiftParams) -> Vec2 {
+    let (width, height) = *params.window.read();
+    vec2(width as f32, height as f32).clamp(SMALLEST, LARGEST)
+}
 
 pub struct Window {
     params: Arc<SiftParams>,
     live: Live,
+    /// There is one while the window is open.
+    host: Option<GuiContext>,
+    view: View,
+    fonts: Fonts,
+    /// The size to ask the host for: state may be loaded after the editor was created.
+    wanted: Option<Vec2>,
+}
+
+impl Window {
+    fn new(params: Arc<SiftParams>, live: Live) -> Self {
+        Self { params, live, host: None, view: View::default(), fonts: Fonts::default(), wanted: None }
+    }
 }
 
 impl NiceEguiApp for Window {
-    fn ui(&mut self, _ui: &mut egui::Ui, _frame: &mut Frame) {}
+    fn build(&mut self, ctx: egui::Context, host: GuiContext, frame: &mut Frame) -> Result<(), HandlerError> {
+        frame.set_clear_color(theme::BACKGROUND.into());
+        theme::apply(&ctx);
+        self.fonts.attach(&ctx);
+        self.wanted = Some(wanted_size(&self.params));
+        self.host = Some(host);
+        self.view = View::default();
+        Ok(())
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _: &mut Frame) {
+        let Some(host) = &self.host else { return };
+        if let Some(wanted) = self.wanted.take()
+            && (wanted - ui.ctx().content_rect().size()).abs().max_elem() >= 1.0
+        {
+            ui.send_viewport_cmd(ViewportCommand::InnerSize(wanted));
+        }
+        self.fonts.update(ui.ctx());
+        let snapshot = self.live.snapshot();
+        ResizableWindow::new("sift").min_size(SMALLEST).show(ui, |ui| {
+            self.view.show(ui, &self.params, &host.param_setter(), snapshot.as_ref());
+        });
+        ui.ctx().request_repaint_after(REFRESH);
+    }
+
+    fn resized(&mut self, size: WindowSize) {
+        *self.params.window.write() = (size.logical.width.round() as u32, size.logical.height.round() as u32);
+    }
+
+    fn editor_closed(&mut self) {
+        self.fonts.detach();
+        self.host = None;
+    }
 }
 
-pub fn create(params: Arc<SiftParams>, live: Live) -> Option<EguiEditor<Window>> {
-    let (width, height) = *params.window.read();
-    let state = EguiEditorState::from_size(nice_plug::editor::dpi::LogicalSize::new(width, height), 1.0);
-    create_egui_editor(state, RepaintNotifier::new(), EguiNiceSettings::new(), Window { params, live })
+/// What the window shows, and what it remembers from frame to frame. It needs no host.
+#[derive(Default)]
+struct View {
+    query_box: QueryBox,
+    lateness: Lateness,
+    /// Height of all parts in the last frame, without the gaps between them.
+    parts: Option<f32>,
+}
+
+impl View {
+    fn show(
+        &mut self,
+        ui: &mut Ui,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        engine: Option<&Snapshot>,
+    ) {
+        let margin = Margin { top: 9, bottom: 9, ..MARGIN };
+        let footer = Panelling::NONE.fill(theme::FOOTER).inner_margin(margin);
+        let footer = Panel::bottom("status").frame(footer).show_separator_line(false).resizable(false);
+        footer.show(ui, |ui| self.footer(ui, params, engine));
+
+        // Four gaps between the parts, and half a one above and below them.
+        let room = ui.available_height() - MARGIN.sum().y;
+        let gap = self.parts.map_or(GAPS.min, |parts| GAPS.clamp((room - parts) / 5.0)).floor();
+        let body = Panelling::NONE.inner_margin(MARGIN + Margin::symmetric(0, (gap / 2.0) as i8));
+        egui::CentralPanel::no_frame().frame(body).show(ui, |ui| {
+            let content = ScrollArea::vertical().show(ui, |ui| {
+                ui.spacing_mut().item_spacing.y = 0.0;
+                header(ui, params, setter, engine);
+                ui.add_space(gap);
+                self.query(ui, params, setter, engine);
+                ui.add_space(gap);
+                slots::slots(ui, params, setter);
+                ui.add_space(gap);
+                controls::strength_and_mode(ui, params, setter);
+                ui.add_space(gap);
+                controls::shape(ui, params, setter);
+            });
+            self.parts = Some(content.content_size.y - 4.0 * gap);
+        });
+    }
+
+    fn query(
+        &mut self,
+        ui: &mut Ui,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        engine: Option<&Snapshot>,
+    ) {
+        let queries = &params.queries.0;
+        let readiness = engine.map(|engine| engine.readiness);
+        if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), readiness)
+            && queries.text(edit.slot) != edit.text
+        {
+            queries.set_text(edit.slot, &edit.text);
+            params.mark_edited(setter);
+        }
+    }
+
+    fn footer(&mut self, ui: &mut Ui, params: &SiftParams, engine: Option<&Snapshot>) {
+        let queries = &params.queries.0;
+        let failed = queries.stage(params.active_slot()) == Stage::Failed;
+        let query_problem = queries.problem().filter(|_| failed);
+        let now = ui.input(|input| input.time);
+        let falling_behind = engine.is_some_and(|engine| self.lateness.is_fresh(engine.late, now));
+        let report = status::report(engine, query_problem, falling_behind, params.bypass.value());
+        status::status(ui, &report);
+    }
+}
+
+fn header(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, engine: Option<&Snapshot>) {
+    let model = engine.map_or_else(|| params.model.read().clone(), |engine| engine.model.clone());
+    let size = vec2(ui.available_width(), HEADER_HEIGHT);
+    ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), |ui| {
+        controls::listen_and_bypass(ui, params, setter);
+        let words = ui.available_size();
+        ui.allocate_ui_with_layout(words, Layout::left_to_right(Align::Center), |ui| {
+            ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::ACCENT));
+            let model = RichText::new(model).font(theme::font(theme::SMALL)).color(theme::TEXT_WEAK);
+            ui.add(egui::Label::new(model).truncate());
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use egui::accesskit::Role;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    use super::testing::Host;
+    use super::*;
+
+    /// The whole window without a host, at its smallest or at `size`.
+    fn window(host: &Host, size: Vec2) -> Harness<'_> {
+        let mut view = View::default();
+        let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), None);
+        Harness::builder().with_size(size).with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
+    }
+
+    #[test]
+    fn an_edited_text_reaches_its_slot_and_marks_the_project_changed_once() {
+        let host = Host::default();
+        let mut window = window(&host, SMALLEST);
+        window.get_by_role(Role::TextInput).click();
+        window.run_steps(2);
+        window.event(egui::Event::Text("a violin".into()));
+        window.key_press(egui::Key::Enter);
+        window.run_steps(20);
+        assert_eq!(host.params.queries.0.text(0), "a violin", "what was there is replaced");
+        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+    }
+
+    #[test]
+    fn choosing_a_slot_while_typing_puts_the_text_where_it_was_typed() {
+        let host = Host::default();
+        let mut window = window(&host, SMALLEST);
+        window.get_by_role(Role::TextInput).click();
+        window.run_steps(2);
+        window.event(egui::Event::Text("a violin".into()));
+        window.run_steps(1);
+        window.get_by_label("Slot 2: drums").click();
+        window.run_steps(4);
+        assert_eq!(host.params.queries.0.text(0), "a violin");
+        assert_eq!(host.params.queries.0.text(1), "drums");
+        assert_eq!(window.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
+    }
+
+    #[test]
+    fn everything_fits_into_the_smallest_window() {
+        let host = Host::default();
+        let window = window(&host, SMALLEST);
+        let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, SMALLEST);
+        let status = window.get_by_label_contains("Not running").rect();
+        for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
+            let rect = window.get_by_role_and_label(Role::Slider, slider).rect();
+            assert!(screen.contains_rect(rect), "{slider} at {rect} is outside the window");
+            assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
+        }
+    }
 }

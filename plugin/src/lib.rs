@@ -14,8 +14,9 @@ use crate::editor::Window;
 use crate::live::Live;
 use crate::params::{ListenParam, SiftParams};
 
+/// The plugin, with the auxiliary outputs *Target* and *Residual* or without.
 #[derive(Default)]
-pub struct Sift {
+pub struct Sift<const AUX: bool> {
     params: Arc<SiftParams>,
     live: Live,
     /// There is one between `activate` and `deactivate`.
@@ -27,12 +28,22 @@ pub struct Sift {
     expected_position: Option<i64>,
 }
 
+pub type SiftClap = Sift<true>;
+
+/// Without auxiliary outputs: nice-plug 0.4 skips a VST3 block altogether when the host has left an
+/// output bus inactive, and in VST3 auxiliary buses are inactive unless the user asks for them.
+pub type SiftVst3 = Sift<false>;
+
 const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZeroU32]) -> AudioIOLayout {
     AudioIOLayout {
         main_input_channels: Some(channels),
         main_output_channels: Some(channels),
         aux_output_ports: aux,
-        names: PortNames { layout: Some(name), aux_outputs: &["Target", "Residual"], ..PortNames::const_default() },
+        names: PortNames {
+            layout: Some(name),
+            aux_outputs: &["Target", "Residual"],
+            ..PortNames::const_default()
+        },
         ..AudioIOLayout::const_default()
     }
 }
@@ -40,15 +51,18 @@ const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZero
 const ONE: NonZeroU32 = new_nonzero_u32(1);
 const TWO: NonZeroU32 = new_nonzero_u32(2);
 
-impl Plugin for Sift {
+impl<const AUX: bool> Plugin for Sift<AUX> {
     const NAME: &'static str = "Sift";
     const VENDOR: &'static str = "Sift";
     const URL: &'static str = "";
     const EMAIL: &'static str = "";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    const AUDIO_IO_LAYOUTS: &'static [AudioIOLayout] =
-        &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])];
+    const AUDIO_IO_LAYOUTS: &'static [AudioIOLayout] = if AUX {
+        &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])]
+    } else {
+        &[layout("Stereo", TWO, &[]), layout("Mono", ONE, &[])]
+    };
     const SAMPLE_ACCURATE_AUTOMATION: bool = true;
 
     type Editor = EguiEditor<Window>;
@@ -109,7 +123,8 @@ impl Plugin for Sift {
             return ProcessStatus::Error("process was called before activate");
         };
         let samples = buffer.samples();
-        let Some((strength, gain)) = self.strength.get_mut(..samples).zip(self.gain.get_mut(..samples)) else {
+        let Some((strength, gain)) = self.strength.get_mut(..samples).zip(self.gain.get_mut(..samples))
+        else {
             return ProcessStatus::Error("the block is larger than the host announced");
         };
 
@@ -133,7 +148,10 @@ impl Plugin for Sift {
             bypass: params.bypass.value(),
         };
         let mut outputs = Aux::default();
-        if let [target, residual] = aux.outputs {
+        if let [target, residual] = aux.outputs
+            && target.samples() == samples
+            && residual.samples() == samples
+        {
             outputs = Aux { target: target.as_slice(), residual: residual.as_slice() };
         }
         engine.process(buffer.as_slice(), &mut outputs, &controls);
@@ -141,7 +159,7 @@ impl Plugin for Sift {
     }
 }
 
-impl ClapPlugin for Sift {
+impl ClapPlugin for SiftClap {
     const CLAP_ID: &'static str = "org.sift-audio.sift";
     const CLAP_DESCRIPTION: Option<&'static str> =
         Some("Type a sound, and it is isolated, or gone, while the music plays");
@@ -156,10 +174,11 @@ impl ClapPlugin for Sift {
     ];
 }
 
-impl Vst3Plugin for Sift {
+impl Vst3Plugin for SiftVst3 {
     const VST3_CLASS_ID: [u8; 16] = *b"SiftSoundByWords";
-    const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] = &[Vst3SubCategory::Fx, Vst3SubCategory::Restoration];
+    const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] =
+        &[Vst3SubCategory::Fx, Vst3SubCategory::Restoration];
 }
 
-nice_export_clap!(Sift);
-nice_export_vst3!(Sift);
+nice_export_clap!(SiftClap);
+nice_export_vst3!(SiftVst3);

@@ -103,7 +103,9 @@ impl Default for SiftParams {
                 .with_step_size(0.1),
             listen: EnumParam::new("Listen to", ListenParam::Output),
             bypass: BoolParam::new("Bypass", false).make_bypass(),
-            revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 }).hide().non_automatable(),
+            revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 })
+                .hide()
+                .non_automatable(),
             queries: PersistedQueries::default(),
             model: Arc::new(RwLock::new(package::DEFAULT.to_owned())),
             window: Arc::new(RwLock::new(DEFAULT_WINDOW)),
@@ -173,7 +175,15 @@ mod tests {
         assert_eq!(
             ids,
             [
-                "strength", "mode", "query", "sharpness", "floor", "smooth", "gain", "listen", "bypass",
+                "strength",
+                "mode",
+                "query",
+                "sharpness",
+                "floor",
+                "smooth",
+                "gain",
+                "listen",
+                "bypass",
                 "revision"
             ]
         );

@@ -278,7 +278,7 @@ impl Engine {
             self.weights.extend((0..length).map(|_| self.mix.next()));
             for (c, (voice, channel)) in self.voices.iter_mut().zip(channels.iter_mut()).enumerate() {
                 for (at, weights) in (done..).zip(&self.weights) {
-                    let input = finite(channel[at]);
+                    let input = sound(channel[at]);
                     voice.history.push(input);
                     let (dry, separated) = (voice.dry.process(input), voice.overlap.pop());
                     let out = weights.mix(dry, separated, controls.strength[at], controls.gain[at]);
@@ -427,7 +427,8 @@ impl Engine {
     }
 }
 
-/// The sample, or silence in place of what is no number.
-fn finite(sample: f32) -> f32 {
-    if sample.is_finite() { sample } else { 0.0 }
+/// The sample, or silence in place of what is no number or no sound: +120 dBFS and beyond, whose
+/// power would overflow.
+fn sound(sample: f32) -> f32 {
+    if sample.abs() < 1e6 { sample } else { 0.0 }
 }

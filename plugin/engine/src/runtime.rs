@@ -75,10 +75,21 @@ pub fn session(environment: &Environment, onnx: &[u8]) -> ort::Result<Session> {
         .commit_from_memory(onnx)
 }
 
-/// ONNX Runtime's version, from its build information.
+/// The version of the library that [`library_path`] finds, such as "1.32.0".
 pub fn version() -> Result<String, RuntimeError> {
     environment()?;
-    Ok(ort::info().to_owned())
+    let path = library_path()?;
+    let unusable = |error: libloading::Error| RuntimeError::Unusable { path: path.clone(), reason: error.to_string() };
+    // SAFETY: `environment` has loaded this library, and it is ONNX Runtime: it has this function,
+    // which returns a table and a string that live as long as the library does.
+    let version = unsafe {
+        let library = libloading::Library::new(&path).map_err(unusable)?;
+        let base = library
+            .get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
+            .map_err(unusable)?();
+        std::ffi::CStr::from_ptr(((*base).GetVersionString)()).to_string_lossy().into_owned()
+    };
+    Ok(version)
 }
 
 /// The folder of the binary that contains this function: the plugin's, not the host's.

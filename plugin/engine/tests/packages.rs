@@ -81,6 +81,12 @@ fn the_default_model_understands_its_factory_queries_and_separates_the_same_each
     assert!(first.iter().all(|sample| sample.is_finite()));
 }
 
+#[test]
+fn the_version_of_onnx_runtime_is_told() {
+    let version = sift_engine::runtime::version().unwrap();
+    assert!(version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
+}
+
 /// A copy of the identity package to damage, removed when the test ends.
 struct Copy(PathBuf);
 

@@ -347,7 +347,7 @@ fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not(
 }
 
 #[test]
-fn input_or_mask_that_is_no_number_never_reaches_the_output() {
+fn input_or_mask_that_is_no_number_or_no_sound_never_reaches_the_output() {
     let mut broken = 0;
     let build = fake(move |_, _, mask| {
         broken += 1;
@@ -359,7 +359,7 @@ fn input_or_mask_that_is_no_number_never_reaches_the_output() {
     });
     let mut engine = engine(build, config(48_000.0, 512));
     let mut input = noise(48_000);
-    for (at, value) in [(5000, f32::NAN), (9000, f32::INFINITY), (9001, f32::NEG_INFINITY)] {
+    for (at, value) in [(5000, f32::NAN), (9000, f32::INFINITY), (9001, f32::NEG_INFINITY), (9002, f32::MAX)] {
         input[at] = value;
     }
     let heard = play(&mut engine, &input, Knobs::default(), || 512);

@@ -37,6 +37,7 @@ impl Worker {
         sample_rate: f64,
     ) -> Self {
         let line = end.line.clone();
+        let reporter = status.clone();
         let body = move || match build() {
             Ok(separator) => {
                 status.set_ready();
@@ -50,8 +51,11 @@ impl Worker {
             }
             Err(problem) => status.fail(problem),
         };
-        let thread = thread::Builder::new().name("sift separator".into()).spawn(body);
-        Self { line, thread: thread.ok() }
+        let spawned = thread::Builder::new().name("sift separator".into()).spawn(body);
+        let thread = spawned
+            .inspect_err(|error| reporter.fail(format!("the separator's thread could not be started: {error}. Restart the host")))
+            .ok();
+        Self { line, thread }
     }
 
     pub fn thread(&self) -> Option<&thread::Thread> {

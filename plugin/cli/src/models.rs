@@ -1,0 +1,69 @@
+//! `sift models`: what packages there are.
+
+use std::io::Write;
+
+use anyhow::Result;
+use sift_engine::Grid;
+use sift_engine::package::{self, Kind, Listing, PackageError};
+
+/// The set-up that latencies are given for: hertz, and samples a block.
+const RATE: f64 = 48_000.0;
+const BLOCK: usize = 512;
+
+/// Writes a paragraph on every package.
+pub fn run(out: &mut impl Write) -> Result<()> {
+    for found in package::installed() {
+        match found {
+            Ok(listing) => write!(out, "{}", describe(&listing))?,
+            Err(error) => write!(out, "{}", describe_broken(&error))?,
+        }
+    }
+    Ok(())
+}
+
+fn describe(listing: &Listing) -> String {
+    let manifest = &listing.manifest;
+    let latency = Grid::new(&manifest.audio, RATE).latency(manifest.separator.lookahead, BLOCK);
+    let kind = match manifest.separator.kind {
+        Kind::Streaming => "streaming",
+        Kind::Window => "window",
+    };
+    format!(
+        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK} ({latency} samples)\n  origin   {}\n",
+        manifest.name,
+        manifest.version,
+        manifest.licence,
+        manifest.audio.sample_rate,
+        1_000.0 * latency as f64 / RATE,
+        listing.origin,
+    )
+}
+
+fn describe_broken(error: &PackageError) -> String {
+    format!("(broken)\n  {}\n", crate::one_line(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_package_is_described_whole() {
+        let text = describe(&Listing::built_in());
+        assert!(text.starts_with(package::DEFAULT), "{text}");
+        for part in ["licence  ", "32000 Hz", "streaming", "48.0 ms", "2304 samples", "built in"] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_package_is_described_by_what_is_wrong() {
+        let folder = crate::wav::tests::Folder::new();
+        std::fs::write(folder.path("package.toml"), "name = \"mine\"\n").unwrap();
+        let text = describe_broken(&Listing::read(folder.root()).unwrap_err());
+        assert!(
+            text.contains("package.toml") && text.contains("version") && text.lines().count() == 2,
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! Three spectrograms under each other, on common scales.
+
+use std::convert::Infallible;
+use std::io::BufWriter;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use embedded_graphics::mono_font::MonoTextStyle;
+use embedded_graphics::mono_font::ascii::FONT_7X13;
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::Rectangle;
+use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::draft::Draft;
+use crate::spectrogram::{LOWEST, ROWS, Spectrogram};
+
+/// Pixels.
+pub const WIDTH: u32 = 1_100;
+pub const HEIGHT: u32 = 3 * PITCH + BOTTOM;
+const LEFT: u32 = 64;
+const RIGHT: u32 = 84;
+const TITLE: u32 = 24;
+const PANEL: u32 = ROWS as u32;
+const PITCH: u32 = TITLE + PANEL + 8;
+const BOTTOM: u32 = 36;
+const PLOT: u32 = WIDTH - LEFT - RIGHT;
+
+/// Decibels from the brightest colour to the darkest.
+const RANGE: f32 = 80.0;
+
+const PAPER: Rgb888 = Rgb888::WHITE;
+const INK: Rgb888 = Rgb888::new(40, 40, 40);
+
+/// Nine points of matplotlib's "magma" (CC0), which is perceptually uniform.
+const COLOURS: [[u8; 3]; 9] = [
+    [0, 0, 4],
+    [29, 17, 71],
+    [81, 18, 124],
+    [130, 38, 129],
+    [182, 54, 121],
+    [230, 81, 100],
+    [251, 136, 97],
+    [254, 194, 135],
+    [252, 253, 191],
+];
+
+/// The spectrograms of one separation.
+pub struct Panels {
+    pub mixture: Spectrogram,
+    pub target: Spectrogram,
+    pub residual: Spectrogram,
+}
+
+impl Panels {
+    pub fn new(sample_rate: u32, channels: usize) -> Self {
+        let empty = || Spectrogram::new(sample_rate, channels);
+        Self { mixture: empty(), target: empty(), residual: empty() }
+    }
+
+    /// Draws the three as a PNG. It appears when the draft is published.
+    pub fn save(mut self, draft: &Draft) -> Result<()> {
+        for spectrogram in [&mut self.mixture, &mut self.target, &mut self.residual] {
+            spectrogram.finish();
+        }
+        let failed = |target: &Path| format!("{} cannot be written", target.display());
+        let mut file = BufWriter::new(draft.file()?);
+        self.draw().write_to(&mut file, ImageFormat::Png).with_context(|| failed(draft.target()))?;
+        file.into_inner().map(drop).with_context(|| failed(draft.target()))
+    }
+
+    fn draw(&self) -> RgbImage {
+        let mut canvas = Canvas(RgbImage::from_pixel(WIDTH, HEIGHT, Rgb([PAPER.r(), PAPER.g(), PAPER.b()])));
+        // Decibels below the mixture's loudest point, in all three.
+        let reference = self.mixture.peak().max(f32::MIN_POSITIVE);
+        let panels = [("Mixture", &self.mixture), ("Target", &self.target), ("Residual", &self.residual)];
+        for (top, (title, spectrogram)) in (TITLE..).step_by(PITCH as usize).zip(panels) {
+            canvas.text(title, LEFT, top - 5, Alignment::Left, Baseline::Bottom);
+            canvas.panel(spectrogram, reference, top);
+            canvas.frequencies(spectrogram, top);
+            canvas.decibels(top);
+        }
+        canvas.seconds(self.mixture.duration());
+        canvas.0
+    }
+}
+
+struct Canvas(RgbImage);
+
+impl Canvas {
+    fn panel(&mut self, spectrogram: &Spectrogram, reference: f32, top: u32) {
+        for x in 0..PLOT {
+            let Some(column) = spectrogram.at(f64::from(x) / f64::from(PLOT)) else { return };
+            for (y, power) in column.iter().rev().enumerate() {
+                let decibels = 10.0 * (power / reference).max(1e-30).log10();
+                self.0.put_pixel(LEFT + x, top + y as u32, Rgb(colour(1.0 + decibels / RANGE)));
+            }
+        }
+    }
+
+    fn frequencies(&mut self, spectrogram: &Spectrogram, top: u32) {
+        let nyquist = spectrogram.nyquist();
+        for (frequency, label) in [
+            (100.0, "100 Hz"),
+            (300.0, "300 Hz"),
+            (1_000.0, "1 kHz"),
+            (3_000.0, "3 kHz"),
+            (10_000.0, "10 kHz"),
+            (30_000.0, "30 kHz"),
+        ] {
+            let height = (frequency / LOWEST).ln() / (nyquist / LOWEST).ln();
+            if height < 1.0 {
+                let y = top + ((1.0 - height) * PANEL as f32) as u32;
+                self.rectangle(LEFT - 4, y, 4, 1, INK);
+                self.text(label, LEFT - 7, y, Alignment::Right, Baseline::Middle);
+            }
+        }
+    }
+
+    fn decibels(&mut self, top: u32) {
+        let left = LEFT + PLOT + 12;
+        for y in 0..PANEL {
+            let [r, g, b] = colour(1.0 - y as f32 / PANEL as f32);
+            self.rectangle(left, top + y, 12, 1, Rgb888::new(r, g, b));
+        }
+        for (n, label) in ["0 dB", "-20", "-40", "-60", "-80"].into_iter().enumerate() {
+            let y = top + n as u32 * (PANEL - 1) / 4;
+            self.rectangle(left + 12, y, 4, 1, INK);
+            self.text(label, left + 20, y, Alignment::Left, Baseline::Middle);
+        }
+    }
+
+    fn seconds(&mut self, duration: f64) {
+        let bottom = TITLE + 2 * PITCH + PANEL;
+        let step = tick_step(duration);
+        let decimals = (-step.log10().floor()).max(0.0) as usize;
+        for n in 0..=(duration / step) as u32 {
+            let time = f64::from(n) * step;
+            let x = LEFT + (time / duration * f64::from(PLOT - 1)) as u32;
+            self.rectangle(x, bottom, 1, 4, INK);
+            let label = format!("{time:.decimals$}{}", if n == 0 { " s" } else { "" });
+            self.text(&label, x, bottom + 7, Alignment::Center, Baseline::Top);
+        }
+    }
+
+    fn text(&mut self, text: &str, x: u32, y: u32, alignment: Alignment, baseline: Baseline) {
+        let position = Point::new(x as i32, y as i32);
+        let style = TextStyleBuilder::new().alignment(alignment).baseline(baseline).build();
+        let Ok(_) =
+            Text::with_text_style(text, position, MonoTextStyle::new(&FONT_7X13, INK), style).draw(self);
+    }
+
+    fn rectangle(&mut self, x: u32, y: u32, width: u32, height: u32, colour: Rgb888) {
+        let area = Rectangle::new(Point::new(x as i32, y as i32), Size::new(width, height));
+        let Ok(()) = self.fill_solid(&area, colour);
+    }
+}
+
+impl OriginDimensions for Canvas {
+    fn size(&self) -> Size {
+        Size::new(self.0.width(), self.0.height())
+    }
+}
+
+impl DrawTarget for Canvas {
+    type Color = Rgb888;
+    type Error = Infallible;
+
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> Result<(), Infallible> {
+        for Pixel(point, colour) in pixels {
+            if let (Ok(x), Ok(y)) = (u32::try_from(point.x), u32::try_from(point.y))
+                && let Some(pixel) = self.0.get_pixel_mut_checked(x, y)
+            {
+                *pixel = Rgb([colour.r(), colour.g(), colour.b()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The colour of `value` from 0 (dark) to 1 (bright).
+fn colour(value: f32) -> [u8; 3] {
+    let place = value.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f32;
+    let below = (place as usize).min(COLOURS.len() - 2);
+    let share = place - below as f32;
+    std::array::from_fn(|n| {
+        let (from, to) = (f32::from(COLOURS[below][n]), f32::from(COLOURS[below + 1][n]));
+        (from + share * (to - from)).round() as u8
+    })
+}
+
+/// Seconds between the labels of the time axis: 1, 2 or 5 times a power of ten, at most twelve.
+fn tick_step(duration: f64) -> f64 {
+    let least = (duration / 12.0).max(1e-3);
+    let power = 10_f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|&step| step >= least)
+        .unwrap_or(10.0 * power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wav::tests::Folder;
+
+    /// A tone that is all target.
+    fn panels() -> Panels {
+        let mut panels = Panels::new(48_000, 2);
+        let tone: Vec<f32> = (0..48_000).map(|n| (n as f32 * 0.1).sin()).collect();
+        panels.mixture.push(&[&tone, &tone]);
+        panels.target.push(&[&tone, &tone]);
+        panels.residual.push(&[vec![0.0; 48_000], vec![0.0; 48_000]]);
+        panels
+    }
+
+    #[test]
+    fn the_plot_has_the_documented_size_whatever_the_length() {
+        let folder = Folder::new();
+        for panels in [panels(), Panels::new(8_000, 1)] {
+            let draft = Draft::create(&folder.path("plot.png")).unwrap();
+            panels.save(&draft).unwrap();
+            draft.publish().unwrap();
+            let image = image::open(folder.path("plot.png")).unwrap();
+            assert_eq!((image.width(), image.height()), (WIDTH, HEIGHT));
+        }
+    }
+
+    #[test]
+    fn the_panels_show_mixture_target_and_residual_from_the_top() {
+        let mut panels = panels();
+        [&mut panels.mixture, &mut panels.target, &mut panels.residual]
+            .into_iter()
+            .for_each(Spectrogram::finish);
+        let image = panels.draw();
+        let brightest = |n: u32| {
+            let top = TITLE + n * PITCH;
+            let sum = |y| image.get_pixel(LEFT + PLOT / 2, y).0.map(u32::from).iter().sum::<u32>();
+            (top..top + PANEL).map(sum).max().unwrap()
+        };
+        assert!(brightest(0) > 600 && brightest(1) == brightest(0));
+        assert!(brightest(2) < 20);
+    }
+
+    #[test]
+    fn colours_grow_brighter_with_the_value() {
+        let luminance = |value| {
+            let [r, g, b] = colour(value).map(f32::from);
+            0.2126 * r + 0.7152 * g + 0.0722 * b
+        };
+        assert!((1..=100).all(|n| luminance(n as f32 / 100.0) >= luminance((n - 1) as f32 / 100.0)));
+        assert_eq!((colour(-3.0), colour(7.0)), (COLOURS[0], COLOURS[8]));
+    }
+
+    #[test]
+    fn the_time_axis_has_a_handful_of_round_labels() {
+        for duration in [0.01, 0.9, 12.0, 59.0, 3_600.0, 100_000.0] {
+            let labels = duration / tick_step(duration);
+            assert!((4.0..=12.0).contains(&labels), "{labels} for {duration} s");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The power of a recording over time and frequency, in a picture's resolution whatever its length.
+
+use std::f32::consts::PI;
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+use realfft::{RealFftPlanner, RealToComplex};
+
+/// Frequencies, spaced logarithmically.
+pub const ROWS: usize = 220;
+
+/// The lowest frequency shown, in hertz.
+pub const LOWEST: f32 = 40.0;
+
+/// Columns a spectrogram has at most; when there are more, neighbours are merged.
+const COLUMNS: usize = 2_048;
+
+/// Seconds a frame lasts, about.
+const FRAME: f32 = 0.04;
+
+/// A log-frequency power spectrogram, made while the audio comes in.
+pub struct Spectrogram {
+    sample_rate: u32,
+    transform: Arc<dyn RealToComplex<f32>>,
+    window: Vec<f32>,
+    hop: usize,
+    /// Samples not analysed yet, one vector a channel.
+    waiting: Vec<Vec<f32>>,
+    samples: u64,
+    frame: Vec<f32>,
+    spectrum: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+    /// Mean power of each row, lowest frequency first.
+    columns: Vec<[f32; ROWS]>,
+    frames_per_column: usize,
+    frames_in_last: usize,
+}
+
+impl Spectrogram {
+    pub fn new(sample_rate: u32, channels: usize) -> Self {
+        let size = ((sample_rate as f32 * FRAME) as usize).next_power_of_two().max(64);
+        let transform = RealFftPlanner::new().plan_fft_forward(size);
+        let hann = |n: usize| 0.5 - 0.5 * (2.0 * PI * n as f32 / size as f32).cos();
+        // A full-scale sine has the power 1.
+        let scale = 2.0 / (0.5 * size as f32);
+        Self {
+            sample_rate,
+            window: (0..size).map(|n| scale * hann(n)).collect(),
+            hop: size / 4,
+            // The first frame's middle is the first sample.
+            waiting: vec![vec![0.0; size / 2]; channels],
+            samples: 0,
+            frame: transform.make_input_vec(),
+            spectrum: transform.make_output_vec(),
+            scratch: transform.make_scratch_vec(),
+            transform,
+            columns: Vec::new(),
+            frames_per_column: 1,
+            frames_in_last: 0,
+        }
+    }
+
+    /// Appends a block, one equally long slice a channel.
+    pub fn push<S: AsRef<[f32]>>(&mut self, block: &[S]) {
+        for (waiting, block) in self.waiting.iter_mut().zip(block) {
+            waiting.extend_from_slice(block.as_ref());
+        }
+        self.samples += block.first().map_or(0, |block| block.as_ref().len() as u64);
+        self.analyse();
+    }
+
+    /// Analyses what is left at the end.
+    pub fn finish(&mut self) {
+        for waiting in &mut self.waiting {
+            waiting.resize(waiting.len() + self.window.len() / 2, 0.0);
+        }
+        self.analyse();
+    }
+
+    /// Seconds.
+    pub fn duration(&self) -> f64 {
+        self.samples as f64 / f64::from(self.sample_rate)
+    }
+
+    /// Half the sample rate, in hertz: the highest frequency shown.
+    pub fn nyquist(&self) -> f32 {
+        self.sample_rate as f32 / 2.0
+    }
+
+    /// The largest power there is.
+    pub fn peak(&self) -> f32 {
+        self.columns.iter().flatten().copied().fold(0.0, f32::max)
+    }
+
+    /// The power of each row, lowest frequency first, at `place` from 0 (start) to 1 (end).
+    pub fn at(&self, place: f64) -> Option<&[f32; ROWS]> {
+        let column = (place * self.columns.len() as f64) as usize;
+        self.columns.get(column.min(self.columns.len().saturating_sub(1)))
+    }
+
+    /// The frequency at `height` from 0 (lowest) to 1 (Nyquist), in hertz.
+    fn frequency(&self, height: f32) -> f32 {
+        LOWEST * (self.nyquist() / LOWEST).powf(height)
+    }
+
+    fn analyse(&mut self) {
+        while self.waiting.iter().all(|waiting| waiting.len() >= self.window.len()) {
+            let mut power = vec![0.0; self.spectrum.len()];
+            let channels = self.waiting.len() as f32;
+            for waiting in &mut self.waiting {
+                for ((frame, sample), window) in self.frame.iter_mut().zip(&*waiting).zip(&self.window) {
+                    *frame = sample * window;
+                }
+                waiting.drain(..self.hop);
+                self.transform
+                    .process_with_scratch(&mut self.frame, &mut self.spectrum, &mut self.scratch)
+                    .expect("the buffers are the transform's own");
+                for (power, bin) in power.iter_mut().zip(&self.spectrum) {
+                    *power += bin.norm_sqr() / channels;
+                }
+            }
+            let column = self.rows(&power);
+            self.append(&column);
+        }
+    }
+
+    fn rows(&self, power: &[f32]) -> [f32; ROWS] {
+        let bin = |height: f32| self.frequency(height) * self.window.len() as f32 / self.sample_rate as f32;
+        let last = power.len() - 1;
+        std::array::from_fn(|row| {
+            let (low, high) = (bin(row as f32 / ROWS as f32), bin((row + 1) as f32 / ROWS as f32));
+            let (first, end) = (low.ceil() as usize, (high.ceil() as usize).min(last + 1));
+            if first < end {
+                return power[first..end].iter().copied().fold(0.0, f32::max);
+            }
+            // Between two bins.
+            let middle = 0.5 * (low + high);
+            let below = (middle as usize).min(last);
+            power[below] + (middle - below as f32) * (power[(below + 1).min(last)] - power[below])
+        })
+    }
+
+    fn append(&mut self, frame: &[f32; ROWS]) {
+        if self.columns.is_empty() || self.frames_in_last == self.frames_per_column {
+            if self.columns.len() == COLUMNS {
+                self.columns =
+                    self.columns.chunks_exact(2).map(|pair| mean(&pair[0], &pair[1], 0.5)).collect();
+                self.frames_per_column *= 2;
+            }
+            self.columns.push(*frame);
+            self.frames_in_last = 1;
+            return;
+        }
+        self.frames_in_last += 1;
+        if let Some(last) = self.columns.last_mut() {
+            *last = mean(last, frame, 1.0 / self.frames_in_last as f32);
+        }
+    }
+}
+
+fn mean(old: &[f32; ROWS], new: &[f32; ROWS], share: f32) -> [f32; ROWS] {
+    std::array::from_fn(|row| old[row] + share * (new[row] - old[row]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sine(frequency: f32, sample_rate: u32, seconds: f32) -> Vec<f32> {
+        let samples = (seconds * sample_rate as f32) as usize;
+        (0..samples).map(|n| (2.0 * PI * (frequency * n as f32 / sample_rate as f32).fract()).sin()).collect()
+    }
+
+    fn of(audio: &[Vec<f32>], sample_rate: u32) -> Spectrogram {
+        let mut spectrogram = Spectrogram::new(sample_rate, audio.len());
+        spectrogram.push(audio);
+        spectrogram.finish();
+        spectrogram
+    }
+
+    #[test]
+    fn a_full_scale_sine_has_the_power_one_in_the_row_of_its_frequency() {
+        for (frequency, rate) in [(440.0, 48_000), (3_000.0, 44_100), (100.0, 16_000)] {
+            let spectrogram = of(&[sine(frequency, rate, 1.0)], rate);
+            let column = spectrogram.at(0.5).unwrap();
+            let loudest = (0..ROWS).max_by(|&a, &b| column[a].total_cmp(&column[b])).unwrap();
+            let found = spectrogram.frequency((loudest as f32 + 0.5) / ROWS as f32);
+            assert!((found / frequency).log2().abs() < 0.15, "{found} Hz instead of {frequency}");
+            assert!((column[loudest] - 1.0).abs() < 0.4, "{}", column[loudest]);
+        }
+    }
+
+    #[test]
+    fn opposite_channels_do_not_cancel() {
+        let left = sine(1_000.0, 48_000, 0.5);
+        let right = left.iter().map(|sample| -sample).collect();
+        assert!(of(&[left, right], 48_000).peak() > 0.5);
+    }
+
+    #[test]
+    fn time_runs_from_the_first_to_the_last_sample_however_long_the_recording() {
+        for seconds in [0.5, 10.0, 60.0] {
+            let mut audio = vec![0.0; (8_000.0 * seconds * 0.75) as usize];
+            audio.extend(sine(1_000.0, 8_000, seconds * 0.25));
+            let spectrogram = of(&[audio], 8_000);
+            let loud = |place| spectrogram.at(place).unwrap().iter().any(|&power| power > 0.1);
+            assert!(!loud(0.0) && !loud(0.7) && loud(0.8) && loud(0.95), "{seconds} s");
+            assert!((spectrogram.duration() - f64::from(seconds)).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn columns_are_merged_when_there_are_too_many() {
+        let mut spectrogram = Spectrogram::new(8_000, 1);
+        for frame in 0..5 * COLUMNS {
+            spectrogram.append(&[(frame % 2) as f32; ROWS]);
+        }
+        assert!(spectrogram.columns.len() <= COLUMNS);
+        assert_eq!(spectrogram.frames_per_column, 8);
+        assert!(spectrogram.columns.iter().all(|column| (column[0] - 0.5).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_recording_shorter_than_a_frame_has_a_column() {
+        assert!(of(&[vec![0.5; 10]], 48_000).at(0.0).is_some());
+    }
+}

@@ -1,0 +1,341 @@
+//! The text box: edits the query of the active slot, and says how far it has come.
+
+use std::time::Duration;
+
+use copypasta::ClipboardProvider;
+use egui::accesskit::Role;
+use egui::text::CCursor;
+use egui::text_selection::CCursorRange;
+use egui::{
+    Align, Align2, Color32, Frame, Layout, Margin, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui,
+    WidgetInfo, vec2,
+};
+use sift_engine::{MAX_CHARACTERS, Queries, Readiness, Stage};
+
+use super::theme;
+
+/// Seconds without a keystroke after which a text is taken as meant.
+const PAUSE: f64 = 0.4;
+const PLACEHOLDER: &str = "Describe a sound: a dog barking, 기타 소리 …";
+const HEIGHT: f32 = 50.0;
+const PASTE_WIDTH: f32 = 74.0;
+/// Characters that may be left before their number is shown.
+const NEARLY_FULL: usize = 56;
+
+/// The text that a slot is to have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub slot: usize,
+    pub text: String,
+}
+
+/// The text being edited and the slot it belongs to.
+///
+/// The box shows the active slot, whoever changes it. Only while somebody types does it stay with
+/// the slot that they began in: until the focus leaves.
+#[derive(Default)]
+pub struct QueryBox {
+    text: String,
+    slot: usize,
+    /// Of the texts, when last looked at.
+    generation: Option<u64>,
+    /// When the last keystroke was, in seconds, while it has not been taken.
+    pending: Option<f64>,
+    /// Something was typed since the box got the focus.
+    typing: bool,
+}
+
+impl QueryBox {
+    /// Draws the box for the `active` slot; an edit when one is complete. `engine` is how far the
+    /// engine has come, if one runs.
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        queries: &Queries,
+        active: usize,
+        engine: Option<Readiness>,
+    ) -> Option<Edit> {
+        self.follow(queries, active);
+        let now = ui.input(|input| input.time);
+        let mut lost_focus = false;
+        ui.horizontal(|ui| {
+            lost_focus = self.text_edit(ui, now);
+            if paste_button(ui)
+                && let Some(text) = clipboard()
+            {
+                self.text = one_line(&text);
+                self.pending = Some(now - PAUSE);
+            }
+        });
+
+        ui.add_space(theme::GAP);
+        let edit = self.take(now, lost_focus);
+        if lost_focus {
+            self.typing = false;
+        }
+        if let Some(typed) = self.pending {
+            ui.ctx().request_repaint_after(Duration::from_secs_f64(typed + PAUSE - now));
+        }
+        self.feedback(ui, queries, active, engine);
+        edit
+    }
+
+    /// Shows what the slot says, unless somebody types.
+    fn follow(&mut self, queries: &Queries, active: usize) {
+        if self.pending.is_some() {
+            return;
+        }
+        let slot = if self.typing { self.slot } else { active };
+        let generation = queries.generation();
+        if slot != self.slot || self.generation != Some(generation) {
+            self.slot = slot;
+            self.generation = Some(generation);
+            self.text = queries.text(slot);
+        }
+    }
+
+    /// The edit, when typing paused or the focus left.
+    fn take(&mut self, now: f64, lost_focus: bool) -> Option<Edit> {
+        self.pending.take_if(|typed| lost_focus || now - *typed >= PAUSE)?;
+        Some(Edit { slot: self.slot, text: self.text.clone() })
+    }
+
+    /// Whether the focus left.
+    fn text_edit(&mut self, ui: &mut Ui, now: f64) -> bool {
+        let width = ui.available_width() - PASTE_WIDTH - theme::GAP;
+        let mut output = TextEdit::singleline(&mut self.text)
+            .id_salt("query")
+            .font(theme::font(theme::LARGE))
+            .hint_text(PLACEHOLDER)
+            .char_limit(MAX_CHARACTERS)
+            .desired_width(width)
+            .min_size(vec2(width, HEIGHT))
+            .align(Align2::LEFT_CENTER)
+            .frame(
+                Frame::NONE
+                    .inner_margin(Margin::symmetric(14, 0))
+                    .fill(theme::SURFACE)
+                    .corner_radius(theme::RADIUS),
+            )
+            .show(ui);
+        let response = &output.response.response;
+        let outline = match response.has_focus() {
+            true => Stroke::new(2.0, theme::ACCENT),
+            false => Stroke::new(1.0, theme::OUTLINE),
+        };
+        ui.painter().rect_stroke(response.rect, theme::RADIUS, outline, StrokeKind::Inside);
+        if response.changed() {
+            self.text = one_line(&self.text);
+            self.pending = Some(now);
+            self.typing = true;
+        }
+        if response.gained_focus() {
+            // What is typed next replaces the words, as in an address bar.
+            let everything = CCursorRange::two(CCursor::new(0), CCursor::new(self.text.chars().count()));
+            output.state.cursor.set_char_range(Some(everything));
+            output.state.clone().store(ui.ctx(), response.id);
+        }
+        response.lost_focus()
+    }
+
+    fn feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<Readiness>) {
+        let stage = match self.pending {
+            Some(_) => Stage::Encoding,
+            None => queries.stage(self.slot),
+        };
+        let (mut text, color) = feedback(stage, engine);
+        if self.slot != active {
+            text = format!("You edit slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
+        }
+        ui.horizontal(|ui| {
+            let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL), Sense::hover());
+            ui.painter().circle_filled(dot.center(), 4.0, color);
+            ui.label(RichText::new(text).size(theme::SMALL).color(color));
+            let length = self.text.chars().count();
+            if length + NEARLY_FULL > MAX_CHARACTERS {
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    let count = format!("{length} of {MAX_CHARACTERS} characters");
+                    ui.label(RichText::new(count).size(theme::SMALL).color(theme::TEXT_WEAK));
+                });
+            }
+        });
+    }
+}
+
+/// What is said beneath the box.
+fn feedback(stage: Stage, engine: Option<Readiness>) -> (String, Color32) {
+    let (text, color) = match (stage, engine) {
+        (Stage::Empty, _) => ("Type what you want to hear", theme::TEXT_WEAK),
+        (Stage::Failed, _) => ("These words could not be encoded", theme::WARNING),
+        (Stage::Encoding, None) => ("Takes effect once the host activates Sift", theme::TEXT_WEAK),
+        (Stage::Encoding, Some(Readiness::Loading)) => ("Waits for the model", theme::TEXT_WEAK),
+        (_, Some(Readiness::Failed)) => ("Without a model, words have no effect", theme::WARNING),
+        (Stage::Encoding, Some(Readiness::Ready)) => ("Encoding …", theme::TEXT_WEAK),
+        (Stage::Ready, _) => ("Ready", theme::ACCENT),
+    };
+    (text.to_owned(), color)
+}
+
+/// A single line of at most [`MAX_CHARACTERS`].
+fn one_line(text: &str) -> String {
+    let text = text.trim_end_matches(['\r', '\n']).replace(['\r', '\n', '\t'], " ");
+    text.chars().take(MAX_CHARACTERS).collect()
+}
+
+fn paste_button(ui: &mut Ui) -> bool {
+    let (rect, response) = ui.allocate_exact_size(vec2(PASTE_WIDTH, HEIGHT), Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Paste"));
+    let fill = if response.hovered() { theme::SURFACE_HOVERED } else { theme::SURFACE };
+    ui.painter().rect(rect, theme::RADIUS, fill, Stroke::new(1.0, theme::OUTLINE), StrokeKind::Inside);
+    ui.painter().text(rect.center(), Align2::CENTER_CENTER, "Paste", theme::font(theme::BODY), theme::TEXT);
+    // Hosts keep some keys for themselves; the clipboard comes past them.
+    response.on_hover_text("Replaces the words by what is in the clipboard").clicked()
+}
+
+/// The clipboard's text, if it has any. The window's own clipboard is out of reach: egui-baseview
+/// reads it only when Ctrl+V (Cmd+V) is pressed.
+fn clipboard() -> Option<String> {
+    let text = copypasta::ClipboardContext::new().ok()?.get_contents().ok()?;
+    (!text.trim().is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use egui::Key;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    use super::*;
+
+    /// Seconds between frames.
+    const FRAME: f32 = 0.05;
+
+    /// The box on the slots of a fresh instance, the edits it made, and the active slot.
+    #[derive(Default)]
+    struct Desk {
+        query_box: QueryBox,
+        queries: Arc<Queries>,
+        active: usize,
+        edits: Vec<Edit>,
+    }
+
+    fn desk() -> Harness<'static, Desk> {
+        let show = |ui: &mut Ui, desk: &mut Desk| {
+            let edit = desk.query_box.show(ui, &desk.queries, desk.active, Some(Readiness::Ready));
+            if let Some(edit) = edit {
+                desk.queries.set_text(edit.slot, &edit.text);
+                desk.edits.push(edit);
+            }
+        };
+        let builder = Harness::builder().with_step_dt(FRAME).allow_missing_glyphs();
+        builder.build_ui_state(show, Desk::default())
+    }
+
+    fn type_text(desk: &mut Harness<Desk>, text: &str) {
+        let field = desk.get_by_role(Role::TextInput);
+        if !field.is_focused() {
+            field.click();
+            desk.step();
+        }
+        desk.event(egui::Event::Text(text.into()));
+        desk.step();
+    }
+
+    fn wait(desk: &mut Harness<Desk>, seconds: f32) {
+        desk.run_steps((seconds / FRAME).ceil() as usize);
+    }
+
+    fn edit(slot: usize, text: &str) -> Edit {
+        Edit { slot, text: text.into() }
+    }
+
+    #[test]
+    fn enter_takes_the_text_once_and_gives_the_focus_back() {
+        let mut desk = desk();
+        type_text(&mut desk, "a violin");
+        assert!(desk.state().edits.is_empty());
+        desk.key_press(Key::Enter);
+        desk.step();
+        assert_eq!(desk.state().edits, [edit(0, "a violin")]);
+        assert!(!desk.get_by_role(Role::TextInput).is_focused());
+        wait(&mut desk, 1.0);
+        assert_eq!(desk.state().edits.len(), 1);
+    }
+
+    #[test]
+    fn escape_gives_the_focus_back_and_keeps_what_was_typed() {
+        let mut desk = desk();
+        type_text(&mut desk, "a violin");
+        desk.key_press(Key::Escape);
+        desk.run_steps(2);
+        assert!(!desk.get_by_role(Role::TextInput).is_focused());
+        assert_eq!(desk.state().edits, [edit(0, "a violin")]);
+    }
+
+    #[test]
+    fn a_pause_takes_the_text_once_and_keeps_the_focus() {
+        let mut desk = desk();
+        for letters in ["ra", "in", " on", " tin"] {
+            type_text(&mut desk, letters);
+            wait(&mut desk, 0.2);
+            assert!(desk.state().edits.is_empty(), "taken while somebody types");
+        }
+        wait(&mut desk, 0.5);
+        assert_eq!(desk.state().edits, [edit(0, "rain on tin")]);
+        assert!(desk.get_by_role(Role::TextInput).is_focused());
+        wait(&mut desk, 1.0);
+        assert_eq!(desk.state().edits.len(), 1);
+    }
+
+    #[test]
+    fn the_box_shows_the_active_slot_when_automation_chooses_another() {
+        let mut desk = desk();
+        desk.state_mut().active = 1;
+        desk.step();
+        assert_eq!(desk.state().query_box.text, "drums");
+    }
+
+    #[test]
+    fn the_box_shows_the_texts_of_a_state_that_is_loaded() {
+        let mut desk = desk();
+        desk.state().queries.set_text(0, "기타 소리");
+        desk.step();
+        assert_eq!(desk.state().query_box.text, "기타 소리");
+    }
+
+    #[test]
+    fn neither_automation_nor_a_state_overwrites_what_is_being_typed() {
+        let mut desk = desk();
+        type_text(&mut desk, "a vio");
+        desk.state_mut().active = 1;
+        desk.state().queries.set_text(0, "loaded");
+        type_text(&mut desk, "lin");
+        wait(&mut desk, 0.5);
+        assert_eq!(desk.state().edits, [edit(0, "a violin")]);
+        type_text(&mut desk, "s");
+        desk.key_press(Key::Enter);
+        desk.step();
+        assert_eq!(desk.state().edits.last(), Some(&edit(0, "a violins")));
+        desk.step();
+        assert_eq!(desk.state().query_box.text, "drums", "the box follows again");
+    }
+
+    #[test]
+    fn a_text_is_one_line_of_at_most_256_characters() {
+        assert_eq!(one_line("a dog\r\nbarking\n"), "a dog  barking");
+        assert_eq!(one_line(&"소".repeat(300)).chars().count(), MAX_CHARACTERS);
+    }
+
+    #[test]
+    fn the_feedback_never_promises_what_does_not_happen() {
+        let said = |stage, engine| feedback(stage, engine).0;
+        assert_eq!(said(Stage::Encoding, None), "Takes effect once the host activates Sift");
+        assert_eq!(said(Stage::Encoding, Some(Readiness::Loading)), "Waits for the model");
+        assert_eq!(said(Stage::Encoding, Some(Readiness::Ready)), "Encoding …");
+        assert_eq!(said(Stage::Ready, Some(Readiness::Ready)), "Ready");
+        assert_eq!(said(Stage::Ready, Some(Readiness::Failed)), "Without a model, words have no effect");
+        assert_eq!(said(Stage::Failed, Some(Readiness::Ready)), "These words could not be encoded");
+    }
+}

@@ -1,0 +1,288 @@
+//! A bar that shows a parameter, and sets it by dragging or typing.
+
+use egui::text::CCursor;
+use egui::text_selection::CCursorRange;
+use egui::{
+    Align2, CornerRadius, CursorIcon, Id, Key, Rect, Response, Sense, TextEdit, Ui, WidgetInfo, emath, pos2,
+    vec2,
+};
+use nice_plug::prelude::*;
+
+use super::theme;
+
+/// Share of the range that a fine drag over the whole bar covers.
+const FINE: f32 = 0.1;
+
+/// The look of a slider, sizes in points.
+pub struct Look {
+    pub text: f32,
+    pub value_text: f32,
+    pub bar_height: f32,
+    pub fill: egui::Color32,
+    /// Fill from the default value rather than from the left end.
+    pub from_default: bool,
+}
+
+impl Look {
+    /// Height of the whole slider.
+    pub fn height(&self) -> f32 {
+        self.line_height() + self.bar_height
+    }
+
+    fn line_height(&self) -> f32 {
+        self.value_text.max(self.text) * 1.4 + 3.0
+    }
+}
+
+/// Sets a parameter in a gesture of its own.
+pub fn set_once<P: Param>(param: &P, value: P::Plain, setter: &ParamSetter<'_>) {
+    setter.begin_set_parameter(param);
+    setter.set_parameter(param, value);
+    setter.end_set_parameter(param);
+}
+
+/// A drag under way, normalised.
+#[derive(Clone, Copy, Default)]
+struct Drag {
+    /// Where the pointer is; beyond the parameter's steps.
+    value: f32,
+    /// What the host was told last.
+    sent: f32,
+}
+
+/// Draws `param` over the available width. Dragging sets it, with Shift finely; a double click,
+/// or a click with Ctrl (Cmd), sets the default; a click on the value lets it be typed.
+pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, look: &Look) -> Response {
+    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), look.height()), Sense::hover());
+    let (line, bar) = rect.split_top_bottom_at_y(rect.top() + look.line_height());
+    let id = ui.scope_id().with(param.name());
+
+    let response = ui.interact(bar, id, Sense::click_and_drag());
+    let value = drag(ui, &response, param, setter);
+    response.widget_info(|| {
+        WidgetInfo::slider(ui.is_enabled(), f64::from(param.preview_plain(value)), param.name())
+    });
+    paint_bar(ui, &response, value, look.from_default.then(|| param.default_normalized_value()), look);
+
+    let painter = ui.painter();
+    let label = painter.text(
+        line.left_top(),
+        Align2::LEFT_TOP,
+        param.name(),
+        theme::font(look.text),
+        theme::TEXT_WEAK,
+    );
+    let field = Rect::from_min_max(pos2(label.right() + 4.0, line.top()), line.max);
+    value_field(ui, field, id.with("value"), param, value, setter, look);
+    response
+}
+
+/// Follows the pointer; the normalised value to show.
+fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'_>) -> f32 {
+    let id = response.id;
+    let before = ui.data(|data| data.get_temp::<Drag>(id));
+    if !response.is_pointer_button_down_on() {
+        let Some(drag) = before else { return param.unmodulated_normalized_value() };
+        if response.double_clicked() {
+            setter.set_parameter(param, param.default_plain_value());
+        }
+        setter.end_set_parameter(param);
+        ui.data_mut(|data| data.remove_temp::<Drag>(id));
+        return drag.sent;
+    }
+
+    let mut drag = before.unwrap_or_else(|| {
+        setter.begin_set_parameter(param);
+        let value = param.unmodulated_normalized_value();
+        Drag { value, sent: value }
+    });
+    let (modifiers, delta, pressed) =
+        ui.input(|input| (input.modifiers, input.pointer.delta().x, input.pointer.any_pressed()));
+    if modifiers.command {
+        drag.value = param.default_normalized_value();
+    } else if modifiers.shift {
+        drag.value = (drag.value + delta / response.rect.width() * FINE).clamp(0.0, 1.0);
+    } else if let Some(pointer) = response.interact_pointer_pos()
+        && (pressed || delta != 0.0)
+    {
+        drag.value = emath::remap_clamp(pointer.x, response.rect.x_range(), 0.0..=1.0);
+    }
+    let plain = param.preview_plain(drag.value);
+    let normalised = param.preview_normalized(plain);
+    if normalised != drag.sent {
+        setter.set_parameter(param, plain);
+        drag.sent = normalised;
+    }
+    ui.data_mut(|data| data.insert_temp(id, drag));
+    drag.sent
+}
+
+fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, look: &Look) {
+    let bar = response.rect;
+    let active = response.hovered() || response.is_pointer_button_down_on();
+    let radius = CornerRadius::same((look.bar_height / 2.0).min(7.0) as u8);
+    let painter = ui.painter();
+    painter.rect_filled(bar, radius, if active { theme::SURFACE_HOVERED } else { theme::SURFACE });
+    let at = |value: f32| emath::lerp(bar.x_range(), value);
+    let (left, right) = (at(value.min(origin.unwrap_or(0.0))), at(value.max(origin.unwrap_or(0.0))));
+    if right > left {
+        let fill = Rect::from_x_y_ranges(left..=right, bar.y_range());
+        painter.rect_filled(fill, radius, look.fill);
+    }
+    let x = at(value).clamp(bar.left() + 2.0, bar.right() - 2.0);
+    let handle = Rect::from_center_size(pos2(x, bar.center().y), vec2(4.0, bar.height() + 4.0));
+    painter.rect_filled(handle, CornerRadius::same(2), if active { theme::ACCENT } else { theme::TEXT });
+    if response.hovered() {
+        ui.set_cursor_icon(CursorIcon::ResizeHorizontal);
+    }
+}
+
+/// The value in words; clicked, it becomes a field to type into.
+fn value_field(
+    ui: &mut Ui,
+    field: Rect,
+    id: Id,
+    param: &FloatParam,
+    value: f32,
+    setter: &ParamSetter<'_>,
+    look: &Look,
+) {
+    let text = param.normalized_value_to_string(value, true);
+    let Some(mut typed) = ui.data(|data| data.get_temp::<String>(id)) else {
+        let galley = ui.painter().layout_no_wrap(text.clone(), theme::font(look.value_text), theme::TEXT);
+        let rect = Align2::RIGHT_TOP.align_size_within_rect(galley.size(), field);
+        let response = ui.interact(rect, id.with("click"), Sense::click()).on_hover_cursor(CursorIcon::Text);
+        response.widget_info(|| {
+            WidgetInfo::labeled(egui::accesskit::Role::Button, true, format!("{}: {text}", param.name()))
+        });
+        ui.painter().galley(rect.min, galley, theme::TEXT);
+        if response.clicked() {
+            let mut state = egui::widgets::text_edit::TextEditState::default();
+            let end = CCursor::new(text.chars().count());
+            state.cursor.set_char_range(Some(CCursorRange::two(CCursor::default(), end)));
+            state.store(ui.ctx(), id);
+            ui.memory_mut(|memory| memory.request_focus(id));
+            ui.data_mut(|data| data.insert_temp(id, text));
+        }
+        return;
+    };
+
+    let edit = TextEdit::singleline(&mut typed)
+        .id(id)
+        .font(theme::font(look.value_text))
+        .align(Align2::RIGHT_TOP)
+        .hint_text(param.name())
+        .frame(egui::Frame::NONE.fill(theme::SURFACE).corner_radius(3));
+    let response = ui.put(field, edit);
+    if response.lost_focus() {
+        let kept = ui.input(|input| !input.key_pressed(Key::Escape));
+        if let Some(normalised) = param.string_to_normalized_value(&typed).filter(|_| kept) {
+            set_once(param, param.preview_plain(normalised), setter);
+        }
+        ui.data_mut(|data| data.remove_temp::<String>(id));
+    } else {
+        ui.data_mut(|data| data.insert_temp(id, typed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    use super::*;
+    use crate::editor::testing::Host;
+
+    const LOOK: Look = Look {
+        text: theme::BODY,
+        value_text: theme::BODY,
+        bar_height: 20.0,
+        fill: theme::ACCENT,
+        from_default: false,
+    };
+
+    fn harness(host: &Host) -> Harness<'_> {
+        let show = |ui: &mut Ui| {
+            slider(ui, &host.params.gain, &host.setter(), &LOOK);
+        };
+        Harness::builder().with_step_dt(0.05).build_ui(show)
+    }
+
+    fn bar(window: &Harness<'_>) -> Rect {
+        window.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").rect()
+    }
+
+    #[test]
+    fn a_drag_is_one_gesture_and_sets_the_value_under_the_pointer() {
+        let host = Host::default();
+        let mut window = harness(&host);
+        let bar = bar(&window);
+        window.drag_at(bar.center());
+        window.step();
+        window.hover_at(bar.right_center());
+        window.step();
+        window.drop_at(bar.right_center());
+        window.run_steps(3);
+        assert_eq!(host.gestures(), ["begin gain", "set gain", "set gain", "end gain"]);
+        assert_eq!(host.params.gain.value(), 12.0);
+    }
+
+    #[test]
+    fn a_click_ends_its_gesture_too() {
+        let host = Host::default();
+        let mut window = harness(&host);
+        let at = bar(&window).left_center();
+        window.drag_at(at);
+        window.drop_at(at);
+        window.run_steps(4);
+        assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
+        assert_eq!(host.params.gain.value(), -24.0);
+    }
+
+    #[test]
+    fn a_drag_with_shift_is_fine_and_does_not_jump() {
+        let host = Host::default();
+        let mut window = harness(&host);
+        let bar = bar(&window);
+        let from = bar.left_center();
+        window.hover_at(from);
+        window.step();
+        window.event(egui::Event::ModifiersChanged(egui::Modifiers::SHIFT));
+        window.drag_at(from);
+        window.run_steps(2);
+        window.hover_at(bar.center());
+        window.run_steps(2);
+        window.drop_at(bar.center());
+        window.run_steps(2);
+        let travelled = host.params.gain.value();
+        assert!((1.0..=2.6).contains(&travelled), "half the bar is a twentieth of 36 dB, not {travelled}");
+    }
+
+    #[test]
+    fn a_double_click_sets_the_default() {
+        let host = Host::default();
+        host.automate(&host.params.gain, -6.0);
+        let mut window = harness(&host);
+        let at = bar(&window).left_center();
+        for _ in 0..2 {
+            window.drag_at(at);
+            window.drop_at(at);
+        }
+        window.run_steps(6);
+        assert_eq!(host.params.gain.value(), 0.0);
+        assert_eq!(host.gestures().last().unwrap(), "end gain");
+    }
+
+    #[test]
+    fn a_value_can_be_typed() {
+        let host = Host::default();
+        let mut window = harness(&host);
+        window.get_by_label_contains("Output gain: ").click();
+        window.run_steps(2);
+        window.event(egui::Event::Text("-3.5".into()));
+        window.key_press(egui::Key::Enter);
+        window.run_steps(4);
+        assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
+        assert_eq!(host.params.gain.value(), -3.5);
+    }
+}
