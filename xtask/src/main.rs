@@ -1,0 +1,86 @@
+//! `cargo xtask`: everything that one does with this repository beyond `cargo build`.
+//!
+//! Each command first sets up what it needs and does not find (see [`setup`]), so that it works
+//! from a fresh clone where only Rust and Python are installed.
+
+mod bundle;
+mod install;
+mod manifest;
+mod notices;
+mod platform;
+mod process;
+mod project;
+#[cfg(test)]
+mod scratch;
+mod screenshot;
+mod setup;
+mod suite;
+mod tally;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::bundle::{Bundles, Profile};
+use crate::process::Run;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  bundle [--release]   build target/bundled/Sift.vst3 and Sift.clap, ONNX Runtime included
+  install              bundle with --release into your own VST3 and CLAP folders
+  demo                 separate assets/demo with the bundled plugin; results in target/demo
+  test                 format, lints, every test, the bundles in real hosts: what CI runs
+  bench                the figures: time, latency, memory, sizes
+  screenshot           draw the window without a screen into assets/screenshots/window.png
+  help                 this text
+
+What a command needs and does not find, it sets up, and says so: packages by apt-get (with sudo
+where you are not root), ONNX Runtime and Python packages by pip into $SIFT_CACHE
+(default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match command(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["bundle"] => bundle::bundle(Profile::Dev).map(drop),
+        ["bundle", "--release"] => bundle::bundle(Profile::Release).map(drop),
+        ["install"] => install::install(&bundle::bundle(Profile::Release)?),
+        ["demo"] => demo(&bundle::bundle(Profile::Release)?),
+        ["test"] => suite::run(),
+        ["bench"] => bench(&bundle::bundle(Profile::Release)?),
+        ["screenshot"] => screenshot::screenshot(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => bail!("there is no `cargo xtask {}`\n\n{HELP}", words.join(" ")),
+    }
+}
+
+fn demo(bundles: &Bundles) -> Result<()> {
+    let output = project::target().join("demo");
+    Run::new(project::program(Profile::Release, "demo"))
+        .arg("--plugin")
+        .arg(&bundles.clap)
+        .arg("--assets")
+        .arg(project::root().join("assets/demo"))
+        .arg("--output")
+        .arg(&output)
+        .run()
+}
+
+fn bench(bundles: &Bundles) -> Result<()> {
+    Run::new(project::program(Profile::Release, "bench")).arg("--plugin").arg(&bundles.clap).run()
+}

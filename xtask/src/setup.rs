@@ -1,0 +1,66 @@
+//! What a command needs and this machine lacks is installed: only that, and saying so.
+
+pub mod onnxruntime;
+pub mod packages;
+pub mod python;
+pub mod rust;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// Says what is about to be installed, and what for.
+fn announce(what: &str, purpose: &str) {
+    println!("setting up {what}: {purpose}");
+}
+
+/// Where `folder` is put together before it is [moved into place](move_into_place): what was
+/// interrupted is never taken for complete.
+fn partial(folder: &Path) -> PathBuf {
+    let name = folder.file_name().expect("a folder in the cache has a name").to_string_lossy();
+    folder.with_file_name(format!("{name}.partial.{}", std::process::id()))
+}
+
+/// Renames `complete` to `folder`. Whoever gets there first, of two that run at once, is kept.
+fn move_into_place(complete: &Path, folder: &Path) -> Result<()> {
+    match fs::rename(complete, folder) {
+        Err(_) if folder.is_dir() => Ok(()),
+        result => result.with_context(|| format!("cannot make {}", folder.display())),
+    }
+}
+
+/// The SHA-256 of all that `data` gives, in lower-case hexadecimal digits.
+fn sha256(mut data: impl Read) -> Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match data.read(&mut buffer)? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn of_two_that_unpack_at_once_the_first_is_kept() {
+        let scratch = Scratch::new("race");
+        let (first, second, folder) =
+            (scratch.path().join("1"), scratch.path().join("2"), scratch.path().join("ort"));
+        for complete in [&first, &second] {
+            fs::create_dir(complete).unwrap();
+            fs::write(complete.join("library"), complete.display().to_string()).unwrap();
+            move_into_place(complete, &folder).unwrap();
+        }
+        let kept = fs::read_to_string(folder.join("library")).unwrap();
+        assert_eq!(kept, first.display().to_string());
+    }
+}
