@@ -1,0 +1,155 @@
+"""Makes the tiny model packages that the host tests run instead of a trained model.
+
+Their masks are known in advance, so a test can say exactly what the plugin must put out:
+
+  identity   the mask is 1 everywhere
+  half       the mask is 0.5 everywhere
+  by-query   the mask is 1 if the query holds the word KEPT_WORD, else 0
+  nan        the mask is NaN while the loudest bin exceeds NAN_ABOVE, else 1
+
+Each carries the name and the [audio] figures of the default package, so that SIFT_MODELS pointing
+at its folder puts it in the default's place. The query encoder of all four looks every token up in
+a small table and keeps the largest value of each column: a different text, another embedding.
+
+Run: python tests/packages/make.py      (needs only `onnx`; writes beside itself, the same bytes always)
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+NAME = "Sift default"
+SAMPLE_RATE, N_FFT, HOP = 32_000, 1024, 512
+BINS = N_FFT // 2 + 1
+EMBEDDING = 4
+KEPT_WORD = "말소리"
+NAN_ABOVE = 100.0
+VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
+OPSET, IR_VERSION = 17, 9
+
+
+def model(name: str, nodes: list, inputs: list, outputs: list, constants: dict) -> bytes:
+    """Serialises one checked graph; `constants` become its initialisers."""
+    initialisers = [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()]
+    graph = helper.make_graph(nodes, name, inputs, outputs, initialisers)
+    built = helper.make_model(
+        graph, producer_name="sift-tests", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(built, full_check=True)
+    return built.SerializeToString(deterministic=True)
+
+
+def query() -> bytes:
+    """token ids [1, L] → embedding [1, 4]; column 0 is 1 exactly if KEPT_WORD is among them."""
+    table = np.zeros((len(VOCABULARY), EMBEDDING), np.float32)
+    table[VOCABULARY.index(KEPT_WORD), 0] = 1.0
+    table[:, 1:] = np.linspace(0.0, 1.0, table[:, 1:].size, dtype=np.float32).reshape(len(VOCABULARY), -1)
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
+        helper.make_node("Cast", ["attention_mask"], ["weight"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["weight", "last"], ["weights"]),
+        helper.make_node("Mul", ["rows", "weights"], ["attended"]),
+        helper.make_node("ReduceMax", ["attended"], ["embedding"], axes=[1], keepdims=0),
+    ]
+    inputs = [helper.make_tensor_value_info(key, TensorProto.INT64, [1, "L"]) for key in ("input_ids", "attention_mask")]
+    outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, EMBEDDING])]
+    return model("query", nodes, inputs, outputs, {"table": table, "last": np.array([2], np.int64)})
+
+
+def separator(kind: str) -> bytes:
+    """magnitude [1, 1, F], embedding [1, 4] → mask [1, 1, 1, F]: one value for all bins."""
+    shape = np.array([1, 1, 1, BINS], np.int64)
+    constants: dict = {"shape": shape}
+    match kind:
+        case "identity" | "half":
+            constants["value"] = np.float32(1.0 if kind == "identity" else 0.5).reshape(1)
+            nodes = []
+        case "by-query":
+            constants |= {"zero": np.array([0], np.int64), "first": np.array([1], np.int64)}
+            nodes = [helper.make_node("Slice", ["embedding", "zero", "first", "first"], ["value"])]
+        case "nan":
+            constants |= {
+                "limit": np.float32(NAN_ABOVE),
+                "nan": np.array([np.nan], np.float32),
+                "one": np.array([1.0], np.float32),
+            }
+            nodes = [
+                helper.make_node("ReduceMax", ["magnitude"], ["loudest"], keepdims=0),
+                helper.make_node("Greater", ["loudest", "limit"], ["loud"]),
+                helper.make_node("Where", ["loud", "nan", "one"], ["value"]),
+            ]
+        case _:
+            raise ValueError(kind)
+    nodes.append(helper.make_node("Expand", ["value", "shape"], ["mask"]))
+    inputs = [
+        helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, [1, 1, BINS]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, EMBEDDING]),
+    ]
+    outputs = [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 1, BINS])]
+    return model(f"separator-{kind}", nodes, inputs, outputs, constants)
+
+
+def tokenizer() -> bytes:
+    """Words between white space, each a token; unknown ones become [UNK]."""
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "WordLevel",
+            "vocab": {word: index for index, word in enumerate(VOCABULARY)},
+            "unk_token": VOCABULARY[0],
+        },
+    }
+    return json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def manifest(separator_sha256: str, query_sha256: str) -> bytes:
+    return f"""\
+name = "{NAME}"
+version = "0.0.0"
+licence = "MIT OR Apache-2.0"
+
+[audio]
+sample_rate = {SAMPLE_RATE}
+n_fft = {N_FFT}
+hop = {HOP}
+window = "sqrt_hann"
+
+[separator]
+file = "separator.onnx"
+sha256 = "{separator_sha256}"
+kind = "streaming"
+lookahead = 0
+
+[query]
+file = "query.onnx"
+sha256 = "{query_sha256}"
+tokenizer = "tokenizer.json"
+max_tokens = 32
+prefix = ""
+""".encode()
+
+
+def main() -> None:
+    for kind in ("identity", "half", "by-query", "nan"):
+        folder = Path(__file__).parent / kind
+        folder.mkdir(exist_ok=True)
+        files = {"separator.onnx": separator(kind), "query.onnx": query(), "tokenizer.json": tokenizer()}
+        sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        files["package.toml"] = manifest(sha256["separator.onnx"], sha256["query.onnx"])
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,633 @@
+//! A small CLAP host.
+//!
+//! [`Instance`] is one plugin from its creation to its destruction. Sound goes through it block by
+//! block ([`Instance::process`]) or, as most trials want it, in one piece ([`Instance::render`]):
+//!
+//! ```no_run
+//! use sift_tests::{audio::Audio, clap_host::{Blocks, Instance, Mode}, fixtures};
+//!
+//! let mut plugin = Instance::create(&fixtures::clap_bundle())?;
+//! plugin.set("Mask strength", "0 %")?;
+//! plugin.activate(48_000.0, 512, Mode::Offline)?;
+//! let output = plugin.render(&Audio::impulse(2, 48_000, 0), Blocks::of(512), &[])?;
+//! # anyhow::Ok(())
+//! ```
+//!
+//! A host calls a plugin from two threads; here both are the caller's, as in a host that renders.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clack_extensions::audio_ports::{AudioPortInfoBuffer, PluginAudioPorts};
+use clack_extensions::audio_ports_config::{AudioPortsConfigBuffer, PluginAudioPortsConfig};
+use clack_extensions::latency::{HostLatency, HostLatencyImpl, PluginLatency};
+use clack_extensions::params::{
+    HostParams, HostParamsImplMainThread, HostParamsImplShared, ParamClearFlags, ParamInfoBuffer,
+    ParamInfoFlags, ParamRescanFlags, PluginParams,
+};
+use clack_extensions::render::{PluginRender, RenderMode};
+use clack_extensions::state::{HostState, HostStateImpl, PluginState};
+use clack_host::events::event_types::ParamValueEvent;
+use clack_host::prelude::*;
+use clap_sys::audio_buffer::clap_audio_buffer;
+
+use crate::audio::{Audio, Random};
+
+/// Whether the host plays or renders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Realtime,
+    Offline,
+}
+
+/// A parameter as the plugin describes it.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    id: ClapId,
+    pub name: String,
+    /// Of the values in [`Event`]s, which are not the plain ones that a user sees.
+    pub range: std::ops::RangeInclusive<f64>,
+    pub default: f64,
+    pub is_automatable: bool,
+    pub is_bypass: bool,
+    pub is_hidden: bool,
+}
+
+/// A change of a parameter during processing.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// Frame from the start of what is processed at once.
+    pub frame: usize,
+    parameter: ClapId,
+    value: f64,
+}
+
+/// A group of channels that the plugin names and treats as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub channels: usize,
+}
+
+/// What came out of the plugin, at the time it came: nothing here compensates the latency.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub main: Audio,
+    pub target: Audio,
+    pub residual: Audio,
+}
+
+/// In which pieces a host passes sound on.
+pub struct Blocks {
+    next: Box<dyn FnMut() -> usize>,
+    in_place: bool,
+    paced: bool,
+    on_block: Box<dyn FnMut(Duration)>,
+}
+
+impl Blocks {
+    fn new(next: impl FnMut() -> usize + 'static) -> Self {
+        Self { next: Box::new(next), in_place: false, paced: false, on_block: Box::new(|_| ()) }
+    }
+
+    /// All of `frames`, but for what is left at the end.
+    pub fn of(frames: usize) -> Self {
+        Self::new(move || frames)
+    }
+
+    /// Of 1 to `largest` frames, the same for the same `seed`.
+    pub fn random(largest: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        Self::new(move || random.between(1, largest))
+    }
+
+    /// With the main output in the memory of the input.
+    pub fn in_place(mut self) -> Self {
+        self.in_place = true;
+        self
+    }
+
+    /// Not before their time by the wall clock, as a sound card asks for them.
+    pub fn paced(mut self) -> Self {
+        self.paced = true;
+        self
+    }
+
+    /// Calls `observe` with the time the plugin took for each.
+    pub fn timed(mut self, observe: impl FnMut(Duration) + 'static) -> Self {
+        self.on_block = Box::new(observe);
+        self
+    }
+}
+
+/// One instance of the plugin.
+pub struct Instance {
+    // Before `plugin`, which cannot be destroyed while it is processing.
+    processor: Option<StartedPluginAudioProcessor<Host>>,
+    plugin: PluginInstance<Host>,
+    parameters: Vec<Parameter>,
+    rate: f64,
+    max_block: usize,
+    ports: Ports,
+}
+
+impl Instance {
+    /// Loads the bundle at `path` and creates an instance of its only plugin, in stereo.
+    ///
+    /// # Errors
+    /// If the bundle cannot be loaded, does not hold exactly one plugin, or fails to create it.
+    pub fn create(path: &Path) -> Result<Self> {
+        // SAFETY: loading a library runs its code; it is our own plugin, built by this workspace.
+        let entry =
+            unsafe { PluginEntry::load(path) }.with_context(|| format!("cannot load {}", path.display()))?;
+        let factory = entry.get_plugin_factory().context("the bundle has no plugin factory")?;
+        ensure!(factory.plugin_count() == 1, "the bundle holds {} plugins", factory.plugin_count());
+        let id = factory
+            .plugin_descriptor(0)
+            .and_then(|descriptor| descriptor.id())
+            .context("the plugin has no id")?;
+        let host = HostInfo::new("Sift tests", "Sift", "", env!("CARGO_PKG_VERSION"))?;
+        let plugin =
+            PluginInstance::new(|_| Shared::default(), |shared| MainThread { shared }, &entry, id, &host)?;
+        let mut instance = Self {
+            processor: None,
+            plugin,
+            parameters: Vec::new(),
+            rate: 0.0,
+            max_block: 0,
+            ports: Ports::default(),
+        };
+        instance.parameters = instance.read_parameters()?;
+        instance.idle();
+        Ok(instance)
+    }
+
+    /// The plugin's CLAP id.
+    pub fn id(&self) -> String {
+        self.plugin
+            .plugin_shared_handle()
+            .descriptor()
+            .and_then(|descriptor| descriptor.id())
+            .map(|id| id.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// # Errors
+    /// If there is none of that name.
+    pub fn parameter(&self, name: &str) -> Result<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name).with_context(|| {
+            let names: Vec<_> = self.parameters.iter().map(|parameter| &parameter.name).collect();
+            format!("no parameter `{name}` among {names:?}")
+        })
+    }
+
+    /// A change of the parameter `name` to the value that the plugin reads from `text` (as a user
+    /// would type it), at `frame`.
+    ///
+    /// # Errors
+    /// If there is no such parameter or the plugin does not understand the text.
+    pub fn event(&mut self, frame: usize, name: &str, text: &str) -> Result<Event> {
+        let id = self.parameter(name)?.id;
+        let params = self.extension::<PluginParams>("params")?;
+        let value = params
+            .text_to_value(&self.plugin.plugin_handle(), id, &CString::new(text)?)
+            .with_context(|| format!("the parameter `{name}` does not take `{text}`"))?;
+        Ok(Event { frame, parameter: id, value })
+    }
+
+    /// Sets the parameter `name` to what the plugin reads from `text`, while it is not active.
+    ///
+    /// # Errors
+    /// As [`Self::event`], or if the plugin is active.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<()> {
+        let event = self.event(0, name, text)?;
+        let params = self.extension::<PluginParams>("params")?;
+        let mut input = EventBuffer::new();
+        input.push(&event.to_clap(0));
+        let mut inactive = self
+            .plugin
+            .inactive_plugin_handle()
+            .context("parameters of an active plugin are set by events")?;
+        params.flush(&mut inactive, &input.as_input(), &mut OutputEvents::void());
+        self.idle();
+        Ok(())
+    }
+
+    /// The parameter's present value as the plugin writes it.
+    ///
+    /// # Errors
+    /// If there is no such parameter or the plugin does not tell.
+    pub fn text(&mut self, name: &str) -> Result<String> {
+        let id = self.parameter(name)?.id;
+        let params = self.extension::<PluginParams>("params")?;
+        let plugin = self.plugin.plugin_handle();
+        let value = params.get_value(&plugin, id).context("the plugin tells no value")?;
+        let mut buffer = [0; 256];
+        let text = params.value_to_text(&plugin, id, value, &mut buffer)?;
+        Ok(String::from_utf8(text.to_vec())?)
+    }
+
+    /// Makes all ports `channels` wide, while the plugin is not active.
+    ///
+    /// # Errors
+    /// If the plugin has no such configuration.
+    pub fn set_channels(&mut self, channels: usize) -> Result<()> {
+        ensure!(self.processor.is_none(), "the ports of an active plugin cannot change");
+        let configurations = self.extension::<PluginAudioPortsConfig>("audio-ports-config")?;
+        let plugin = self.plugin.plugin_handle();
+        for index in 0..configurations.count(&plugin) {
+            let mut buffer = AudioPortsConfigBuffer::new();
+            let Some(configuration) = configurations.get(&plugin, index, &mut buffer) else {
+                continue;
+            };
+            let width = |port: Option<clack_extensions::audio_ports_config::MainPortInfo>| {
+                port.map_or(0, |port| port.channel_count as usize)
+            };
+            if width(configuration.main_input) == channels && width(configuration.main_output) == channels {
+                return Ok(configurations.select(&plugin, configuration.id)?);
+            }
+        }
+        bail!("the plugin has no configuration of {channels} channels")
+    }
+
+    /// # Errors
+    /// If the plugin does not describe its ports.
+    pub fn input_ports(&mut self) -> Result<Vec<Port>> {
+        self.read_ports(true)
+    }
+
+    /// # Errors
+    /// If the plugin does not describe its ports.
+    pub fn output_ports(&mut self) -> Result<Vec<Port>> {
+        self.read_ports(false)
+    }
+
+    /// Gets ready for blocks of up to `max_block` frames at `rate` Hz, and starts.
+    ///
+    /// # Errors
+    /// If the plugin is active already or refuses.
+    pub fn activate(&mut self, rate: f64, max_block: usize, mode: Mode) -> Result<()> {
+        ensure!(self.processor.is_none(), "the plugin is active already");
+        self.extension::<PluginRender>("render")?.set(
+            &self.plugin.plugin_handle(),
+            match mode {
+                Mode::Realtime => RenderMode::Realtime,
+                Mode::Offline => RenderMode::Offline,
+            },
+        )?;
+        self.ports = Ports::new(&self.input_ports()?, &self.output_ports()?, max_block)?;
+        self.rate = rate;
+        self.max_block = max_block;
+        let stopped = self.plugin.activate(
+            |_, _| (),
+            PluginAudioConfiguration {
+                sample_rate: rate,
+                min_frames_count: 1,
+                max_frames_count: u32::try_from(max_block)?,
+            },
+        )?;
+        match stopped.start_processing() {
+            Ok(started) => self.processor = Some(started),
+            Err(refused) => {
+                self.plugin.deactivate(refused.into_stopped_processor());
+                bail!("the plugin refuses to start processing");
+            }
+        }
+        self.idle();
+        Ok(())
+    }
+
+    /// Stops and deactivates; does nothing if it is not active.
+    pub fn deactivate(&mut self) {
+        if let Some(processor) = self.processor.take() {
+            self.plugin.deactivate(processor.stop_processing());
+            self.idle();
+        }
+    }
+
+    /// The sample rate in Hz of the last activation.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The reported latency in frames; reported while active.
+    ///
+    /// # Errors
+    /// If the plugin does not report it.
+    pub fn latency(&mut self) -> Result<usize> {
+        let latency = self.extension::<PluginLatency>("latency")?;
+        Ok(latency.get(&self.plugin.plugin_handle()) as usize)
+    }
+
+    /// Forgets all sound that went in, as on a jump of the playhead.
+    ///
+    /// # Errors
+    /// If the plugin is not active.
+    pub fn reset(&mut self) -> Result<()> {
+        self.processor.as_mut().context("the plugin is not active")?.reset();
+        Ok(())
+    }
+
+    /// Sends one block through; `input` gives the samples by channel. Returns what came out of
+    /// [`Ports`] and the time it took.
+    ///
+    /// # Errors
+    /// If the plugin is not active, the block is larger than announced, or the plugin fails.
+    fn process(&mut self, input: &[&[f32]], events: &[Event], in_place: bool) -> Result<Duration> {
+        let frames = input[0].len();
+        ensure!(
+            frames <= self.max_block,
+            "a block of {frames} frames where {} were announced",
+            self.max_block
+        );
+        let processor = self.processor.as_mut().context("the plugin is not active")?;
+        let mut changes = EventBuffer::with_capacity(events.len());
+        for event in events {
+            changes.push(&event.to_clap(event.frame));
+        }
+        let (inputs, mut outputs) = self.ports.prepare(input, in_place);
+        // SAFETY: the pointers lead to vectors of `self.ports`, of at least `max_block` ≥ `frames`
+        // samples, which nothing else touches before the call returns. Input and output may be the
+        // same memory: CLAP allows it where the plugin declares the ports a pair.
+        let (inputs, mut outputs) = unsafe {
+            (
+                InputAudioBuffers::from_raw_buffers(&inputs, frames as u32),
+                OutputAudioBuffers::from_raw_buffers(&mut outputs, frames as u32),
+            )
+        };
+        let begin = Instant::now();
+        processor.process(
+            &inputs,
+            &mut outputs,
+            &changes.as_input(),
+            &mut OutputEvents::void(),
+            None,
+            None,
+        )?;
+        Ok(begin.elapsed())
+    }
+
+    /// Sends `input` through in blocks, with the parameter changes of `events`, whose frames count
+    /// from its start. The output is as long as the input.
+    ///
+    /// # Errors
+    /// As for a single block: if the plugin is not active, a block is larger than announced, the
+    /// width of the input is not the ports', or the plugin fails.
+    pub fn render(&mut self, input: &Audio, mut blocks: Blocks, events: &[Event]) -> Result<Output> {
+        ensure!(input.width() == self.ports.width, "{} channels for {}", input.width(), self.ports.width);
+        let mut outputs = vec![Audio::silence(input.width(), input.frames()); 3];
+        let begin = Instant::now();
+        let mut start = 0;
+        while start < input.frames() {
+            let end = (start + (blocks.next)()).min(input.frames());
+            let block: Vec<&[f32]> = input.channels().iter().map(|channel| &channel[start..end]).collect();
+            let mut changes: Vec<Event> = events
+                .iter()
+                .filter(|event| (start..end).contains(&event.frame))
+                .map(|event| Event { frame: event.frame - start, ..*event })
+                .collect();
+            changes.sort_by_key(|event| event.frame);
+            if blocks.paced {
+                let due = begin + Duration::from_secs_f64(start as f64 / self.rate);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            (blocks.on_block)(self.process(&block, &changes, blocks.in_place)?);
+            for (port, output) in outputs.iter_mut().enumerate() {
+                for (channel, samples) in output.channels_mut().iter_mut().enumerate() {
+                    samples[start..end].copy_from_slice(self.ports.output(port, channel, end - start));
+                }
+            }
+            self.idle();
+            start = end;
+        }
+        let [main, target, residual] = outputs.try_into().expect("three ports");
+        Ok(Output { main, target, residual })
+    }
+
+    /// # Errors
+    /// If the plugin cannot save.
+    pub fn save_state(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.extension::<PluginState>("state")?.save(&self.plugin.plugin_handle(), &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// # Errors
+    /// If the plugin refuses the state.
+    pub fn load_state(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.extension::<PluginState>("state")?.load(&self.plugin.plugin_handle(), &mut bytes)?;
+        self.idle();
+        Ok(())
+    }
+
+    /// Whether the plugin asked to be activated anew, or said that its latency changed, since this was
+    /// last asked.
+    pub fn take_restart_request(&self) -> bool {
+        self.plugin.access_shared_handler(|shared| shared.restart_requested.swap(false, Ordering::AcqRel))
+    }
+
+    /// Does what the plugin asked the host's main thread for.
+    fn idle(&mut self) {
+        let wanted = self
+            .plugin
+            .access_shared_handler(|shared| shared.callback_requested.swap(false, Ordering::AcqRel));
+        if wanted {
+            self.plugin.call_on_main_thread_callback();
+        }
+    }
+
+    fn extension<
+        E: clack_host::extensions::Extension<ExtensionSide = clack_host::extensions::PluginExtensionSide>,
+    >(
+        &self,
+        name: &str,
+    ) -> Result<E> {
+        self.plugin
+            .plugin_shared_handle()
+            .get_extension()
+            .ok_or_else(|| anyhow!("the plugin has no extension `{name}`"))
+    }
+
+    fn read_parameters(&mut self) -> Result<Vec<Parameter>> {
+        let params = self.extension::<PluginParams>("params")?;
+        let plugin = self.plugin.plugin_handle();
+        (0..params.count(&plugin))
+            .map(|index| {
+                let mut buffer = ParamInfoBuffer::new();
+                let info = params
+                    .get_info(&plugin, index, &mut buffer)
+                    .with_context(|| format!("the plugin does not describe its parameter {index}"))?;
+                Ok(Parameter {
+                    id: info.id,
+                    name: String::from_utf8(info.name.to_vec())?,
+                    range: info.min_value..=info.max_value,
+                    default: info.default_value,
+                    is_automatable: info.flags.contains(ParamInfoFlags::IS_AUTOMATABLE),
+                    is_bypass: info.flags.contains(ParamInfoFlags::IS_BYPASS),
+                    is_hidden: info.flags.contains(ParamInfoFlags::IS_HIDDEN),
+                })
+            })
+            .collect()
+    }
+
+    fn read_ports(&mut self, is_input: bool) -> Result<Vec<Port>> {
+        let ports = self.extension::<PluginAudioPorts>("audio-ports")?;
+        let plugin = self.plugin.plugin_handle();
+        (0..ports.count(&plugin, is_input))
+            .map(|index| {
+                let mut buffer = AudioPortInfoBuffer::new();
+                let info = ports
+                    .get(&plugin, index, is_input, &mut buffer)
+                    .with_context(|| format!("the plugin does not describe its port {index}"))?;
+                Ok(Port {
+                    name: String::from_utf8(info.name.to_vec())?,
+                    channels: info.channel_count as usize,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.deactivate();
+    }
+}
+
+impl Event {
+    fn to_clap(self, frame: usize) -> ParamValueEvent {
+        ParamValueEvent::new(frame as u32, self.parameter, Pckn::match_all(), self.value)
+    }
+}
+
+/// The memory behind the plugin's ports: the input, and the outputs Output, Target and Residual.
+#[derive(Default)]
+struct Ports {
+    width: usize,
+    input: Vec<Vec<f32>>,
+    outputs: Vec<Vec<Vec<f32>>>,
+    input_pointers: Vec<*mut f32>,
+    output_pointers: Vec<Vec<*mut f32>>,
+    in_place: bool,
+}
+
+impl Ports {
+    fn new(inputs: &[Port], outputs: &[Port], max_block: usize) -> Result<Self> {
+        let [input] = inputs else {
+            bail!("{} input ports instead of one: {inputs:?}", inputs.len());
+        };
+        ensure!(
+            outputs.len() == 3 && outputs.iter().all(|output| output.channels == input.channels),
+            "not three output ports as wide as the input: {outputs:?}"
+        );
+        let channels = || vec![vec![0.0; max_block]; input.channels];
+        Ok(Self {
+            width: input.channels,
+            input: channels(),
+            outputs: vec![channels(), channels(), channels()],
+            input_pointers: Vec::new(),
+            output_pointers: Vec::new(),
+            in_place: false,
+        })
+    }
+
+    /// Copies the input in, spoils the outputs so that a plugin that leaves them alone is found out,
+    /// and describes both in CLAP's terms.
+    fn prepare(
+        &mut self,
+        input: &[&[f32]],
+        in_place: bool,
+    ) -> (Vec<clap_audio_buffer>, Vec<clap_audio_buffer>) {
+        self.in_place = in_place;
+        for (memory, samples) in self.input.iter_mut().zip(input) {
+            memory[..samples.len()].copy_from_slice(samples);
+        }
+        self.outputs.iter_mut().flatten().for_each(|channel| channel.fill(f32::NAN));
+        self.input_pointers = self.input.iter_mut().map(|channel| channel.as_mut_ptr()).collect();
+        self.output_pointers = self
+            .outputs
+            .iter_mut()
+            .map(|port| port.iter_mut().map(|channel| channel.as_mut_ptr()).collect())
+            .collect();
+        if in_place {
+            self.output_pointers[0].clone_from(&self.input_pointers);
+        }
+        let describe = |pointers: &mut Vec<*mut f32>| clap_audio_buffer {
+            data32: pointers.as_mut_ptr(),
+            data64: std::ptr::null_mut(),
+            channel_count: pointers.len() as u32,
+            latency: 0,
+            constant_mask: 0,
+        };
+        (vec![describe(&mut self.input_pointers)], self.output_pointers.iter_mut().map(describe).collect())
+    }
+
+    fn output(&self, port: usize, channel: usize, frames: usize) -> &[f32] {
+        let port = if self.in_place && port == 0 { &self.input } else { &self.outputs[port] };
+        &port[channel][..frames]
+    }
+}
+
+/// The host's side of the callbacks.
+struct Host;
+
+impl HostHandlers for Host {
+    type Shared<'a> = Shared;
+    type MainThread<'a> = MainThread<'a>;
+    type AudioProcessor<'a> = ();
+
+    fn declare_extensions(builder: &mut HostExtensions<Self>, _: &Shared) {
+        builder.register::<HostLatency>().register::<HostParams>().register::<HostState>();
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    callback_requested: AtomicBool,
+    restart_requested: AtomicBool,
+}
+
+impl SharedHandler<'_> for Shared {
+    fn request_restart(&self) {
+        self.restart_requested.store(true, Ordering::Release);
+    }
+
+    fn request_process(&self) {}
+
+    fn request_callback(&self) {
+        self.callback_requested.store(true, Ordering::Release);
+    }
+}
+
+impl HostParamsImplShared for Shared {
+    fn request_flush(&self) {}
+}
+
+struct MainThread<'a> {
+    shared: &'a Shared,
+}
+
+impl<'a> MainThreadHandler<'a> for MainThread<'a> {}
+
+impl HostLatencyImpl for MainThread<'_> {
+    fn changed(&self) {
+        self.shared.restart_requested.store(true, Ordering::Release);
+    }
+}
+
+impl HostParamsImplMainThread for MainThread<'_> {
+    fn rescan(&self, _: ParamRescanFlags) {}
+
+    fn clear(&self, _: ClapId, _: ParamClearFlags) {}
+}
+
+impl HostStateImpl for MainThread<'_> {
+    fn mark_dirty(&self) {}
+}

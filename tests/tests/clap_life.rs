@@ -1,0 +1,118 @@
+//! The bundled CLAP as a guest: it comes quickly, and leaves nothing behind.
+
+use std::time::{Duration, Instant};
+
+use sift_tests::audio::Audio;
+use sift_tests::clap_host::{Blocks, Instance, Mode};
+use sift_tests::fixtures::clap_bundle;
+use sift_tests::host_test;
+use sift_tests::isolation::Environment;
+use sift_tests::process::{eventually, resident_memory, threads};
+
+const MEBIBYTE: u64 = 1 << 20;
+const ROUNDS: usize = 100;
+
+host_test!(a_scan_takes_less_than_100_ms_and_loads_no_model, Environment::as_delivered(), {
+    let bundle = clap_bundle();
+    let memory_before = resident_memory();
+    let mut times: Vec<Duration> = (0..11)
+        .map(|_| {
+            let begin = Instant::now();
+            let plugin = Instance::create(&bundle).unwrap();
+            assert!(!plugin.parameters().is_empty());
+            drop(plugin);
+            begin.elapsed()
+        })
+        .collect();
+    // A model that had begun to be loaded in the background would be in memory by then.
+    std::thread::sleep(Duration::from_millis(500));
+    if let (Some(before), Some(after)) = (memory_before, resident_memory()) {
+        let grown = after.saturating_sub(before);
+        println!("measured: scanning grows memory by {:.1} MiB", grown as f64 / MEBIBYTE as f64);
+        assert!(grown < 20 * MEBIBYTE, "memory grew by {} MiB", grown / MEBIBYTE);
+    }
+    println!("measured: first scan {:?}", times[0]);
+    times.sort();
+    println!("measured: median scan {:?}", times[times.len() / 2]);
+    assert!(times[times.len() / 2] < Duration::from_millis(100), "{times:?}");
+});
+
+/// Opens, activates, plays, deactivates and closes an instance.
+fn round(mode: Mode, blocks: usize) {
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    plugin.activate(48_000.0, 512, mode).unwrap();
+    plugin.render(&Audio::noise(2, blocks * 512, 0.5, 1), Blocks::of(512), &[]).unwrap();
+    plugin.deactivate();
+}
+
+/// Asserts that [`ROUNDS`] rounds, after some to warm up, leave threads and memory where they were.
+fn assert_rounds_leave_nothing(mode: Mode, blocks: usize) {
+    for _ in 0..10 {
+        round(mode, blocks);
+    }
+    let (Some(threads_before), Some(memory_before)) = (threads(), resident_memory()) else {
+        return;
+    };
+    let mut memory = Vec::new();
+    for index in 0..ROUNDS {
+        round(mode, blocks);
+        if index % 10 == 9 {
+            memory.push(resident_memory().unwrap() as f64 / MEBIBYTE as f64);
+        }
+    }
+    assert!(
+        eventually(Duration::from_secs(5), || threads().unwrap() <= threads_before),
+        "{} threads where there were {threads_before}",
+        threads().unwrap()
+    );
+    let grown = resident_memory().unwrap().saturating_sub(memory_before);
+    println!("measured: {ROUNDS} rounds ({mode:?}) grow memory by {:.1} MiB", grown as f64 / MEBIBYTE as f64);
+    assert!(
+        grown < 16 * MEBIBYTE,
+        "memory grew by {} MiB; every ten rounds it was, in MiB: {memory:.1?}",
+        grown / MEBIBYTE
+    );
+}
+
+host_test!(
+    a_hundred_rounds_offline_leave_threads_and_memory_where_they_were,
+    Environment::with_package("half"),
+    { assert_rounds_leave_nothing(Mode::Offline, 20) }
+);
+
+host_test!(
+    a_hundred_rounds_of_the_default_model_leave_threads_and_memory_where_they_were,
+    Environment::as_delivered(),
+    {
+        // In real time an instance may be closed while its model is still being loaded.
+        assert_rounds_leave_nothing(Mode::Realtime, 2)
+    }
+);
+
+host_test!(several_instances_do_not_disturb_each_other, Environment::with_package("half"), {
+    let noise = Audio::noise(2, 48_000, 0.5, 2);
+    let mut alone = Instance::create(&clap_bundle()).unwrap();
+    alone.activate(48_000.0, 512, Mode::Offline).unwrap();
+    let expected = alone.render(&noise, Blocks::of(512), &[]).unwrap();
+    alone.deactivate();
+
+    let mut instances: Vec<Instance> = (0..4)
+        .map(|_| {
+            let mut instance = Instance::create(&clap_bundle()).unwrap();
+            instance.activate(48_000.0, 512, Mode::Offline).unwrap();
+            instance
+        })
+        .collect();
+    for start in (0..noise.frames() - 4800).step_by(4800) {
+        let piece = noise.slice(start..start + 4800);
+        for instance in &mut instances {
+            let output = instance.render(&piece, Blocks::of(512), &[]).unwrap();
+            let difference = output.main.first_difference(&expected.main.slice(start..start + 4800));
+            assert_eq!(difference, None, "from frame {start}");
+        }
+        // One leaves in the middle of it.
+        if start == 4 * 4800 {
+            instances.pop();
+        }
+    }
+});
