@@ -68,13 +68,47 @@ pub struct Window {
     host: Option<GuiContext>,
     view: View,
     fonts: Fonts,
-    /// The size to ask the host for: state may be loaded after the editor was created.
-    wanted: Option<Vec2>,
+    /// State may be loaded after the host learnt the editor's size.
+    wish: Option<SizeWish>,
+}
+
+/// The size that the host is to be asked for. While a window opens, hosts do not hear: they are
+/// asked again for a while.
+struct SizeWish {
+    size: Vec2,
+    asks_left: u32,
+    /// When to ask next, in seconds.
+    next: f64,
+}
+
+impl SizeWish {
+    const ASKS: u32 = 10;
+    /// Seconds between two.
+    const INTERVAL: f64 = 0.2;
+
+    fn new(size: Vec2) -> Self {
+        Self { size, asks_left: Self::ASKS, next: 0.0 }
+    }
+
+    /// Asks for the size when it is time to; whether there is anything left to wish.
+    fn ask(&mut self, ctx: &egui::Context) -> bool {
+        let now = ctx.input(|input| input.time);
+        let off = (self.size - ctx.content_rect().size()).abs().max_elem();
+        if off < 1.0 || self.asks_left == 0 {
+            return false;
+        }
+        if now >= self.next {
+            self.next = now + Self::INTERVAL;
+            self.asks_left -= 1;
+            ctx.send_viewport_cmd(ViewportCommand::InnerSize(self.size));
+        }
+        true
+    }
 }
 
 impl Window {
     fn new(params: Arc<SiftParams>, live: Live) -> Self {
-        Self { params, live, host: None, view: View::default(), fonts: Fonts::default(), wanted: None }
+        Self { params, live, host: None, view: View::default(), fonts: Fonts::default(), wish: None }
     }
 }
 
@@ -83,7 +117,7 @@ impl NiceEguiApp for Window {
         frame.set_clear_color(theme::BACKGROUND.into());
         theme::apply(&ctx);
         self.fonts.attach(&ctx);
-        self.wanted = Some(wanted_size(&self.params));
+        self.wish = Some(SizeWish::new(wanted_size(&self.params)));
         self.host = Some(host);
         self.view = View::default();
         Ok(())
@@ -91,11 +125,7 @@ impl NiceEguiApp for Window {
 
     fn ui(&mut self, ui: &mut Ui, _: &mut Frame) {
         let Some(host) = &self.host else { return };
-        if let Some(wanted) = self.wanted.take()
-            && (wanted - ui.ctx().content_rect().size()).abs().max_elem() >= 1.0
-        {
-            ui.send_viewport_cmd(ViewportCommand::InnerSize(wanted));
-        }
+        self.wish.take_if(|wish| !wish.ask(ui.ctx()));
         self.fonts.update(ui.ctx());
         let snapshot = self.live.snapshot();
         ResizableWindow::new("sift").min_size(SMALLEST).show(ui, |ui| {
@@ -109,7 +139,6 @@ impl NiceEguiApp for Window {
     }
 
     fn editor_closed(&mut self) {
-        self.fonts.detach();
         self.host = None;
     }
 }
@@ -213,6 +242,37 @@ mod tests {
         let mut view = View::default();
         let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), None);
         Harness::builder().with_size(size).with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
+    }
+
+    /// Shows frames in a window of `size` by which `wish` asks for its size; how often it asked, and
+    /// whether it still would.
+    fn asks(wish: &mut SizeWish, size: Vec2, frames: u32) -> (usize, bool) {
+        let ctx = egui::Context::default();
+        let mut asked = 0;
+        let mut more = true;
+        for frame in 0..frames {
+            let screen_rect = Some(egui::Rect::from_min_size(egui::Pos2::ZERO, size));
+            let time = Some(7.0 + f64::from(frame) * REFRESH.as_secs_f64());
+            let input = egui::RawInput { screen_rect, time, ..Default::default() };
+            let mut output = ctx.run_ui(input, |ui| more = more && wish.ask(ui.ctx()));
+            output.textures_delta.clear();
+            let commands = &output.viewport_output[&egui::ViewportId::ROOT].commands;
+            asked += commands.iter().filter(|asked| matches!(asked, ViewportCommand::InnerSize(_))).count();
+        }
+        (asked, more)
+    }
+
+    #[test]
+    fn a_host_that_gives_the_size_of_the_state_is_asked_no_more() {
+        let mut wish = SizeWish::new(vec2(900.0, 500.0));
+        assert_eq!(asks(&mut wish, vec2(720.0, 420.0), 2), (1, true));
+        assert_eq!(asks(&mut wish, vec2(900.0, 500.0), 2), (0, false));
+    }
+
+    #[test]
+    fn a_host_that_does_not_give_the_size_of_the_state_is_left_alone_in_the_end() {
+        let mut wish = SizeWish::new(vec2(900.0, 500.0));
+        assert_eq!(asks(&mut wish, vec2(720.0, 420.0), 1_000), (SizeWish::ASKS as usize, false));
     }
 
     #[test]

@@ -12,7 +12,7 @@ QUERY = "a person speaking"
 def mixture(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     """A mixture of the demonstration's stems, the speech in it, and the rate.
 
-    The seed decides from where in the music, from where in the speech, and how loud each of them is (±3 dB).
+    The seed decides from where in each of them, and how much louder the speech is than the music: −3 to 3 dB.
     """
     random = np.random.default_rng(seed)
     speech, rate = support.read(support.DEMO / "speech.wav")
@@ -21,9 +21,11 @@ def mixture(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
 
     def piece(stem: np.ndarray) -> np.ndarray:
         start = random.integers(stem.shape[1] - frames + 1)
-        return stem[:, start : start + frames] * np.float32(10 ** (random.uniform(-3, 3) / 20))
+        return stem[:, start : start + frames]
 
     speech, music = piece(speech), piece(music)
+    louder = 10 ** (random.uniform(-3, 3) / 20)
+    music = music * np.float32(np.linalg.norm(speech) / np.linalg.norm(music) / louder)
     return speech + music, speech, rate
 
 

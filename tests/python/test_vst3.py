@@ -69,6 +69,13 @@ def test_isolate_and_remove_add_up_to_the_input():
     assert np.abs(isolated + removed - samples).max() <= 1e-6
 
 
+def test_listening_to_what_was_taken_away_gives_the_rest_of_the_input():
+    samples = support.noise(48_000)
+    cases = [(samples, 48_000, 512, {"listen_to": listen}) for listen in (0.0, 1.0)]
+    (output, _), (taken, _) = support.in_process(rendered_at_once, cases, package="half")
+    assert np.abs(output + taken - samples).max() <= 1e-6
+
+
 def test_mono_is_processed():
     samples = support.noise(48_000)[:1]
     output, _ = support.in_process(rendered, samples, 48_000, 512, {}, package="half")

@@ -7,6 +7,18 @@ pub fn resident_memory() -> Option<u64> {
     status_field("VmRSS:").map(|kibibytes| kibibytes * 1024)
 }
 
+/// Has the allocator give free memory back to the system, so that [`resident_memory`] tells what is in
+/// use; how much it keeps otherwise depends on who freed what when. Does nothing but with glibc.
+pub fn release_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        malloc_trim(0);
+    }
+}
+
 /// Number of threads of this process; `None` where the system does not say (not Linux).
 pub fn threads() -> Option<u64> {
     status_field("Threads:")

@@ -7,7 +7,7 @@ use sift_tests::clap_host::{Blocks, Instance, Mode};
 use sift_tests::fixtures::clap_bundle;
 use sift_tests::host_test;
 use sift_tests::isolation::Environment;
-use sift_tests::process::{eventually, resident_memory, threads};
+use sift_tests::process::{eventually, release_free_memory, resident_memory, threads};
 
 const MEBIBYTE: u64 = 1 << 20;
 const ROUNDS: usize = 100;
@@ -45,33 +45,31 @@ fn round(mode: Mode, blocks: usize) {
     plugin.deactivate();
 }
 
+/// Memory in use, in MiB; 0 where the system does not tell.
+fn memory() -> u64 {
+    release_free_memory();
+    resident_memory().unwrap_or_default() / MEBIBYTE
+}
+
 /// Asserts that [`ROUNDS`] rounds, after some to warm up, leave threads and memory where they were.
 fn assert_rounds_leave_nothing(mode: Mode, blocks: usize) {
     for _ in 0..10 {
         round(mode, blocks);
     }
-    let (Some(threads_before), Some(memory_before)) = (threads(), resident_memory()) else {
-        return;
-    };
-    let mut memory = Vec::new();
-    for index in 0..ROUNDS {
-        round(mode, blocks);
-        if index % 10 == 9 {
-            memory.push(resident_memory().unwrap() as f64 / MEBIBYTE as f64);
-        }
+    let threads_before = threads();
+    let mut readings = vec![memory()];
+    for _ in 0..10 {
+        (0..ROUNDS / 10).for_each(|_| round(mode, blocks));
+        readings.push(memory());
     }
     assert!(
-        eventually(Duration::from_secs(5), || threads().unwrap() <= threads_before),
-        "{} threads where there were {threads_before}",
-        threads().unwrap()
+        eventually(Duration::from_secs(5), || threads() <= threads_before),
+        "{:?} threads where there were {threads_before:?}",
+        threads()
     );
-    let grown = resident_memory().unwrap().saturating_sub(memory_before);
-    println!("measured: {ROUNDS} rounds ({mode:?}) grow memory by {:.1} MiB", grown as f64 / MEBIBYTE as f64);
-    assert!(
-        grown < 16 * MEBIBYTE,
-        "memory grew by {} MiB; every ten rounds it was, in MiB: {memory:.1?}",
-        grown / MEBIBYTE
-    );
+    let grown = readings[10].saturating_sub(readings[0]);
+    println!("measured: {ROUNDS} rounds ({mode:?}) grow memory by {grown} MiB");
+    assert!(grown < 16, "memory grew by {grown} MiB; every {} rounds it was {readings:?} MiB", ROUNDS / 10);
 }
 
 host_test!(

@@ -59,8 +59,7 @@ struct DependencyKind {
 pub fn write(package: &str, platform: &Platform, to: &Path) -> Result<()> {
     let json = Run::cargo()
         .args(["metadata", "--format-version", "1", "--filter-platform", &platform.target()])
-        .output()
-        .context("cannot start cargo")?;
+        .read()?;
     let metadata: Metadata = serde_json::from_str(&json).context("cannot read what `cargo metadata` says")?;
     let text = notices(&linked(&metadata, package)?)?;
     fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))

@@ -85,6 +85,20 @@ impl Run {
             .is_ok_and(|status| status.success())
     }
 
+    /// Runs to the end; gives what it writes to standard output instead of showing it.
+    pub fn read(mut self) -> Result<String> {
+        let line = shown(&self.command);
+        let output = self
+            .command
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot start `{line}`"))?;
+        if !output.status.success() {
+            bail!("`{line}` ended with {}", output.status);
+        }
+        String::from_utf8(output.stdout).with_context(|| format!("what `{line}` says is not UTF-8"))
+    }
+
     /// What it writes to standard output, whatever its exit status; `None` if it cannot be started.
     pub fn output(mut self) -> Option<String> {
         let output = self.command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -120,7 +134,8 @@ fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = match program.strip_prefix(project::root()) {
         Ok(inside) => inside.as_os_str(),
-        Err(_) => program.file_name().unwrap_or(program.as_os_str()),
+        Err(_) if program.is_absolute() => program.file_name().unwrap_or(program.as_os_str()),
+        Err(_) => program.as_os_str(),
     };
     std::iter::once(program)
         .chain(command.get_args())
@@ -146,6 +161,7 @@ mod tests {
         };
         assert_eq!(shown(project::root().join("target/x")), "target/x target/demo 'two words'");
         assert_eq!(shown(std::env::temp_dir().join("cargo")), "cargo target/demo 'two words'");
+        assert_eq!(shown("models/run".into()), "models/run target/demo 'two words'");
     }
 
     #[cfg(unix)]

@@ -128,15 +128,21 @@ impl Engine {
     }
 
     /// As [`open`](Self::open), on a package found already, or on the reason why it was not.
-    pub fn with_listing(listing: Result<Listing, PackageError>, config: Config, queries: Arc<Queries>) -> Self {
-        let manifest = listing.as_ref().map_or_else(|_| Listing::built_in().manifest, |found| found.manifest.clone());
+    pub fn with_listing(
+        listing: Result<Listing, PackageError>,
+        config: Config,
+        queries: Arc<Queries>,
+    ) -> Self {
+        let manifest =
+            listing.as_ref().map_or_else(|_| Listing::built_in().manifest, |found| found.manifest.clone());
         let (loan, build): (_, Build) = match listing {
             Ok(listing) => {
                 let (loan, opening) = Librarian::shared().open(listing, queries.clone());
                 let build = move || {
                     let package = opening.wait()?;
                     let environment = runtime::environment().map_err(|error| error.to_string())?;
-                    let separator = StreamingSeparator::new(environment, &package).map_err(|error| error.to_string())?;
+                    let separator =
+                        StreamingSeparator::new(environment, &package).map_err(|error| error.to_string())?;
                     Ok(Box::new(separator) as _)
                 };
                 (Some(loan), Box::new(build))
@@ -231,7 +237,10 @@ impl Engine {
                 Readiness::Ready => return Ok(()),
                 Readiness::Failed => return Err(self.status.problem().unwrap_or_default()),
                 Readiness::Loading if Instant::now() > deadline => {
-                    return Err(format!("the model was not ready within {} s. Try again when the machine is less busy", timeout.as_secs()));
+                    return Err(format!(
+                        "the model was not ready within {} s. Try again when the machine is less busy",
+                        timeout.as_secs()
+                    ));
                 }
                 Readiness::Loading => std::thread::sleep(Duration::from_millis(1)),
             }

@@ -66,6 +66,7 @@ impl Line {
 /// The audio thread's end: the pool, and both directions without ever blocking.
 pub struct AudioEnd {
     line: Arc<Line>,
+    #[expect(clippy::vec_box, reason = "the boxes are what travels; they are not to be opened and closed")]
     pool: Vec<Box<Hop>>,
     outbound: Sender<Box<Hop>>,
     homebound: Receiver<Box<Hop>>,

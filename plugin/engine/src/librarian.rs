@@ -16,7 +16,11 @@ use crate::runtime;
 /// What the librarian is asked to do.
 pub(crate) enum Job {
     /// Load a package for these queries, answer, and encode them by it from now on.
-    Open { listing: Box<Listing>, queries: Arc<Queries>, answer: Sender<Answer> },
+    Open {
+        listing: Box<Listing>,
+        queries: Arc<Queries>,
+        answer: Sender<Answer>,
+    },
     /// A text changed.
     Encode(Arc<Queries>),
     /// The engine of these queries is gone.
@@ -88,7 +92,9 @@ pub struct Opening(Receiver<Answer>);
 impl Opening {
     /// Waits for the package. Not for the audio thread.
     pub fn wait(self) -> Result<Arc<Package>, String> {
-        self.0.recv().unwrap_or_else(|_| Err("Sift's librarian thread could not be started. Restart the host".into()))
+        self.0
+            .recv()
+            .unwrap_or_else(|_| Err("Sift's librarian thread could not be started. Restart the host".into()))
     }
 }
 

@@ -70,7 +70,8 @@ impl Mask {
         grid::to_host(&self.mask, &mut self.gain);
         for gain in &mut self.gain {
             let size = gain.norm();
-            let shaped = if shape.sharpness == 1.0 { size } else { size.powf(shape.sharpness) }.max(shape.floor);
+            let shaped =
+                if shape.sharpness == 1.0 { size } else { size.powf(shape.sharpness) }.max(shape.floor);
             *gain = if size > 0.0 { *gain * (shaped / size) } else { Complex32::new(shaped, 0.0) };
         }
         &self.gain

@@ -111,7 +111,11 @@ pub struct QuerySection {
 impl Manifest {
     fn parse(text: &str, place: &Path) -> Result<Self, PackageError> {
         let manifest: Self = toml::from_str(text).map_err(|error| {
-            PackageError::new(place.display(), error.to_string().trim_end(), "Correct the field or install the package again")
+            PackageError::new(
+                place.display(),
+                error.to_string().trim_end(),
+                "Correct the field or install the package again",
+            )
         })?;
         manifest.check(place)?;
         Ok(manifest)
@@ -139,7 +143,10 @@ impl Manifest {
             return fault("separator.kind", "is \"window\", which this version of Sift cannot run".into());
         }
         if self.separator.lookahead > 64 {
-            return fault("separator.lookahead", format!("is {}, more than 64 frames", self.separator.lookahead));
+            return fault(
+                "separator.lookahead",
+                format!("is {}, more than 64 frames", self.separator.lookahead),
+            );
         }
         if !(3..=512).contains(&self.query.max_tokens) {
             return fault("query.max_tokens", format!("is {}, not within 3 to 512", self.query.max_tokens));
@@ -229,7 +236,13 @@ impl Listing {
                 read_limited(&folder.join(&query.tokenizer), TOKENIZER_LIMIT)?.into(),
             ),
         };
-        Ok(Package { manifest: self.manifest.clone(), origin: self.origin.clone(), separator, query, tokenizer })
+        Ok(Package {
+            manifest: self.manifest.clone(),
+            origin: self.origin.clone(),
+            separator,
+            query,
+            tokenizer,
+        })
     }
 }
 
@@ -267,7 +280,8 @@ pub fn find(name: &str) -> Result<Listing, PackageError> {
         Err(error) => error.name.as_deref() == Some(name),
     };
     installed().into_iter().find(called).unwrap_or_else(|| {
-        let folder = user_folder().map_or("a folder named in SIFT_MODELS".into(), |folder| folder.display().to_string());
+        let folder = user_folder()
+            .map_or("a folder named in SIFT_MODELS".into(), |folder| folder.display().to_string());
         Err(PackageError::new(
             format_args!("model {name:?}"),
             "is not installed",
@@ -282,15 +296,18 @@ pub fn search_folders() -> Vec<PathBuf> {
     std::env::split_paths(&from_environment)
         .filter(|folder| !folder.as_os_str().is_empty())
         .chain(user_folder())
-        .chain(runtime::own_folder().into_iter().flat_map(|folder| {
-            [folder.join("models"), folder.join("../Resources/models")]
-        }))
+        .chain(
+            runtime::own_folder()
+                .into_iter()
+                .flat_map(|folder| [folder.join("models"), folder.join("../Resources/models")]),
+        )
         .collect()
 }
 
 /// Where a person puts packages of their own.
 pub fn user_folder() -> Option<PathBuf> {
-    let from = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let from =
+        |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = if cfg!(target_os = "windows") {
         from("APPDATA")?.join("Sift")
     } else if cfg!(target_os = "macos") {
@@ -319,7 +336,8 @@ fn package_folders(folder: &Path) -> Vec<PathBuf> {
 
 /// The name that a manifest gives, read without understanding the rest of it.
 fn claimed_name(manifest: &str) -> Option<String> {
-    let (_, value) = manifest.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "name")?;
+    let (_, value) =
+        manifest.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "name")?;
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 

@@ -214,7 +214,9 @@ mod tests {
     #[test]
     fn a_fresh_instance_has_something_to_say_in_every_slot() {
         let queries = Queries::default();
-        assert!((0..SLOTS).all(|slot| queries.stage(slot) == Stage::Encoding && !queries.text(slot).is_empty()));
+        assert!(
+            (0..SLOTS).all(|slot| queries.stage(slot) == Stage::Encoding && !queries.text(slot).is_empty())
+        );
     }
 
     #[test]

@@ -9,13 +9,21 @@ use parking_lot::Mutex;
 /// Why ONNX Runtime cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RuntimeError {
-    #[error("ORT_DYLIB_PATH is {0:?}, which is not an absolute path. Set it to the library's full path, or unset it")]
+    #[error(
+        "ORT_DYLIB_PATH is {0:?}, which is not an absolute path. Set it to the library's full path, or unset it"
+    )]
     NotAbsolute(PathBuf),
-    #[error("ONNX Runtime is missing: {0} does not exist. Install Sift again, or set ORT_DYLIB_PATH to the library's full path")]
+    #[error(
+        "ONNX Runtime is missing: {0} does not exist. Install Sift again, or set ORT_DYLIB_PATH to the library's full path"
+    )]
     Missing(PathBuf),
-    #[error("ONNX Runtime could not be loaded from {path}: {reason}. Install Sift again, or set ORT_DYLIB_PATH to another one")]
+    #[error(
+        "ONNX Runtime could not be loaded from {path}: {reason}. Install Sift again, or set ORT_DYLIB_PATH to another one"
+    )]
     Unusable { path: PathBuf, reason: String },
-    #[error("the folder that Sift was loaded from is unknown. Set ORT_DYLIB_PATH to the full path of ONNX Runtime")]
+    #[error(
+        "the folder that Sift was loaded from is unknown. Set ORT_DYLIB_PATH to the full path of ONNX Runtime"
+    )]
     NoOwnFolder,
 }
 
@@ -79,7 +87,8 @@ pub fn session(environment: &Environment, onnx: &[u8]) -> ort::Result<Session> {
 pub fn version() -> Result<String, RuntimeError> {
     environment()?;
     let path = library_path()?;
-    let unusable = |error: libloading::Error| RuntimeError::Unusable { path: path.clone(), reason: error.to_string() };
+    let unusable =
+        |error: libloading::Error| RuntimeError::Unusable { path: path.clone(), reason: error.to_string() };
     // SAFETY: `environment` has loaded this library, and it is ONNX Runtime: it has this function,
     // which returns a table and a string that live as long as the library does.
     let version = unsafe {

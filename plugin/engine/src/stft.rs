@@ -171,7 +171,8 @@ mod tests {
         let (mut history, mut overlap) = (History::new(size), Overlap::new(size));
         let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];
         let gain = vec![Complex32::ONE; size / 2 + 1];
-        let input: Vec<f32> = (0..8 * size).map(|i| (i as f32 * 0.37).sin() * (i as f32 * 0.011).cos()).collect();
+        let input: Vec<f32> =
+            (0..8 * size).map(|i| (i as f32 * 0.37).sin() * (i as f32 * 0.011).cos()).collect();
         let mut output = Vec::new();
         for chunk in input.chunks(hop) {
             output.extend(chunk.iter().map(|_| overlap.pop()));
@@ -214,7 +215,8 @@ mod tests {
         let level = |size: usize| {
             let mut stft = Stft::new(size, size / 2, Window::SqrtHann);
             let mut history = History::new(size);
-            (0..size).for_each(|i| history.push((std::f32::consts::TAU * 8.0 * i as f32 / size as f32).cos()));
+            (0..size)
+                .for_each(|i| history.push((std::f32::consts::TAU * 8.0 * i as f32 / size as f32).cos()));
             let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];
             stft.analyse(&history, &mut spectrum);
             spectrum[8].norm() / stft.window_sum()

@@ -16,7 +16,10 @@ fn a_missing_onnx_runtime_is_named_with_its_remedy_and_audio_passes_dry_at_the_s
     unsafe { std::env::set_var("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so") };
     let mut engine = Engine::open(DEFAULT, OFFLINE, Arc::new(Queries::default()));
     let problem = engine.wait_until_ready(Duration::from_secs(30)).unwrap_err();
-    assert!(problem.contains("/nowhere/libonnxruntime.so") && problem.contains("Install Sift again"), "{problem}");
+    assert!(
+        problem.contains("/nowhere/libonnxruntime.so") && problem.contains("Install Sift again"),
+        "{problem}"
+    );
     assert_eq!(engine.latency(), 2304);
     let input = sine(24_000);
     assert_same(&play(&mut engine, &input, Mode::Isolate, 0), &delayed(&input, 2304));

@@ -71,7 +71,10 @@ fn the_default_model_understands_its_factory_queries_and_separates_the_same_each
         let queries = Arc::new(Queries::default());
         let mut engine = Engine::open(DEFAULT, OFFLINE, queries.clone());
         let heard = play(&mut engine, &sine(96_000), Mode::Isolate, 1);
-        assert_eq!((engine.status().late(), engine.status().dropped(), engine.status().unusable()), (0, 0, 0));
+        assert_eq!(
+            (engine.status().late(), engine.status().dropped(), engine.status().unusable()),
+            (0, 0, 0)
+        );
         assert!((0..sift_engine::SLOTS).all(|slot| settled(&queries, slot) == Stage::Ready));
         assert_eq!(engine.status().problem(), None);
         heard
@@ -84,7 +87,10 @@ fn the_default_model_understands_its_factory_queries_and_separates_the_same_each
 #[test]
 fn the_version_of_onnx_runtime_is_told() {
     let version = sift_engine::runtime::version().unwrap();
-    assert!(version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
+    assert!(
+        version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()),
+        "{version}"
+    );
 }
 
 /// A copy of the identity package to damage, removed when the test ends.
@@ -111,7 +117,8 @@ impl Copy {
     /// Replaces a file and makes its hash agree, so that the content itself is looked at.
     fn replace(&self, file: &str, bytes: &[u8]) {
         use sha2::{Digest, Sha256};
-        let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hash =
+            |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
         let old = hash(&fs::read(self.0.join(file)).unwrap());
         fs::write(self.0.join(file), bytes).unwrap();
         self.edit_manifest(&old, &hash(bytes));

@@ -4,6 +4,7 @@
 //! once a process, on a thread of its own, and until that is done the letter is a box.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -58,9 +59,11 @@ impl Fonts {
         // Without the thread, letters that are missing stay boxes.
         self.listing = thread::Builder::new().name("sift fonts".into()).spawn(list).ok();
     }
+}
 
-    /// Ends what was begun for the window.
-    pub fn detach(&mut self) {
+/// The plugin's code may be unloaded when the window's owner is gone: no thread may be left in it.
+impl Drop for Fonts {
+    fn drop(&mut self) {
         if let Some(listing) = self.listing.take() {
             let _ = listing.join();
         }
@@ -110,14 +113,16 @@ impl System {
         });
         let id = preferred.chain(self.upright()).find(|id| self.has(*id, letter))?;
         let face = self.database.face(id)?;
-        let mut read = self.read.lock();
-        if !read.contains_key(&id) {
-            let bytes = self.database.with_face_data(id, |bytes, _| bytes.to_vec())?;
-            let mut data = FontData::from_owned(bytes);
-            data.index = face.index;
-            read.insert(id, data);
-        }
-        Some((face.post_script_name.clone(), read[&id].clone()))
+        let data = match self.read.lock().entry(id) {
+            Entry::Occupied(read) => read.get().clone(),
+            Entry::Vacant(unread) => {
+                let bytes = self.database.with_face_data(id, |bytes, _| bytes.to_vec())?;
+                let mut data = FontData::from_owned(bytes);
+                data.index = face.index;
+                unread.insert(data).clone()
+            }
+        };
+        Some((face.post_script_name.clone(), data))
     }
 
     fn upright(&self) -> impl Iterator<Item = fontdb::ID> {
@@ -134,5 +139,24 @@ impl System {
             font.outline_glyphs().get(font.charmap().map(letter)?).map(|_| ())
         };
         self.database.with_face_data(id, has_outline).flatten().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_letters_that_egui_lacks_have_the_system_asked() {
+        let fonts = Fonts::default();
+        let ctx = Context::default();
+        fonts.attach(&ctx);
+        let asked_for = |text: &str| {
+            let mut output = ctx.run_ui(egui::RawInput::default(), |ui| drop(ui.label(text)));
+            output.textures_delta.clear();
+            fonts.missing.0.load(Ordering::Relaxed)
+        };
+        assert!(!asked_for("a guitar, Ελληνικά, 🎸"));
+        assert!(asked_for("기타 소리"));
     }
 }

@@ -13,6 +13,9 @@ use super::theme;
 /// Share of the range that a fine drag over the whole bar covers.
 const FINE: f32 = 0.1;
 
+/// Width of the field that a value is typed into, in points, where there is room.
+const TYPING_WIDTH: f32 = 96.0;
+
 /// The look of a slider, sizes in points.
 pub struct Look {
     pub text: f32,
@@ -173,6 +176,7 @@ fn value_field(
         .align(Align2::RIGHT_TOP)
         .hint_text(param.name())
         .frame(egui::Frame::NONE.fill(theme::SURFACE).corner_radius(3));
+    let field = field.with_min_x(field.left().max(field.right() - TYPING_WIDTH));
     let response = ui.put(field, edit);
     if response.lost_focus() {
         let kept = ui.input(|input| !input.key_pressed(Key::Escape));

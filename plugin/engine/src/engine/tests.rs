@@ -158,7 +158,8 @@ fn an_impulse_comes_out_at_exactly_the_latency_at_any_rate_and_block() {
             let mut input = vec![0.0; latency + 3000];
             input[100] = 1.0;
             let heard = play(&mut engine, &input, Knobs::default(), || block);
-            let peak = (0..heard.main.len()).max_by(|&a, &b| heard.main[a].total_cmp(&heard.main[b])).unwrap();
+            let peak =
+                (0..heard.main.len()).max_by(|&a, &b| heard.main[a].total_cmp(&heard.main[b])).unwrap();
             assert_eq!(peak, 100 + latency, "{rate} Hz, blocks of {block}");
             assert!((heard.main[peak] - 1.0).abs() < 1e-4);
         }
@@ -181,7 +182,8 @@ fn strength_zero_is_the_delayed_input_bit_for_bit() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let mut engine = engine(constant(0.3), config(48_000.0, 512));
         let input = noise(20_000);
-        let heard = play(&mut engine, &input, Knobs { strength: 0.0, mode, ..Knobs::default() }, random_blocks(512));
+        let heard =
+            play(&mut engine, &input, Knobs { strength: 0.0, mode, ..Knobs::default() }, random_blocks(512));
         assert_same(&heard.main, &delayed(&input, engine.latency()));
     }
 }
@@ -359,7 +361,8 @@ fn input_or_mask_that_is_no_number_or_no_sound_never_reaches_the_output() {
     });
     let mut engine = engine(build, config(48_000.0, 512));
     let mut input = noise(48_000);
-    for (at, value) in [(5000, f32::NAN), (9000, f32::INFINITY), (9001, f32::NEG_INFINITY), (9002, f32::MAX)] {
+    for (at, value) in [(5000, f32::NAN), (9000, f32::INFINITY), (9001, f32::NEG_INFINITY), (9002, f32::MAX)]
+    {
         input[at] = value;
     }
     let heard = play(&mut engine, &input, Knobs::default(), || 512);
@@ -416,7 +419,8 @@ fn a_band_pass_mask_passes_its_band_at_every_rate() {
 #[test]
 fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
-        let build: Build = Box::new(|| Err("models/x/separator.onnx: is missing. Install the package again".into()));
+        let build: Build =
+            Box::new(|| Err("models/x/separator.onnx: is missing. Install the package again".into()));
         let mut engine = Engine::with_separator(&AUDIO, 0, build, None, config(48_000.0, 512), queries());
         assert_eq!(engine.latency(), 2304);
         let problem = engine.wait_until_ready(Duration::from_secs(10)).unwrap_err();
@@ -452,7 +456,8 @@ fn an_empty_query_passes_dry_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let queries = queries();
         queries.set_text(0, "");
-        let mut engine = Engine::with_separator(&AUDIO, 0, constant(0.0), None, config(48_000.0, 512), queries);
+        let mut engine =
+            Engine::with_separator(&AUDIO, 0, constant(0.0), None, config(48_000.0, 512), queries);
         let input = noise(20_000);
         let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
         assert_same(&heard.main, &delayed(&input, engine.latency()));

@@ -30,8 +30,8 @@ impl QueryEncoder {
         let fault = |file: &str, fault: &dyn std::fmt::Display| {
             PackageError::new(package.place(file), fault, "Install the package again")
         };
-        let mut tokenizer = Tokenizer::from_bytes(&package.tokenizer)
-            .map_err(|error| fault(&manifest.tokenizer, &error))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(&package.tokenizer).map_err(|error| fault(&manifest.tokenizer, &error))?;
         let truncation = TruncationParams { max_length: manifest.max_tokens, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| fault(&manifest.tokenizer, &error))?;
         tokenizer.with_padding(None);

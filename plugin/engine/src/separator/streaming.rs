@@ -39,7 +39,8 @@ impl StreamingSeparator {
             PackageError::new(place, fault, "Install the package again, or export it anew")
         };
         let session = runtime::session(environment, &package.separator).map_err(|error| fault(&error))?;
-        let mut separator = Self::checked(session, package.manifest.audio.bins()).map_err(|error| fault(&error))?;
+        let mut separator =
+            Self::checked(session, package.manifest.audio.bins()).map_err(|error| fault(&error))?;
         separator.warm_up().map_err(|error| fault(&error))?;
         Ok(separator)
     }
@@ -136,7 +137,9 @@ impl Separator for StreamingSeparator {
 
 fn zeros(shape: &[usize]) -> Result<DynValue, String> {
     let values = vec![0.0_f32; shape.iter().product()];
-    Tensor::from_array((shape.to_vec(), values)).map(|tensor| tensor.into_dyn()).map_err(|error| error.to_string())
+    Tensor::from_array((shape.to_vec(), values))
+        .map(|tensor| tensor.into_dyn())
+        .map_err(|error| error.to_string())
 }
 
 /// The shape of the float tensor called `name`; −1 stands for a dimension left open.
@@ -146,7 +149,9 @@ fn tensor(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, String
         .find(|outlet| outlet.name() == name)
         .ok_or_else(|| format!("has no {side} `{name}`"))?;
     match outlet.dtype() {
-        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => Ok(shape.iter().copied().collect()),
+        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
+            Ok(shape.iter().copied().collect())
+        }
         other => Err(format!("{side} `{name}` is {other}, not a tensor of 32-bit floats")),
     }
 }

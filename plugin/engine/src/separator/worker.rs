@@ -53,7 +53,10 @@ impl Worker {
         };
         let spawned = thread::Builder::new().name("sift separator".into()).spawn(body);
         let thread = spawned
-            .inspect_err(|error| reporter.fail(format!("the separator's thread could not be started: {error}. Restart the host")))
+            .inspect_err(|error| {
+                reporter
+                    .fail(format!("the separator's thread could not be started: {error}. Restart the host"))
+            })
             .ok();
         Self { line, thread }
     }
