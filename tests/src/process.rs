@@ -7,7 +7,12 @@ pub fn resident_memory() -> Option<u64> {
     status_field("VmRSS:").map(|kibibytes| kibibytes * 1024)
 }
 
-/// Has the allocator give free memory back to the system, so that [`resident_memory`] tells what is in
+/// The part of [`resident_memory`] that is not pages of files, as a library's are, which come and go.
+pub fn private_memory() -> Option<u64> {
+    status_field("RssAnon:").map(|kibibytes| kibibytes * 1024)
+}
+
+/// Has the allocator give free memory back to the system, so that [`private_memory`] tells what is in
 /// use; how much it keeps otherwise depends on who freed what when. Does nothing but with glibc.
 pub fn release_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -43,7 +43,7 @@ where you are not root), ONNX Runtime and Python packages by pip into $SIFT_CACH
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match command(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -51,22 +51,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn command(arguments: &[String]) -> Result<()> {
+fn command(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["bundle"] => bundle::bundle(Profile::Dev).map(drop),
-        ["bundle", "--release"] => bundle::bundle(Profile::Release).map(drop),
-        ["install"] => install::install(&bundle::bundle(Profile::Release)?),
-        ["demo"] => demo(&bundle::bundle(Profile::Release)?),
-        ["test"] => suite::run(),
-        ["bench"] => bench(&bundle::bundle(Profile::Release)?),
-        ["screenshot"] => screenshot::screenshot(),
-        [] | ["help" | "--help" | "-h"] => {
-            print!("{HELP}");
-            Ok(())
-        }
+        ["bundle"] => drop(bundle::bundle(Profile::Dev)?),
+        ["bundle", "--release"] => drop(bundle::bundle(Profile::Release)?),
+        ["install"] => install::install(&bundle::bundle(Profile::Release)?)?,
+        ["demo"] => demo(&bundle::bundle(Profile::Release)?)?,
+        // Not an error: it has said what failed, and its count is to be the last line.
+        ["test"] => return Ok(if suite::run() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        ["bench"] => bench(&bundle::bundle(Profile::Release)?)?,
+        ["screenshot"] => screenshot::screenshot()?,
+        [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
         _ => bail!("there is no `cargo xtask {}`\n\n{HELP}", words.join(" ")),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn demo(bundles: &Bundles) -> Result<()> {
