@@ -1,0 +1,35 @@
+"""Configuration: one TOML file, read into a plain dictionary, and the places things live in."""
+
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+
+TRAIN_FOLDER = Path(__file__).resolve().parent.parent
+REPOSITORY = TRAIN_FOLDER.parent.parent
+PACKAGE = REPOSITORY / "models" / "default"
+DEFAULT_CONFIG = TRAIN_FOLDER / "config.toml"
+DEFAULT_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "default.safetensors"
+
+
+def load(path=DEFAULT_CONFIG):
+    """Reads a configuration file; the corpus path in it becomes absolute."""
+    with open(path, "rb") as file:
+        config = tomllib.load(file)
+    config["corpus"]["path"] = str((REPOSITORY / config["corpus"]["path"]).resolve())
+    return config
+
+
+def cache_folder():
+    """Where everything that can be made again is kept: `SIFT_CACHE`, else the user's cache folder."""
+    base = os.environ.get("SIFT_CACHE")
+    if not base:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sift"
+    folder = Path(base)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def digest(path):
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

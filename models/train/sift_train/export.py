@@ -1,0 +1,213 @@
+"""Makes the model package from trained weights: `python -m sift_train.export [--run FOLDER]`.
+
+Without `--run`, from the committed weights, which gives the committed package again. With it, from the averaged
+weights of a training run, which then become the committed ones.
+"""
+
+import argparse
+import contextlib
+import copy
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from . import config as configuration
+from .attribution import attribution
+from .encoder import TextEncoder, tokenizer
+from .model import Model, StreamState
+
+OPSET = 17
+
+PACKAGE_TOML = """\
+name = "Sift default"
+version = "0.1.0"
+licence = "Apache-2.0 (text encoder), MIT OR Apache-2.0 (separator); training data: see ATTRIBUTION.md"
+
+[audio]
+sample_rate = {sample_rate}
+n_fft = {n_fft}
+hop = {hop}
+window = "sqrt_hann"
+
+[separator]
+file = "separator.onnx"
+sha256 = "{separator_sha256}"
+kind = "streaming"
+lookahead = 0
+
+[query]
+file = "query.onnx"
+sha256 = "{query_sha256}"
+tokenizer = "tokenizer.json"
+max_tokens = {max_tokens}
+prefix = ""
+"""
+
+
+class QueryNet(nn.Module):
+    """Frozen text encoder and trained projection: tokens → embedding."""
+
+    def __init__(self, encoder, projection):
+        super().__init__()
+        self.encoder = encoder
+        self.projection = projection
+
+    def forward(self, input_ids, attention_mask):
+        return self.projection(self.encoder(input_ids, attention_mask))
+
+
+class StreamingSeparator(nn.Module):
+    """SeparationNet with the package's flat list of inputs and outputs."""
+
+    def __init__(self, separator):
+        super().__init__()
+        self.separator = separator
+
+    def forward(self, magnitude, embedding, *state):
+        mask, state = self.separator(magnitude, embedding, StreamState(*state))
+        return mask, *state
+
+
+class _Affine(nn.Module):
+    """What is left of a batch normalisation when its statistics are fixed."""
+
+    def __init__(self, norm):
+        super().__init__()
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        self.register_buffer("scale", scale.detach())
+        self.register_buffer("shift", (norm.bias - norm.running_mean * scale).detach())
+
+    def forward(self, x):
+        return x * self.scale + self.shift
+
+
+@torch.no_grad()
+def fold_norms(separator):
+    """A copy whose batch normalisations are folded into FiLM's linear layer, which computes the same in one step."""
+    folded = copy.deepcopy(separator).eval()
+    folded.input_norm = _Affine(folded.input_norm)
+    mean = torch.cat([activation.norm.running_mean for activation in folded.activations])
+    deviation = torch.cat([(a.norm.running_var + a.norm.eps).sqrt() for a in folded.activations])
+    for tensor in (folded.film.weight, folded.film.bias):
+        scale, shift = tensor.view(2, len(mean), -1)
+        scale /= deviation[:, None]
+        shift -= mean[:, None] * scale
+    for activation in folded.activations:
+        activation.norm = nn.Identity()
+    return folded
+
+
+def export_separator(separator, path):
+    """Writes the graph that separates one hop; all shapes fixed."""
+    folded = fold_norms(separator)
+    state = folded.initial_state()
+    bins = folded.interpolate.shape[1]
+    inputs = (torch.rand(1, 1, bins), torch.rand(1, folded.film.in_features), *state)
+    _export(
+        StreamingSeparator(folded),
+        inputs,
+        path,
+        input_names=["magnitude", "embedding", *(f"state_{name}" for name in StreamState._fields)],
+        output_names=["mask", *(f"next_state_{name}" for name in StreamState._fields)],
+    )
+
+
+def export_query(encoder, projection, path):
+    """Writes the graph from one text's tokens, of any number, to the embedding."""
+    ids = torch.tensor([[101, 1037, 3899, 102]])
+    _export(
+        QueryNet(encoder, projection).eval(),
+        (ids, torch.ones_like(ids)),
+        path,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["embedding"],
+        dynamic_axes={"input_ids": {1: "L"}, "attention_mask": {1: "L"}},
+        # Folding would turn the eight-bit weights into floats.
+        do_constant_folding=False,
+    )
+
+
+def _export(module, inputs, path, **options):
+    # The TorchScript exporter writes GRU as one node and half as many nodes in all as the newer one; it says so
+    # little as that it is deprecated.
+    with warnings.catch_warnings(), torch.no_grad(), open(os.devnull, "w") as nowhere:
+        warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(nowhere):
+            torch.onnx.export(module, inputs, str(path), opset_version=OPSET, dynamo=False, **options)
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def write_package(model, config, folder):
+    """Writes all of a package but its model card. Files are replaced one by one, each at once, the table last."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    max_tokens = config["query"]["max_tokens"]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".package-") as scratch:
+        scratch = Path(scratch)
+        export_separator(model.separator, scratch / "separator.onnx")
+        export_query(TextEncoder(), model.query, scratch / "query.onnx")
+        tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
+        names = ["separator.onnx", "query.onnx", "tokenizer.json"]
+        index = Path(config["corpus"]["path"]) / "index.csv"
+        if index.is_file():
+            (scratch / "ATTRIBUTION.md").write_text(attribution(index), encoding="utf-8")
+            names.append("ATTRIBUTION.md")
+        else:
+            print(f"{index} is missing: ATTRIBUTION.md is left as it is")
+        table = PACKAGE_TOML.format(
+            **config["audio"],
+            max_tokens=max_tokens,
+            separator_sha256=configuration.digest(scratch / "separator.onnx"),
+            query_sha256=configuration.digest(scratch / "query.onnx"),
+        )
+        (scratch / "package.toml").write_text(table, encoding="utf-8")
+        for name in [*names, "package.toml"]:
+            (scratch / name).chmod(0o644)
+            os.replace(scratch / name, folder / name)
+
+
+def load_weights(config, path=configuration.DEFAULT_WEIGHTS):
+    """The model with the weights of a safetensors file."""
+    model = Model(config)
+    model.load_state_dict(load_file(path))
+    return model.eval()
+
+
+def keep_weights(run_folder, path=configuration.DEFAULT_WEIGHTS):
+    """Stores a run's averaged weights as a safetensors file."""
+    stored = torch.load(Path(run_folder) / "last.pt", weights_only=True)
+    weights = {name: value.contiguous() for name, value in stored["average"].items()}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, f"{path}.part")
+    os.chmod(f"{path}.part", 0o644)
+    os.replace(f"{path}.part", path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
+    parser.add_argument("--run", type=Path, help="take the averaged weights of this training run")
+    parser.add_argument("--out", type=Path, default=configuration.PACKAGE)
+    arguments = parser.parse_args()
+    config = configuration.load(arguments.config)
+    if arguments.run:
+        keep_weights(arguments.run)
+        log = arguments.run / "log.csv"
+        if log.is_file():
+            shutil.copyfile(log, configuration.DEFAULT_WEIGHTS.with_name("default-log.csv"))
+    write_package(load_weights(config), config, arguments.out)
+    for path in sorted(arguments.out.iterdir()):
+        print(f"{path.stat().st_size:>10}  {path.name}")
+
+
+if __name__ == "__main__":
+    main()

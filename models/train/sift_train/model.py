@@ -1,0 +1,283 @@
+"""The two networks: QueryNet's trained half and SeparationNet.
+
+SeparationNet is the ResUNet of LASS-Net (Liu et al., "Separate What You Describe: Language-Queried Audio Source
+Separation", Interspeech 2022) made causal: frequency is pooled, time never; convolutions see the present frame and the
+one before; a GRU at the bottleneck remembers the rest. What one frame leaves for the next is explicit
+(`StreamState`), so that the same module separates whole clips in training and single hops in the plugin.
+
+Shapes: B batch, C channels, T frames, F frequencies (bins or bands), E embedding size.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+SENTENCE_SIZE = 384
+LEAK = 0.01
+
+
+class QueryProjection(nn.Module):
+    """Sentence vector of the frozen text encoder → embedding: Linear and ReLU, as in LASS-Net."""
+
+    def __init__(self, embedding_size):
+        super().__init__()
+        self.linear = nn.Linear(SENTENCE_SIZE, embedding_size)
+
+    def forward(self, sentence):
+        """`sentence` [B, 384], components of about unit variance → [B, E]."""
+        return functional.relu(self.linear(sentence))
+
+
+class StreamState(NamedTuple):
+    """What a stream carries from frame to frame; zeros at its start."""
+
+    convolution: torch.Tensor
+    """[B, S]: the newest input frame of every causal convolution, flattened one after another."""
+    recurrent: torch.Tensor
+    """[1, B, R]: hidden state of the GRU."""
+    level: torch.Tensor
+    """[B, 1]: energy that the newest frame was measured by."""
+
+
+class FilmActivation(nn.Module):
+    """Batch normalisation → FiLM scale and shift → leaky ReLU.
+
+    The normalisation has no affine part: FiLM's bias is one.
+    """
+
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, x, film):
+        scale, shift = film
+        return functional.leaky_relu(self.norm(x) * scale + shift, LEAK)
+
+
+class CausalUnit(nn.Module):
+    """FilmActivation → convolution over this frame and the one before, and three frequencies."""
+
+    def __init__(self, channels_in, channels_out, bands):
+        super().__init__()
+        self.activation = FilmActivation(channels_in)
+        self.convolution = nn.Conv2d(channels_in, channels_out, (2, 3), padding=(0, 1))
+        self.state_shape = (channels_in, 1, bands)
+
+    def forward(self, x, film, past):
+        """`past` [B, C, 1, F]: the frame before the first one of `x`. Returns the output and the next `past`."""
+        x = self.activation(x, film)
+        return self.convolution(torch.cat((past, x), dim=2)), x[:, :, -1:]
+
+
+class ResidualBlock(nn.Module):
+    """Two CausalUnits and a shortcut around them (1×1 convolution where the channel count changes)."""
+
+    def __init__(self, channels_in, channels_out, bands):
+        super().__init__()
+        self.first = CausalUnit(channels_in, channels_out, bands)
+        self.second = CausalUnit(channels_out, channels_out, bands)
+        same = channels_in == channels_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x, films, pasts):
+        """`films`, `pasts`: those of the two units. Returns the output and the next `pasts`."""
+        y, first = self.first(x, films[0], pasts[0])
+        y, second = self.second(y, films[1], pasts[1])
+        return self.shortcut(x) + y, [first, second]
+
+
+class UpsamplingBlock(nn.Module):
+    """Doubles the bands, joins the encoder's features of that size, and refines both."""
+
+    def __init__(self, channels_in, channels_out, bands):
+        super().__init__()
+        self.activation = FilmActivation(channels_in)
+        self.upsample = nn.ConvTranspose2d(channels_in, channels_out, (1, 2), stride=(1, 2))
+        self.refine = ResidualBlock(2 * channels_out, channels_out, bands)
+
+    def forward(self, x, skip, films, pasts):
+        """`films`: one for the activation, two for the units; `pasts`: those of the units."""
+        x = self.upsample(self.activation(x, films[0]))
+        return self.refine(torch.cat((x, skip), dim=1), films[1:], pasts)
+
+
+def band_edges(bins, linear, merged):
+    """Edges of the bands in bins: `linear` single bins, then `merged` bands of logarithmically growing width."""
+    upper = np.round(np.geomspace(linear, bins, merged + 1)).astype(int)
+    return np.concatenate((np.arange(linear), upper))
+
+
+def merging_matrix(edges):
+    """[bins, bands]: sums the energies of a band's bins."""
+    matrix = np.zeros((edges[-1], len(edges) - 1), np.float32)
+    for band, (low, high) in enumerate(zip(edges[:-1], edges[1:])):
+        matrix[low:high, band] = 1.0
+    return torch.from_numpy(matrix)
+
+
+def interpolation_matrix(edges):
+    """[bands, bins]: linear interpolation between band centres. Columns sum to one: gains stay in [0, 1]."""
+    centres = (edges[:-1] + edges[1:] - 1) / 2
+    bins = np.arange(edges[-1])
+    rows = [np.interp(bins, centres, row) for row in np.eye(len(centres))]
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+
+class SeparationNet(nn.Module):
+    """Magnitudes of the mixture and an embedding → a gain in [0, 1] for every bin."""
+
+    def __init__(self, audio, separator, embedding_size):
+        """`audio` and `separator` are the tables of that name in the configuration."""
+        super().__init__()
+        bins = audio["n_fft"] // 2 + 1
+        edges = band_edges(bins, separator["linear_bands"], separator["merged_bands"])
+        bands = len(edges) - 1
+        channels = separator["channels"]
+        if bands % 2 ** len(channels):
+            raise ValueError(f"{bands} bands cannot be halved {len(channels)} times")
+        window = torch.hann_window(audio["n_fft"], periodic=True).sqrt()
+        self.window_sum = float(window.sum())
+        self.exponent = separator["compression"] / 2  # of energies
+        # What is left of the level after a frame.
+        self.level_decay = 0.5 ** (audio["hop"] / audio["sample_rate"] / separator["level_half_life"])
+        self.register_buffer("merge", merging_matrix(edges), persistent=False)
+        self.register_buffer("interpolate", interpolation_matrix(edges), persistent=False)
+
+        self.input_norm = nn.BatchNorm1d(bands)
+        self.stem = nn.Conv2d(1, channels[0], (1, 5), padding=(0, 2))
+        self.encoders = nn.ModuleList()
+        width = channels[0]
+        for level, count in enumerate(channels):
+            self.encoders.append(ResidualBlock(width, count, bands >> level))
+            width = count
+        lowest = bands >> len(channels)
+        self.bottleneck = FilmActivation(width)
+        self.recurrent = nn.GRU(width * lowest, separator["recurrent_size"], batch_first=True)
+        self.expand = nn.Linear(separator["recurrent_size"], width * lowest)
+        self.decoders = nn.ModuleList()
+        for level, count in reversed(list(enumerate(channels))):
+            self.decoders.append(UpsamplingBlock(width, count, bands >> level))
+            width = count
+        self.final = ResidualBlock(width, width, bands)
+        self.logit = nn.Conv2d(width, 1, 1)
+
+        # Modules are registered in the order in which they run; states and films are dealt out in that order.
+        self.units = [m for m in self.modules() if isinstance(m, CausalUnit)]
+        self.activations = [m for m in self.modules() if isinstance(m, FilmActivation)]
+        self.film = nn.Linear(embedding_size, 2 * sum(a.channels for a in self.activations))
+        # Starts as the identity, with a little of the query in it.
+        nn.init.normal_(self.film.weight, std=0.3 / embedding_size**0.5)
+        with torch.no_grad():
+            scale_bias, shift_bias = self.film.bias.chunk(2)
+            scale_bias.fill_(1.0)
+            shift_bias.zero_()
+
+    def initial_state(self, batch=1):
+        """The state at the start of a stream."""
+        size = sum(math.prod(unit.state_shape) for unit in self.units)
+        parameter = self.film.weight
+        return StreamState(
+            parameter.new_zeros(batch, size),
+            parameter.new_zeros(1, batch, self.recurrent.hidden_size),
+            parameter.new_zeros(batch, 1),
+        )
+
+    def follow_level(self, energy, level):
+        """Peak follower: rises with a frame's energy at once, falls by half in `level_half_life` seconds.
+
+        `energy` [B, T], `level` [B, 1] of the frame before → [B, T].
+        """
+        if energy.shape[1] == 1:
+            return torch.maximum(energy, level * self.level_decay)
+        # level[t] = max over s <= t of energy[s]·decay^(t-s), as a running maximum of logarithms.
+        frames = torch.arange(1, energy.shape[1] + 1, device=energy.device)
+        slope = frames * -math.log(self.level_decay)
+        rising = torch.cat((level, energy), dim=1).clamp_min(1e-30).log()
+        rising[:, 1:] += slope
+        return (rising.cummax(dim=1).values[:, 1:] - slope).exp()
+
+    def bands(self, magnitude, level):
+        """Linear magnitudes [B, T, bins] → compressed, normalised band magnitudes [B, 1, T, bands], next level.
+
+        Measured by the level of the last seconds, so that a quiet mixture is separated as a loud one is.
+        """
+        energy = (magnitude / self.window_sum).square()
+        levels = self.follow_level(energy.sum(dim=2), level)
+        # The constants keep digital silence finite; -90 dB below full scale is as good as silence.
+        relative = (energy @ self.merge) / (levels.unsqueeze(2) + 1e-9)
+        compressed = (relative + 1e-9).pow(self.exponent)
+        return self.input_norm(compressed.flatten(0, 1)).view_as(compressed).unsqueeze(1), levels[:, -1:]
+
+    def films(self, embedding):
+        """[B, E] → the (scale, shift) of every activation in the order in which they run, each [B, C, 1, 1]."""
+        counts = [activation.channels for activation in self.activations]
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        return list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
+
+    def _pasts(self, flat):
+        """StreamState.convolution, cut into the units' parts."""
+        sizes = [math.prod(unit.state_shape) for unit in self.units]
+        return [part.unflatten(1, unit.state_shape) for part, unit in zip(flat.split(sizes, dim=1), self.units)]
+
+    def descend(self, x, films, pasts):
+        """[B, 1, T, bands] → features at the lowest resolution, skip connections, next pasts."""
+        x = self.stem(x)
+        skips, newest = [], []
+        for level, encoder in enumerate(self.encoders):
+            units = slice(2 * level, 2 * level + 2)
+            x, newer = encoder(x, films[units], pasts[units])
+            newest += newer
+            skips.append(x)
+            x = functional.avg_pool2d(x, (1, 2))
+        return x, skips, newest
+
+    def remember(self, x, film, recurrent):
+        """Adds what the GRU makes of features [B, C, T, F] and of all frames before; next hidden state."""
+        y = self.bottleneck(x, film).permute(0, 2, 1, 3).flatten(2)
+        y, recurrent = self.recurrent(y, recurrent)
+        return x + self.expand(y).unflatten(2, (x.shape[1], x.shape[3])).permute(0, 2, 1, 3), recurrent
+
+    def ascend(self, x, skips, films, pasts):
+        """Back up to [B, 1, T, bands] gains; next pasts."""
+        newest = []
+        for level, decoder in enumerate(self.decoders):
+            units = slice(2 * level, 2 * level + 2)
+            x, newer = decoder(x, skips[-1 - level], films[3 * level : 3 * level + 3], pasts[units])
+            newest += newer
+        x, newer = self.final(x, films[-2:], pasts[-2:])
+        return torch.sigmoid(self.logit(x)), newest + newer
+
+    def forward(self, magnitude, embedding, state=None):
+        """`magnitude` [B, T, bins], `embedding` [B, E] → `mask` [B, 1, T, bins] and the next StreamState."""
+        if state is None:
+            state = self.initial_state(magnitude.shape[0])
+        films = self.films(embedding)
+        pasts = self._pasts(state.convolution)
+        down = 2 * len(self.encoders)
+
+        x, level = self.bands(magnitude, state.level)
+        x, skips, newest = self.descend(x, films[:down], pasts[:down])
+        x, recurrent = self.remember(x, films[down], state.recurrent)
+        x, newer = self.ascend(x, skips, films[down + 1 :], pasts[down:])
+
+        convolution = torch.cat([part.flatten(1) for part in newest + newer], dim=1)
+        # Interpolation weights sum to one only to the last bit.
+        return (x @ self.interpolate).clamp_max(1.0), StreamState(convolution, recurrent, level)
+
+
+class Model(nn.Module):
+    """All that is trained: query projection and separator."""
+
+    def __init__(self, config):
+        super().__init__()
+        size = config["query"]["embedding_size"]
+        self.query = QueryProjection(size)
+        self.separator = SeparationNet(config["audio"], config["separator"], size)
+
+    def forward(self, magnitude, sentence, state=None):
+        return self.separator(magnitude, self.query(sentence), state)

@@ -1,0 +1,46 @@
+"""Every label can be asked for in many ways, some of which training never sees."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from sift_train import captions
+
+FACTORY_QUERIES = {
+    "speech": "a person speaking",
+    "drums": "drums",
+    "piano": "piano",
+    "acoustic guitar": "guitar",
+    "rain": "rain",
+    "wind": "wind",
+    "dog barking": "a dog barking",
+    "crowd chatter": "crowd chatter",
+}
+
+
+def test_captions_cover_every_label_of_the_corpus(config):
+    index = Path(config["corpus"]["path"]) / "index.csv"
+    if not index.is_file():
+        pytest.skip(f"there is no corpus at {index.parent}")
+    with open(index, newline="", encoding="utf-8") as file:
+        labels = {row["label"] for row in csv.DictReader(file)}
+    assert labels | {captions.MUSIC} == set(captions.LABELS)
+
+
+@pytest.mark.parametrize("label", captions.LABELS)
+def test_every_label_has_seven_captions_and_two_held_out(label):
+    assert len(captions.captions_of(label, "train")) >= 7
+    assert len(captions.captions_of(label, "held_out")) >= 2
+    assert captions.usual_caption(label) in captions.captions_of(label, "train")
+
+
+def test_held_out_captions_are_never_trained():
+    trained = {caption.lower() for caption in captions.all_captions("train")}
+    held_out = {caption.lower() for caption in captions.all_captions("held_out")}
+    assert not trained & held_out
+
+
+def test_the_plugins_factory_queries_are_trained():
+    for label, query in FACTORY_QUERIES.items():
+        assert query in captions.captions_of(label, "train")

@@ -1,0 +1,111 @@
+"""Mixing: levels as asked, no interferer that could answer the query, the same batch for the same step."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sift_train import captions
+from sift_train.data import FAMILIES, INSTRUMENTS, Corpus, Mixer, conflicts, energy, scale_to_snr, spectrogram, waveform
+
+
+@pytest.fixture(scope="module")
+def mixer(corpus, config):
+    return Mixer(corpus, captions.all_captions("train"), config)
+
+
+@pytest.mark.parametrize("snr", [-15.0, -3.0, 0.0, 7.5, 15.0])
+def test_sources_are_mixed_at_the_ratio_asked(snr):
+    rng = np.random.default_rng(0)
+    target, interference = rng.normal(size=(2, 32_000)).astype(np.float32)
+    scaled = scale_to_snr(target, 0.01 * interference, snr)
+    assert 10 * np.log10(energy(target) / energy(scaled)) == pytest.approx(snr, abs=0.01)
+
+
+def test_silent_interference_stays_silent():
+    assert not scale_to_snr(np.ones(8, np.float32), np.zeros(8, np.float32), 0.0).any()
+
+
+def test_families_name_labels_of_the_corpus():
+    assert set().union(*FAMILIES) | set(INSTRUMENTS) <= set(captions.LABELS)
+
+
+def test_interferers_never_come_from_the_targets_families(mixer):
+    rng = np.random.default_rng(0)
+    for label in captions.LABELS:
+        forbidden = conflicts(label)
+        if label not in mixer._captions:
+            continue
+        drawn = {mixer.interferer_label(rng, label) for _ in range(60)}
+        assert not drawn & forbidden, label
+
+
+def test_music_around_an_instrument_leaves_out_its_family(mixer, monkeypatch):
+    rng = np.random.default_rng(0)
+    heard = set()
+    original = mixer.source
+
+    def listen(rng, label, forbidden):
+        heard.add(label)
+        return original(rng, label, forbidden)
+
+    monkeypatch.setattr(mixer, "source", listen)
+    for _ in range(10):
+        mixer._music(rng, conflicts("violin"))
+    assert len(heard) > 5 and not heard & conflicts("violin")
+
+
+def test_a_step_sees_the_same_batch_again(mixer):
+    for first, second in zip(mixer.batch(7), mixer.batch(7)):
+        assert torch.equal(first, second)
+    assert not torch.equal(mixer.batch(7)[0], mixer.batch(8)[0])
+
+
+def test_examples_hold_their_target_at_the_levels_of_the_configuration(mixer, config):
+    limit = config["mixing"]["snr_limit"]
+    low, high = config["mixing"]["peak_range"]
+    rng = np.random.default_rng(1)
+    for mixture, target, _, absent in [example for _ in range(20) for example in mixer.examples(rng)]:
+        assert np.isfinite(mixture).all()
+        assert low - 0.1 <= 20 * np.log10(np.abs(mixture).max()) <= high + 0.1
+        if absent:
+            assert not target.any()
+        else:
+            snr = 10 * np.log10(energy(target) / energy(mixture - target))
+            assert abs(snr) < limit + 0.2
+
+
+def test_both_sources_of_a_mixture_of_two_are_asked_for(mixer):
+    rng = np.random.default_rng(2)
+    pairs = [pair for pair in (mixer.examples(rng) for _ in range(20)) if len(pair) == 2]
+    assert pairs
+    for (mixture, first, one, _), (same, second, other, _) in pairs:
+        assert np.array_equal(mixture, same) and one != other
+        assert np.abs(first + second - mixture).max() < 1e-5
+
+
+def test_spectrograms_invert(config):
+    samples = torch.randn(2, 5000)
+    spectrum = spectrogram(samples, config["audio"])
+    assert (waveform(spectrum, config["audio"], 5000) - samples).abs().max() < 1e-5
+    # The loss takes energies of spectrograms for energies of signals.
+    one_sided = spectrum.abs().square()
+    total = (2 * one_sided.sum(dim=(1, 2)) - one_sided[:, :, [0, -1]].sum(dim=(1, 2))) / config["audio"]["n_fft"]
+    assert torch.allclose(total, samples.square().sum(dim=1), rtol=1e-3)
+
+
+def test_a_missing_corpus_is_named_with_its_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}.*config.toml"):
+        Corpus(tmp_path / "nowhere", "train", 32_000)
+
+
+def test_a_further_folder_adds_its_clips(corpus, config, tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
+    columns = "path,label,source,group,split,licence,author,origin"
+    (tmp_path / "index.csv").write_text(f"{columns}\na.wav,rain,mine,mine:a,val,CC0,,\n")
+    larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[tmp_path])
+    assert len(larger.clips) == len(corpus.clips) + 1
+    added = next(clip for clip in larger.by_label["rain"] if clip.group == "mine:a")
+    assert np.allclose(larger.samples(added), 0.1, atol=1e-4)
+    first = corpus.clips[0]
+    assert np.array_equal(larger.samples(larger.clips[0]), corpus.samples(first))

@@ -1,0 +1,94 @@
+"""The package holds what was trained: its graphs equal PyTorch, its table names its files."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from sift_train import config as configuration
+from sift_train.encoder import TextEncoder, encode
+from sift_train.evaluate import Package
+from sift_train.export import load_weights, write_package
+
+FRAMES = 120
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    return load_weights(config)
+
+
+@pytest.fixture(scope="module")
+def package(config):
+    return Package(configuration.PACKAGE, config)
+
+
+@pytest.fixture
+def magnitude():
+    """Two seconds of noise in bursts, as magnitudes [T, F]."""
+    rng = np.random.default_rng(0)
+    loudness = np.repeat(10 ** rng.uniform(-3, 2, FRAMES // 10), 10)[:, None]
+    return (loudness * rng.rayleigh(size=(FRAMES, 513))).astype(np.float32)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", ["a person speaking", "rain"])
+def test_streaming_in_onnx_runtime_equals_pytorch_on_the_whole_clip(model, package, magnitude, text):
+    embedding = package.embedding(text)
+    streamed = package.mask(magnitude, embedding)
+    whole, _ = model.separator(torch.from_numpy(magnitude)[None], torch.from_numpy(embedding))
+    assert np.abs(streamed - whole[0, 0].numpy()).max() < 1e-4
+
+
+def test_query_graph_equals_pytorch(config, model, package):
+    texts = ["drums", "a person speaking", "the sound of an acoustic guitar being played by somebody", "기타 소리", ""]
+    with torch.no_grad():
+        expected = model.query(encode(TextEncoder(), texts, config["query"]["max_tokens"])).numpy()
+    got = np.concatenate([package.embedding(text) for text in texts])
+    assert np.abs(got - expected).max() < 1e-4
+
+
+def test_long_texts_are_cut_and_short_ones_not_padded(config, package):
+    limit = config["query"]["max_tokens"]
+    assert len(package._tokenizer.encode("dog " * 500).ids) == limit
+    assert len(package._tokenizer.encode("dog").ids) == 3
+    assert np.isfinite(package.embedding("dog " * 500)).all()
+
+
+def test_silence_gives_finite_masks(package, magnitude):
+    mask = package.mask(0 * magnitude, package.embedding("wind"))
+    assert np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1
+
+
+def test_tensors_are_those_of_the_contract():
+    separator = onnxruntime.InferenceSession(configuration.PACKAGE / "separator.onnx")
+    inputs = {tensor.name: tensor.shape for tensor in separator.get_inputs()}
+    outputs = {tensor.name: tensor.shape for tensor in separator.get_outputs()}
+    assert inputs.pop("magnitude") == [1, 1, 513] and inputs.pop("embedding") == [1, 128]
+    assert outputs.pop("mask") == [1, 1, 1, 513]
+    assert {f"next_{name}": shape for name, shape in inputs.items()} == outputs
+    assert all(name.startswith("state_") for name in inputs)
+
+
+def test_table_names_the_files_and_their_hashes(config):
+    with open(configuration.PACKAGE / "package.toml", "rb") as file:
+        table = tomllib.load(file)
+    for part in ("separator", "query"):
+        assert configuration.digest(configuration.PACKAGE / table[part]["file"]) == table[part]["sha256"]
+    assert table["audio"] == config["audio"] | {"window": "sqrt_hann"}
+    assert (configuration.PACKAGE / table["query"]["tokenizer"]).is_file()
+    assert (configuration.PACKAGE / "MODEL_CARD.md").is_file()
+
+
+def test_the_committed_weights_give_the_committed_package(config, model, tmp_path):
+    write_package(model, config, tmp_path / "package")
+    for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json"):
+        assert configuration.digest(tmp_path / "package" / name) == configuration.digest(configuration.PACKAGE / name)
+
+
+def test_no_file_of_the_package_names_a_place_on_this_machine():
+    for path in configuration.PACKAGE.iterdir():
+        assert str(Path.home()).encode() + b"/" not in path.read_bytes(), path

@@ -1,0 +1,96 @@
+"""A run that was interrupted ends where an uninterrupted one does; the loss does what its words say."""
+
+import pytest
+import torch
+
+from sift_train.captions import all_captions
+from sift_train.data import Mixer
+from sift_train.losses import separation_loss
+from sift_train.train import Run, learning_rate_factor
+
+
+@pytest.fixture
+def start(small_config, corpus, tmp_path):
+    sentences = torch.randn(len(all_captions("train")), 384, generator=torch.Generator().manual_seed(1))
+    return lambda name: Run(small_config, tmp_path / name, corpus, sentences)
+
+
+def test_resuming_gives_the_same_result(start):
+    whole = start("whole")
+    whole.train()
+    first = start("parts")
+    first.train(until=0.5)
+    assert first.step == 3
+    # The interruption leaves other numbers behind in the global generator.
+    torch.randn(17)
+    second = start("parts")
+    assert second.step == 3
+    second.train()
+    assert second.step == whole.step == 6
+    for name, value in whole.average.values.items():
+        assert torch.equal(value, second.average.values[name]), name
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+
+
+def test_a_stopped_run_keeps_its_step(start):
+    run = start("stopped")
+    original = run.train_step
+
+    def stop_after_two(batch):
+        loss = original(batch)
+        run.stopping = run.step == 2
+        return loss
+
+    run.train_step = stop_after_two
+    run.train()
+    assert start("stopped").step == 2
+
+
+def test_training_lowers_the_loss(small_config, corpus, start):
+    run = start("learns")
+    # A budget that is not spent within the test, so that the learning rate stays up.
+    run.training = run.training | {"steps": 1000}
+    batch = Mixer(corpus, all_captions("train"), small_config).batch(0)
+    losses = [run.train_step(batch) for _ in range(40)]
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 1
+
+
+def test_learning_rate_rises_rests_and_falls_to_zero():
+    training = {"warm_up_steps": 10, "anneal": 0.5}
+    factors = [learning_rate_factor(step / 100, step, training) for step in range(101)]
+    assert factors[0] == 0.1 and factors[9] == factors[50] == 1.0
+    assert factors[75] == pytest.approx(0.5) and factors[100] == 0.0
+
+
+def _spectra():
+    generator = torch.Generator().manual_seed(2)
+    return torch.view_as_complex(torch.randn(2, 4, 20, 513, 2, generator=generator)).unbind(0)
+
+
+def test_loss_prefers_the_target_to_the_mixture_and_that_to_silence():
+    target, rest = _spectra()
+    mixture = target + 0.5 * rest
+    present = torch.zeros(4, dtype=torch.bool)
+    exact, all_of_it, nothing = (
+        separation_loss(estimate, target, mixture, present) for estimate in (target, mixture, 0 * mixture)
+    )
+    assert exact < all_of_it < nothing
+
+
+def test_loss_prefers_silence_for_absent_sounds_and_stays_finite():
+    mixture, _ = _spectra()
+    absent = torch.ones(4, dtype=torch.bool)
+    silence = separation_loss(0 * mixture, 0 * mixture, mixture, absent)
+    assert silence < separation_loss(0.1 * mixture, 0 * mixture, mixture, absent)
+    assert torch.isfinite(separation_loss(0 * mixture, 0 * mixture, 0 * mixture, absent))
+
+
+def test_loss_does_not_depend_on_level():
+    target, rest = _spectra()
+    mixture = target + rest
+    present = torch.zeros(4, dtype=torch.bool)
+    loud, quiet = (
+        separation_loss(gain * 0.7 * mixture, gain * target, gain * mixture, present) for gain in (1.0, 0.01)
+    )
+    assert loud == pytest.approx(quiet.item(), abs=1e-3)
