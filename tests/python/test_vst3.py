@@ -1,5 +1,10 @@
 """The bundled VST3 in a JUCE host, pedalboard, which renders offline and takes the reported latency off."""
 
+import ctypes
+import gc
+import os
+from pathlib import Path
+
 import numpy as np
 import pedalboard
 import pytest
@@ -150,3 +155,24 @@ def test_the_person_speaking_comes_out_clearer():
     output, _ = support.in_process(rendered, mixture, rate, 512, {})
     # How much clearer is the model's affair, and measured by `sift render`; here it is that it acts.
     assert support.si_sdr(output, speech) > support.si_sdr(mixture, speech) + 1
+
+
+def readings(rounds: int, every: int) -> list[tuple[int, int]]:
+    """Resident memory in MiB and threads, every so many rounds of an instance that comes, plays and goes."""
+    found = []
+    for number in range(rounds + 1):
+        plugin().process(np.zeros((2, 4096), np.float32), 48_000, 512)
+        gc.collect()
+        if number % every == 0:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            found.append((pages * os.sysconf("SC_PAGESIZE") >> 20, len(os.listdir("/proc/self/task"))))
+    return found
+
+
+def test_a_hundred_rounds_of_the_default_model_leave_threads_and_memory_where_they_were(monkeypatch):
+    # One arena: glibc otherwise keeps what threads that have ended had freed, which is not ours to judge.
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    (memory, threads), *later = support.in_process(readings, 100, 20)
+    assert all(now <= memory + 8 for now, _ in later), f"MiB: {memory}, then {later}"
+    assert all(now <= threads for _, now in later), f"threads: {threads}, then {later}"
