@@ -153,8 +153,7 @@ def test_the_person_speaking_comes_out_clearer():
     mixture, rate = support.read(support.DEMO / "mixture.wav")
     speech, _ = support.read(support.DEMO / "speech.wav")
     output, _ = support.in_process(rendered, mixture, rate, 512, {})
-    # How much clearer is the model's affair, and measured by `sift render`; here it is that it acts.
-    assert support.si_sdr(output, speech) > support.si_sdr(mixture, speech) + 1
+    assert support.si_sdr(output, speech) > support.si_sdr(mixture, speech) + 3
 
 
 def readings(rounds: int, every: int) -> list[tuple[int, int]]:

@@ -69,8 +69,7 @@ host_test!(the_person_speaking_comes_out_clearer, Environment::as_delivered(), {
     let before = metrics::si_sdr(&mixture.to_mono(), &speech);
     let after = metrics::si_sdr(&target, &speech);
     println!("measured: SI-SDR of the speech {before:.1} dB in the mixture, {after:.1} dB in the target");
-    // How much clearer is the model's affair, and measured by `sift render`; here it is that it acts.
-    assert!(after > before + 1.0, "SI-SDR {before:.1} dB before, {after:.1} dB after");
+    assert!(after > before + 3.0, "SI-SDR {before:.1} dB before, {after:.1} dB after");
 });
 
 host_test!(nothing_of_the_old_stream_is_heard_after_a_reset, Environment::as_delivered(), {
