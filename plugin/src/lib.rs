@@ -3,6 +3,7 @@
 mod editor;
 mod live;
 mod params;
+mod vst3;
 
 use std::sync::Arc;
 
@@ -14,9 +15,9 @@ use crate::editor::Window;
 use crate::live::Live;
 use crate::params::{ListenParam, SiftParams};
 
-/// The plugin, with the auxiliary outputs *Target* and *Residual* or without.
+/// The plugin, with the auxiliary outputs *Target* and *Residual*.
 #[derive(Default)]
-pub struct Sift<const AUX: bool> {
+pub struct Sift {
     params: Arc<SiftParams>,
     live: Live,
     /// There is one between `activate` and `deactivate`.
@@ -27,12 +28,6 @@ pub struct Sift<const AUX: bool> {
     /// The transport's next position, if it plays on.
     expected_position: Option<i64>,
 }
-
-pub type SiftClap = Sift<true>;
-
-/// Without auxiliary outputs: nice-plug 0.4 skips a VST3 block altogether when the host has left an
-/// output bus inactive, and in VST3 auxiliary buses are inactive unless the user asks for them.
-pub type SiftVst3 = Sift<false>;
 
 const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZeroU32]) -> AudioIOLayout {
     AudioIOLayout {
@@ -51,18 +46,15 @@ const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZero
 const ONE: NonZeroU32 = new_nonzero_u32(1);
 const TWO: NonZeroU32 = new_nonzero_u32(2);
 
-impl<const AUX: bool> Plugin for Sift<AUX> {
+impl Plugin for Sift {
     const NAME: &'static str = "Sift";
     const VENDOR: &'static str = "Sift";
     const URL: &'static str = "";
     const EMAIL: &'static str = "";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    const AUDIO_IO_LAYOUTS: &'static [AudioIOLayout] = if AUX {
-        &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])]
-    } else {
-        &[layout("Stereo", TWO, &[]), layout("Mono", ONE, &[])]
-    };
+    const AUDIO_IO_LAYOUTS: &'static [AudioIOLayout] =
+        &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])];
     const SAMPLE_ACCURATE_AUTOMATION: bool = true;
 
     type Editor = EguiEditor<Window>;
@@ -159,7 +151,7 @@ impl<const AUX: bool> Plugin for Sift<AUX> {
     }
 }
 
-impl ClapPlugin for SiftClap {
+impl ClapPlugin for Sift {
     const CLAP_ID: &'static str = "org.sift-audio.sift";
     const CLAP_DESCRIPTION: Option<&'static str> =
         Some("Type a sound, and it is isolated, or gone, while the music plays");
@@ -174,11 +166,10 @@ impl ClapPlugin for SiftClap {
     ];
 }
 
-impl Vst3Plugin for SiftVst3 {
+impl Vst3Plugin for Sift {
     const VST3_CLASS_ID: [u8; 16] = *b"SiftSoundByWords";
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] =
         &[Vst3SubCategory::Fx, Vst3SubCategory::Restoration];
 }
 
-nice_export_clap!(SiftClap);
-nice_export_vst3!(SiftVst3);
+nice_export_clap!(Sift);

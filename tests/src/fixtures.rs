@@ -12,9 +12,23 @@ pub fn repository() -> &'static Path {
 /// # Panics
 /// If it is not there, with the remedy.
 pub fn clap_bundle() -> PathBuf {
+    bundled("Sift.clap".as_ref())
+}
+
+/// The library within the bundled VST3, likewise.
+///
+/// # Panics
+/// If it is not there, with the remedy.
+pub fn vst3_module() -> PathBuf {
+    bundled(
+        &Path::new("Sift.vst3/Contents").join(format!("{}-linux", std::env::consts::ARCH)).join("Sift.so"),
+    )
+}
+
+fn bundled(file: &Path) -> PathBuf {
     let folder =
         std::env::var_os("SIFT_BUNDLES").map_or_else(|| repository().join("target/bundled"), PathBuf::from);
-    let path = folder.join("Sift.clap");
+    let path = folder.join(file);
     assert!(
         path.exists(),
         "{} is missing: build it with `cargo xtask bundle`, or set SIFT_BUNDLES to the folder that holds it",

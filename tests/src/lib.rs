@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`clap_host`] | a small CLAP host: load, activate, process, automate, save, load |
+//! | [`vst3_host`] | a small VST3 host, for auxiliary outputs |
 //! | [`audio`] | sound in memory and in WAV files |
 //! | [`metrics`] | SI-SDR, SDR, levels, clicks |
 //! | [`state`] | the plugin's saved state, read and edited |
@@ -15,7 +16,7 @@
 //! | [`spectrogram`] | pictures of sound for the demonstration |
 //! | [`process`] | memory and threads of this process |
 //!
-//! The trials themselves: `tests/*.rs` (CLAP), `python/` (VST3 in a JUCE host, `sift render`) and
+//! The trials themselves: `tests/*.rs` (CLAP; VST3's buses), `python/` (VST3 in a JUCE host, `sift render`) and
 //! `hosts/` (Ardour). The programs `demo` and `bench` are behind `cargo xtask demo` and
 //! `cargo xtask bench`.
 
@@ -28,3 +29,4 @@ pub mod priming;
 pub mod process;
 pub mod spectrogram;
 pub mod state;
+pub mod vst3_host;
