@@ -13,7 +13,6 @@
 //! | [`fixtures`] | where the bundles, packages and recordings lie; the latency to expect |
 //! | [`isolation`] | a process of its own for every trial: [`host_test!`] |
 //! | [`priming`] | waiting for a model to be ready, as a listener would notice it |
-//! | [`spectrogram`] | pictures of sound for the demonstration |
 //! | [`process`] | memory and threads of this process |
 //!
 //! The trials themselves: `tests/*.rs` (CLAP; VST3's buses), `python/` (VST3 in a JUCE host, `sift render`) and
@@ -27,6 +26,5 @@ pub mod isolation;
 pub mod metrics;
 pub mod priming;
 pub mod process;
-pub mod spectrogram;
 pub mod state;
 pub mod vst3_host;

@@ -1,10 +1,11 @@
 //! Files that appear under their name only when they are whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use image::{ImageFormat, RgbImage};
 
 /// A file being written under a temporary name beside its target. Dropped unpublished, it leaves
 /// nothing behind.
@@ -52,6 +53,14 @@ impl Draft {
     /// Where the file will be.
     pub fn target(&self) -> &Path {
         &self.target
+    }
+
+    /// Writes a picture as the whole of the file.
+    pub fn write_png(&self, picture: &RgbImage) -> Result<()> {
+        let failed = || format!("{} cannot be written", self.target.display());
+        let mut file = BufWriter::new(self.file()?);
+        picture.write_to(&mut file, ImageFormat::Png).with_context(failed)?;
+        file.into_inner().map(drop).with_context(failed)
     }
 
     /// A handle to write by.

@@ -4,10 +4,8 @@ mod decode;
 mod doctor;
 mod draft;
 mod models;
-mod plot;
 mod render;
 mod separation;
-mod spectrogram;
 mod wav;
 
 use std::io::{self, Write};

@@ -1,19 +1,15 @@
 //! Three spectrograms under each other, on common scales.
 
 use std::convert::Infallible;
-use std::io::BufWriter;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use embedded_graphics::mono_font::MonoTextStyle;
 use embedded_graphics::mono_font::ascii::FONT_7X13;
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 
-use crate::draft::Draft;
 use crate::spectrogram::{LOWEST, ROWS, Spectrogram};
 
 /// Pixels.
@@ -59,18 +55,11 @@ impl Panels {
         Self { mixture: empty(), target: empty(), residual: empty() }
     }
 
-    /// Draws the three as a PNG. It appears when the draft is published.
-    pub fn save(mut self, draft: &Draft) -> Result<()> {
+    /// Draws the three.
+    pub fn draw(mut self) -> RgbImage {
         for spectrogram in [&mut self.mixture, &mut self.target, &mut self.residual] {
             spectrogram.finish();
         }
-        let failed = |target: &Path| format!("{} cannot be written", target.display());
-        let mut file = BufWriter::new(draft.file()?);
-        self.draw().write_to(&mut file, ImageFormat::Png).with_context(|| failed(draft.target()))?;
-        file.into_inner().map(drop).with_context(|| failed(draft.target()))
-    }
-
-    fn draw(&self) -> RgbImage {
         let mut canvas = Canvas(RgbImage::from_pixel(WIDTH, HEIGHT, Rgb([PAPER.r(), PAPER.g(), PAPER.b()])));
         // Decibels below the mixture's loudest point, in all three.
         let reference = self.mixture.peak().max(f32::MIN_POSITIVE);
@@ -204,7 +193,6 @@ fn tick_step(duration: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wav::tests::Folder;
 
     /// A tone that is all target.
     fn panels() -> Panels {
@@ -218,23 +206,14 @@ mod tests {
 
     #[test]
     fn the_plot_has_the_documented_size_whatever_the_length() {
-        let folder = Folder::new();
         for panels in [panels(), Panels::new(8_000, 1)] {
-            let draft = Draft::create(&folder.path("plot.png")).unwrap();
-            panels.save(&draft).unwrap();
-            draft.publish().unwrap();
-            let image = image::open(folder.path("plot.png")).unwrap();
-            assert_eq!((image.width(), image.height()), (WIDTH, HEIGHT));
+            assert_eq!(panels.draw().dimensions(), (WIDTH, HEIGHT));
         }
     }
 
     #[test]
     fn the_panels_show_mixture_target_and_residual_from_the_top() {
-        let mut panels = panels();
-        [&mut panels.mixture, &mut panels.target, &mut panels.residual]
-            .into_iter()
-            .for_each(Spectrogram::finish);
-        let image = panels.draw();
+        let image = panels().draw();
         let brightest = |n: u32| {
             let top = TITLE + n * PITCH;
             let sum = |y| image.get_pixel(LEFT + PLOT / 2, y).0.map(u32::from).iter().sum::<u32>();

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sift_cli::plot::Panels;
 use sift_engine::MAX_CHARACTERS;
 
 use crate::decode::Source;
 use crate::draft::Draft;
-use crate::plot::Panels;
 use crate::separation::{Request, Separated, Separation};
 use crate::wav::WavFile;
 
@@ -224,7 +224,7 @@ impl Outputs {
             drafts.push(residual.finish()?);
         }
         if let Some((draft, panels)) = self.plot {
-            panels.save(&draft)?;
+            draft.write_png(&panels.draw())?;
             drafts.push(draft);
         }
         drafts.into_iter().try_for_each(Draft::publish)

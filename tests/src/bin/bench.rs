@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use realfft::num_complex::Complex;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use sift_engine::{Aux, Config, Controls, Engine, Queries, Shape, package};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode};
@@ -112,25 +114,66 @@ fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) 
         mixture.channel(channel)[frame % mixture.frames()]
     });
     let observed = Rc::clone(&times);
-    let blocks = Blocks::of(BLOCK).paced().timed(move |time| observed.borrow_mut().push(time));
+    let mut bare = BareTransforms::new(mixture.width());
+    let blocks = Blocks::of(BLOCK).paced().timed(move |time| observed.borrow_mut().push((time, bare.time())));
     instance.render(&sound, blocks, &[])?;
 
-    let mut times = times.borrow_mut();
-    times.sort();
+    let (mut plugin, mut floor): (Vec<_>, Vec<_>) = times.take().into_iter().unzip();
+    plugin.sort();
+    floor.sort();
     let block = Duration::from_secs_f64(BLOCK as f64 / RATE);
-    let mut row = |name: &str, time: Duration| {
+    let mut row = |name: &str, of: fn(&[Duration]) -> Duration| {
+        let (time, floor) = (of(&plugin), of(&floor));
         let share = 100.0 * time.as_secs_f64() / block.as_secs_f64();
         table.row(
             name,
-            format!("{} µs, {share:.2} %", time.as_micros()),
+            format!("{} µs, {share:.2} %; floor {} µs", time.as_micros(), floor.as_micros()),
             &format!(
-                "of the {block:.2?} that a block of {BLOCK} at 48 kHz lasts, stereo, {seconds} s in real time"
+                "of the {block:.2?} that a block of {BLOCK} at 48 kHz lasts, stereo, {seconds} s in real time; \
+                 floor: bare transforms on the same thread, after each block"
             ),
         );
     };
-    row("Audio thread a block, median", times[times.len() / 2]);
-    row("Audio thread a block, worst", times[times.len() - 1]);
+    row("Audio thread a block, median", |times| times[times.len() / 2]);
+    row("Audio thread a block, 99.9th percentile", |times| times[times.len() * 999 / 1000]);
+    row("Audio thread a block, worst", |times| times[times.len() - 1]);
     Ok(())
+}
+
+/// The least that a block can cost, and what the machine does to a thread meanwhile: a frame's real
+/// transform and its inverse for every channel, and nothing else.
+struct BareTransforms {
+    forward: Arc<dyn RealToComplex<f32>>,
+    inverse: Arc<dyn ComplexToReal<f32>>,
+    frames: Vec<Vec<f32>>,
+    spectrum: Vec<Complex<f32>>,
+    scratch: Vec<Complex<f32>>,
+}
+
+impl BareTransforms {
+    fn new(channels: usize) -> Self {
+        let size = fixtures::stft_frame_and_hop(RATE).0;
+        let mut planner = RealFftPlanner::new();
+        let (forward, inverse) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
+        let scratch = forward.get_scratch_len().max(inverse.get_scratch_len());
+        Self {
+            frames: vec![vec![0.0; size]; channels],
+            spectrum: forward.make_output_vec(),
+            scratch: vec![Complex::default(); scratch],
+            forward,
+            inverse,
+        }
+    }
+
+    fn time(&mut self) -> Duration {
+        let begin = Instant::now();
+        for frame in &mut self.frames {
+            let transformed = self.forward.process_with_scratch(frame, &mut self.spectrum, &mut self.scratch);
+            let back = self.inverse.process_with_scratch(&mut self.spectrum, frame, &mut self.scratch);
+            transformed.and(back).expect("the sizes are the plan's");
+        }
+        begin.elapsed()
+    }
 }
 
 /// The separator's thread by itself, as the engine measures it.

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use sift_cli::plot::Panels;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode, Output};
-use sift_tests::{fixtures, metrics, priming, spectrogram};
+use sift_tests::{fixtures, metrics, priming};
 
 /// As many frames a block as DAWs do by default.
 const BLOCK: usize = 512;
@@ -49,20 +50,15 @@ fn main() -> Result<()> {
     for (name, audio) in [("mixture", &mixture), ("target", target), ("residual", residual)] {
         audio.write_wav(&arguments.output.join(name).with_extension("wav"), rate)?;
     }
+    let mut panels = Panels::new(rate, mixture.width());
+    panels.mixture.push(mixture.channels());
+    panels.target.push(target.channels());
+    panels.residual.push(residual.channels());
+    let picture = arguments.output.join("spectrogram.png");
+    panels.draw().save(&picture).with_context(|| format!("cannot write {}", picture.display()))?;
+
     let (mixture_mono, target_mono, residual_mono) =
         (mixture.to_mono(), target.to_mono(), residual.to_mono());
-    let picture = arguments.output.join("spectrogram.png");
-    spectrogram::draw(
-        &[
-            ("Mixture", &mixture_mono),
-            ("Target: a person speaking", &target_mono),
-            ("Residual: the rest", &residual_mono),
-        ],
-        f64::from(rate),
-    )
-    .save(&picture)
-    .with_context(|| format!("cannot write {}", picture.display()))?;
-
     let speech = speech.to_mono();
     let before = metrics::si_sdr(&mixture_mono, &speech);
     let after = metrics::si_sdr(&target_mono, &speech);
