@@ -6,8 +6,10 @@ from collections import defaultdict
 _HEAD = """\
 # What this model was trained from
 
-The separator learned from the recordings below, and from sentences spoken by eSpeak NG (`sift_train/synthetic.py`);
-none of them is part of the package. The text encoder is all-MiniLM-L6-v2 (Apache-2.0, see LICENSE-APACHE-all-MiniLM-L6-v2).
+The separator learned from the recordings below, from sentences spoken by eSpeak NG and Flite (`sift_train/voices.py`),
+and from arrangements of our own, played by FluidSynth with the sound fonts FluidR3 GM (MIT), TimGM6mb (GPL-2) and
+MuseScore General (MIT) (`sift_train/arrangements.py`); none of them is part of the package. The text encoder is
+all-MiniLM-L6-v2 (Apache-2.0, see LICENSE-APACHE-all-MiniLM-L6-v2).
 This file is made by `python -m sift_train.export` from the corpus's index.
 """
 

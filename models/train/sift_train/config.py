@@ -13,10 +13,12 @@ DEFAULT_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "default.safetensors"
 
 
 def load(path=DEFAULT_CONFIG):
-    """Reads a configuration file; the corpus path in it becomes absolute."""
+    """Reads a configuration file; the paths in it become absolute."""
     with open(path, "rb") as file:
         config = tomllib.load(file)
-    config["corpus"]["path"] = str((REPOSITORY / config["corpus"]["path"]).resolve())
+    corpus = config["corpus"]
+    corpus["path"] = str((REPOSITORY / corpus["path"]).resolve())
+    corpus["further"] = [str((REPOSITORY / folder).resolve()) for folder in corpus["further"]]
     return config
 
 

@@ -55,6 +55,8 @@ INSTRUMENTS = sorted(
      "electric guitar", "electric piano", "flute", "harp", "marimba", "organ", "piano", "saxophone", "strings",
      "synthesizer", "trumpet", "violin"}
 )
+ARRANGEMENT = "arrangement:"
+"""What groups begin with whose clips are the stems of one arrangement, as long as one another."""
 BODY_PERCUSSION = {"finger snapping", "hand clapping", "stomping"}
 
 
@@ -209,6 +211,10 @@ class Mixer:
             label: [position[c] for c in captions_of(label, "train")] for label in [*corpus.labels, MUSIC]
         }
         self._conflicts = {label: conflicts(label) for label in self._captions}
+        self._arrangements = defaultdict(list)
+        for clip in corpus.clips:
+            if clip.group.startswith(ARRANGEMENT):
+                self._arrangements[clip.group].append(clip)
         self._weights = {label: self._weight(label) for label in self._captions}
 
     def _weight(self, label):
@@ -236,7 +242,9 @@ class Mixer:
     def source(self, rng, label, forbidden):
         """A segment of `label`: clips one after another, cut or placed at random. `forbidden`: for MUSIC."""
         if label == MUSIC:
-            return self._music(rng, forbidden)
+            arranged = rng.random() < self.options["arranged_music"]
+            stems = self._stems(rng, forbidden, 2) if arranged else {}
+            return sum(stems.values()) if stems else self._music(rng, forbidden)
         clips = self.corpus.by_label[label]
         clip = clips[rng.integers(len(clips))]
         # Different utterances of one origin follow one another as speech does; other sounds repeat themselves.
@@ -278,6 +286,28 @@ class Mixer:
                 return samples[start:]
         return samples
 
+    def _stems(self, rng, forbidden, at_least, label=None):
+        """{label: segment} of one arrangement, in time with one another, at levels drawn for each.
+
+        `label`: one that is to be among them. Empty if fewer than `at_least` are allowed and heard.
+        """
+        arrangements = [a for a in self._arrangements.values() if label is None or any(c.label == label for c in a)]
+        if not arrangements:
+            return {}
+        clips = arrangements[rng.integers(len(arrangements))]
+        start = int(rng.integers(0, clips[0].length - self.length + 1))
+        stems = {}
+        for clip in clips:
+            whole = self.corpus.samples(clip)
+            samples = whole[start : start + self.length]
+            usual = energy(whole) * self.length / clip.length
+            if clip.label == label or clip.label not in forbidden and energy(samples) > 0.01 * usual:
+                coloured = Colouring(rng, self.length, self.sample_rate, self.options)(samples)
+                stems[clip.label] = coloured * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(usual))
+        if len(stems) < at_least or label is not None and energy(stems[label]) < 0.01:
+            return {}
+        return stems
+
     def _music(self, rng, forbidden):
         """Two to four different instruments together."""
         allowed = [label for label in INSTRUMENTS if label not in forbidden and label in self.corpus.by_label]
@@ -290,6 +320,16 @@ class Mixer:
             total += part * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(energy(part) + 1e-6))
         return total
 
+    def _interference(self, rng, label):
+        """What is heard beside a target of this label, and the labels that it is made of."""
+        counts = self.options["interferer_counts"]
+        labels = [self.interferer_label(rng, label) for _ in range(1 + int(rng.choice(len(counts), p=counts)))]
+        total = np.zeros(self.length, np.float32)
+        for other in labels:
+            part = self.source(rng, other, self._conflicts[label])
+            total += part * np.float32(10 ** (rng.uniform(-8, 0) / 20) / np.sqrt(energy(part) + 1e-6))
+        return total, labels
+
     def examples(self, rng):
         """One mixture as one or two examples (mixture [N], target [N], position of the caption, absent).
 
@@ -297,19 +337,19 @@ class Mixer:
         which the network learns soonest to heed it.
         """
         label = self._draw(rng, list(self._weights))
-        forbidden = self._conflicts[label]
+        stems = {}
+        if label in INSTRUMENTS and rng.random() < self.options["pairing"]["instrument_in_arrangement"]:
+            stems = self._stems(rng, self._conflicts[label], 2, label)
+        if stems:
+            target, others = stems.pop(label), [MUSIC]
+            interference = sum(stems.values())
+        else:
+            interference, others = self._interference(rng, label)
+            target = self.source(rng, label, set())
         absent = rng.random() < self.options["absent_probability"]
-        counts = self.options["interferer_counts"]
-        others = [self.interferer_label(rng, label) for _ in range(1 + int(rng.choice(len(counts), p=counts)))]
-
-        interference = np.zeros(self.length, np.float32)
-        for other in others:
-            part = self.source(rng, other, forbidden)
-            interference += part * np.float32(10 ** (rng.uniform(-8, 0) / 20) / np.sqrt(energy(part) + 1e-6))
         if absent:
             target = np.zeros(self.length, np.float32)
         else:
-            target = self.source(rng, label, set())
             limit = self.options["snr_limit"]
             snr = float(np.clip(rng.normal(0, self.options["snr_deviation"]), -limit, limit))
             interference = scale_to_snr(target, interference, snr)

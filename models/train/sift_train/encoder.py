@@ -5,6 +5,7 @@ training sees exactly the numbers that the exported package holds.
 """
 
 import math
+from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -170,8 +171,13 @@ class TextEncoder(nn.Module):
 def encode(encoder, texts, max_tokens):
     """Sentence vectors of many texts, [len(texts), 384]."""
     tokens = tokenizer(max_tokens)
-    rows = []
-    for text in texts:
-        ids = torch.tensor([tokens.encode(text).ids])
-        rows.append(encoder(ids, torch.ones_like(ids)))
-    return torch.cat(rows)
+    by_length = defaultdict(list)
+    for place, text in enumerate(texts):
+        ids = tokens.encode(text).ids
+        by_length[len(ids)].append((place, ids))
+    sentences = torch.empty(len(texts), SIZE)
+    for rows in by_length.values():
+        places, ids = zip(*rows)
+        ids = torch.tensor(ids)
+        sentences[list(places)] = encoder(ids, torch.ones_like(ids))
+    return sentences

@@ -27,9 +27,19 @@ from .encoder import encode
 SEED = 20_000
 PRESENT = 200
 ABSENT = 40
+FURTHER = 60
+"""Cases of each of the lists beside the first."""
 SECONDS = 4.0
 PEAK = 10 ** (-6 / 20)
 CARD_MARKS = ("<!-- evaluation -->", "<!-- end of evaluation -->")
+OUTPUTS = (
+    "usual captions",
+    "held-out captions",
+    "Korean captions",
+    "oracle ratio mask",
+    "half the mixture",
+    "mixture",
+)
 SMALLEST = 1e-10
 """Added to energies (means of squares), so that silence gives finite figures."""
 
@@ -51,12 +61,12 @@ def si_sdr(reference, estimate):
 
 @dataclass(frozen=True)
 class Case:
-    """One mixture and the description of what to take from it."""
+    """One mixture and the descriptions of what to take from it."""
 
     label: str
-    interferer: str
     caption: str
     held_out_caption: str
+    korean_caption: str
     mixture: np.ndarray
     """[N] float32."""
     target: np.ndarray
@@ -64,17 +74,27 @@ class Case:
 
 
 class ValidationList:
-    """Two sources at 0 dB (`present`), and mixtures of two in which the described sound is not (`absent`)."""
+    """Mixtures of the validation split, the same every time.
 
-    def __init__(self, corpus, config, present=PRESENT, absent=ABSENT):
+    `present`: two sources at 0 dB. `absent`: two sources, and a description of neither. Beside them, `further`: the
+    lists by name that are separated by the usual caption only.
+    """
+
+    def __init__(self, corpus, config, present=PRESENT, absent=ABSENT, further=FURTHER):
         self.corpus = corpus
         self.length = int(SECONDS * config["audio"]["sample_rate"])
         rng = np.random.default_rng(SEED)
         labels = list(corpus.labels)
         rng.shuffle(labels)
         # Every label in turn, then again: as balanced as the count allows.
-        self.present = [self._case(rng, labels[number % len(labels)], False) for number in range(present)]
-        self.absent = [self._case(rng, labels[number % len(labels)], True) for number in range(absent)]
+        self.present = [self._case(rng, labels[number % len(labels)]) for number in range(present)]
+        self.absent = [self._case(rng, labels[number % len(labels)], absent=True) for number in range(absent)]
+        drawn = [labels[number % len(labels)] for number in range(further)]
+        self.further = {
+            "three sources of equal energy": [self._case(rng, label, interferers=2) for label in drawn],
+            "two sources, -10 to 10 dB": [self._case(rng, label, snr=rng.uniform(-10, 10)) for label in drawn],
+            "speech and one other source, 0 dB": [self._case(rng, "speech") for _ in drawn],
+        }
 
     def _segment(self, rng, label):
         """Four seconds of one clip, from where it is loudest to within chance; short clips repeat."""
@@ -89,19 +109,23 @@ class ValidationList:
         allowed = [label for label in self.corpus.labels if label not in forbidden]
         return allowed[rng.integers(len(allowed))]
 
-    def _case(self, rng, label, absent):
+    def _case(self, rng, label, absent=False, interferers=1, snr=0.0):
+        """`snr`: of the target over each interferer, in dB."""
         forbidden = conflicts(label)
-        interferer = self._other(rng, forbidden)
-        first = self._segment(rng, self._other(rng, forbidden | {interferer}) if absent else label)
-        second = scale_to_snr(first, self._segment(rng, interferer), 0.0)
-        mixture = first + second
+        others = [self._other(rng, forbidden)]
+        first = self._segment(rng, self._other(rng, forbidden | set(others)) if absent else label)
+        mixture = first + scale_to_snr(first, self._segment(rng, others[0]), snr)
+        for _ in range(1, interferers):
+            others.append(self._other(rng, forbidden | set(others)))
+            mixture = mixture + scale_to_snr(first, self._segment(rng, others[-1]), snr)
         gain = np.float32(PEAK / (np.abs(mixture).max() + 1e-9))
-        held_out = captions_of(label, "held_out")
+        held_out, korean = captions_of(label, "held_out"), captions_of(label, "korean_held_out")
+        choice = rng.integers(len(held_out))
         return Case(
             label,
-            interferer,
             usual_caption(label),
-            held_out[rng.integers(len(held_out))],
+            held_out[choice],
+            korean[choice % len(korean)],
             mixture * gain,
             np.zeros_like(mixture) if absent else first * gain,
         )
@@ -218,28 +242,32 @@ def evaluate(package, validation):
         estimates = (
             package.separate(case.mixture, case.caption),
             package.separate(case.mixture, case.held_out_caption),
+            package.separate(case.mixture, case.korean_caption),
             oracle(case, package.audio),
+            case.mixture / 2,
+            case.mixture,
         )
         return [measure(case, estimate) for estimate in estimates]
+
+    def usual(case):
+        return measure(case, package.separate(case.mixture, case.caption))
 
     def absent(case):
         return decibels(package.separate(case.mixture, case.caption), case.mixture)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        measured = list(tqdm(pool.map(present, validation.present), total=len(validation.present), desc="present"))
-        left = list(tqdm(pool.map(absent, validation.absent), total=len(validation.absent), desc="absent"))
-    usual, held_out, ideal = (list(rows) for rows in zip(*measured))
-    halves = [measure(case, case.mixture / 2) for case in validation.present]
-    mixtures = [measure(case, case.mixture) for case in validation.present]
+    def each(measurement, cases, name):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(tqdm(pool.map(measurement, cases), total=len(cases), desc=name))
+
+    measured = [list(rows) for rows in zip(*each(present, validation.present, "present"))]
+    left = each(absent, validation.absent, "absent")
+    further = {name: each(usual, cases, name) for name, cases in validation.further.items()}
     labels = defaultdict(list)
-    for row in usual:
+    for row in measured[0]:
         labels[row["label"]].append(row)
     return {
-        "mixture": summary(mixtures),
-        "half the mixture": summary(halves),
-        "trained captions": summary(usual),
-        "held-out captions": summary(held_out),
-        "oracle ratio mask": summary(ideal),
+        "outputs": {name: summary(rows) for name, rows in zip(OUTPUTS, measured)},
+        "further": {name: summary(rows) for name, rows in further.items()},
         "absent": {
             "cases": len(left),
             "median_db": float(np.median(left)),
@@ -250,22 +278,31 @@ def evaluate(package, validation):
     }
 
 
-def markdown(figures):
-    """The figures as tables."""
+def table(heading, rows):
+    """Summaries by name, as a table."""
     lines = [
-        "| output | SDR | SDRi | SDRi median | SI-SDR | SI-SDR median | SI-SDR 10th percentile | SI-SDR below 0 |",
+        f"| {heading} | SDR | SDRi | SDRi median | SI-SDR | SI-SDR median | SI-SDR 10th percentile | SI-SDR below 0 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in ("mixture", "half the mixture", "trained captions", "held-out captions", "oracle ratio mask"):
-        row = figures[name]
+    for name, row in rows.items():
         lines.append(
             f"| {name} | {row['sdr']:.1f} | {row['sdri']:.1f} | {row['sdri_median']:.1f} | {row['si_sdr']:.1f} | "
             f"{row['si_sdr_median']:.1f} | {row['si_sdr_10th_percentile']:.1f} | {100 * row['failures']:.0f} % |"
         )
+    return lines
+
+
+def markdown(figures):
+    """The figures as tables."""
     absent = figures["absent"]
-    lines += [
+    lines = [
+        f"{figures['outputs'][OUTPUTS[0]]['cases']} mixtures of two sources at 0 dB, {SECONDS:.0f} s each; all in dB.",
         "",
-        f"{figures['trained captions']['cases']} mixtures of two sources at 0 dB, {SECONDS:.0f} s each; all in dB.",
+        *table("output", figures["outputs"]),
+        "",
+        f"Other lists, of {next(iter(figures['further'].values()))['cases']} mixtures each, by the usual caption.",
+        "",
+        *table("list", figures["further"]),
         "",
         f"A described sound that is not there ({absent['cases']} mixtures): the output is at "
         f"{absent['median_db']:.1f} dB of the input in the median, {absent['90th_percentile_db']:.1f} dB at the "

@@ -1,23 +1,25 @@
 """Trains query projection and separator: `python -m sift_train.train [--minutes M] [RUN_FOLDER]`.
 
 A run is a folder: `last.pt` (everything needed to go on), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM
-and SIGINT end it after the current step with a checkpoint written.
+and SIGINT end it after the current step with a checkpoint written. Runs on a GPU where there is one (bfloat16), and on
+several, or several machines, under `torchrun`.
 """
 
 import argparse
 import csv
 import os
-import random
 import signal
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from . import config as configuration
-from . import evaluate, synthetic
+from . import arrangements, evaluate, voices
 from .captions import all_captions
 from .data import Corpus, Mixer, Steps, spectrogram
 from .encoder import TextEncoder, encode
@@ -52,19 +54,31 @@ class Average:
 class Run:
     """One training run: its model, its optimiser, its place in time, and how they are stored."""
 
-    def __init__(self, config, folder, corpus, sentences, budget_seconds=None):
-        """`sentences` [captions, 384] from the frozen encoder. `budget_seconds`: of wall time, else steps count."""
+    def __init__(self, config, folder, corpus, sentences, budget_seconds=None, device="cpu"):
+        """`sentences` [captions, 384] from the frozen encoder. `budget_seconds`: of wall time, else steps count.
+
+        In a process group, every process has a Run of the same folder; the first one writes to it.
+        """
         self.config = config
         self.training = config["training"]
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.budget_seconds = budget_seconds
+        self.device = torch.device(device)
+        self.rank, self.processes = 0, 1
+        if distributed.is_initialized():
+            self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
         self.sentences = sentences
         self.mixer = Mixer(corpus, all_captions("train"), config)
         torch.manual_seed(self.training["seed"])
         # On CPUs, convolutions run a sixth faster in this layout.
-        self.model = Model(config).to(memory_format=torch.channels_last)
+        self.model = Model(config).to(self.device, memory_format=torch.channels_last)
         self.average = Average(self.model, self.training["ema_decay"])
+        if self.training["compile"]:
+            # Recurrent layers gain nothing, and would cost minutes more to compile.
+            separator = self.model.separator
+            separator.descend = torch.compile(separator.descend, dynamic=False)
+            separator.ascend = torch.compile(separator.ascend, dynamic=False)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=self.training["learning_rate"],
@@ -78,6 +92,7 @@ class Run:
         self.stopping = False
         if self.checkpoint.is_file():
             self._restore()
+        self.parallel = DistributedDataParallel(self.model) if self.processes > 1 else self.model
 
     @property
     def checkpoint(self):
@@ -85,6 +100,8 @@ class Run:
 
     def save(self):
         """Written beside and renamed, so that an interrupted write never replaces a whole checkpoint."""
+        if self.rank > 0:
+            return
         temporary = self.checkpoint.with_suffix(".part")
         torch.save(
             {
@@ -102,7 +119,7 @@ class Run:
         os.replace(temporary, self.checkpoint)
 
     def _restore(self):
-        stored = torch.load(self.checkpoint, weights_only=True)
+        stored = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.model.load_state_dict(stored["model"])
         self.average.values = stored["average"]
         self.optimiser.load_state_dict(stored["optimiser"])
@@ -110,7 +127,7 @@ class Run:
         self.examples = stored["examples"]
         self.seconds = stored["seconds"]
         self.recurrent = stored["recurrent"]
-        torch.set_rng_state(stored["random"])
+        torch.set_rng_state(stored["random"].cpu())
 
     def progress(self):
         if self.budget_seconds is None:
@@ -133,34 +150,44 @@ class Run:
     def train_step(self, batch):
         """One optimiser step; returns the loss."""
         mixture, target, captions, absent = batch
+        mixture, target, absent = (part.to(self.device) for part in (mixture, target, absent))
         audio = self.config["audio"]
         mixture = spectrogram(mixture, audio)
         target = spectrogram(target, audio)
         sentence = self.sentences[captions]
-        sentence = sentence + self.training["embedding_noise"] * torch.randn_like(sentence)
+        sentence = (sentence + self.training["embedding_noise"] * torch.randn_like(sentence)).to(self.device)
         factor = learning_rate_factor(self.progress(), self.step, self.training)
         self.optimiser.param_groups[0]["lr"] = self.training["learning_rate"] * factor
 
         self.model.train()
-        mask, state = self.model(mixture.abs(), sentence, self._initial_state(len(mixture)))
-        loss = separation_loss(mask[:, 0] * mixture, target, mixture, absent)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            mask, state = self.parallel(mixture.abs(), sentence, self._initial_state(len(mixture)))
+        loss = separation_loss(mask[:, 0].float() * mixture, target, mixture, absent)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training["gradient_norm"])
         self.optimiser.step()
-        self.recurrent = state.recurrent.detach()
+        self.recurrent = state.recurrent.detach().float()
         self.average.update(self.model, self.step)
         self.step += 1
-        self.examples += len(mixture)
+        self.examples += len(mixture) * self.processes
         return loss.item()
+
+    def _agree(self):
+        """Has all processes stop at the same step: the first one's clock counts, and anyone's wish to stop."""
+        if self.processes > 1:
+            clock = torch.tensor([self.seconds if self.rank == 0 else 0.0, float(self.stopping)], device=self.device)
+            distributed.all_reduce(clock)
+            self.seconds, self.stopping = clock[0].item(), bool(clock[1])
 
     def train(self, validate=None, until=1.0):
         """Trains to the end of the budget, or to a share of it. `validate`: model → dictionary of figures."""
         loader = torch.utils.data.DataLoader(
             Steps(self.mixer),
             batch_size=None,
-            sampler=range(self.step, self.step + 1_000_000),
-            num_workers=1,
+            # Every process sees batches of its own.
+            sampler=range(self.step * self.processes + self.rank, 1 << 40, self.processes),
+            num_workers=self.training["loaders"],
             prefetch_factor=6,
             # Its own, so that starting a loader does not advance the global one.
             generator=torch.Generator(),
@@ -168,30 +195,38 @@ class Run:
         losses = []
         clock = time.monotonic()
         saved = validated = self.seconds
-        bar = tqdm(initial=self.step, unit="step", mininterval=10)
-        for batch in loader:
-            if self.stopping or self.progress() >= until:
-                break
-            losses.append(self.train_step(batch))
-            bar.update()
-            now = time.monotonic()
-            self.seconds += now - clock
-            clock = now
-            if self.step % 50 == 0:
-                self._log(np.mean(losses))
-                losses.clear()
-            if self.seconds - saved > 60 * self.training["checkpoint_minutes"]:
-                self.save()
-                saved = self.seconds
-            if validate and self.seconds - validated > 60 * self.training["validate_minutes"]:
-                self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
-                validated = self.seconds
+        bar = tqdm(initial=self.step, unit="step", mininterval=10, disable=self.rank > 0)
+        try:
+            for batch in loader:
+                self._agree()
+                if self.stopping or self.progress() >= until:
+                    break
+                losses.append(self.train_step(batch))
+                bar.update()
+                now = time.monotonic()
+                self.seconds += now - clock
+                clock = now
+                if self.step % 50 == 0:
+                    self._log(np.mean(losses))
+                    losses.clear()
+                if self.seconds - saved > 60 * self.training["checkpoint_minutes"]:
+                    self.save()
+                    saved = self.seconds
+                if validate and self.rank == 0 and self.seconds - validated > 60 * self.training["validate_minutes"]:
+                    self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
+                    validated = self.seconds
+        except RuntimeError:
+            # A signal to the whole process group ends the loader's worker, too.
+            if not self.stopping:
+                raise
         bar.close()
         self.save()
-        if validate and not self.stopping:
+        if validate and self.rank == 0 and not self.stopping:
             self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
 
     def _log(self, loss, figures=None):
+        if self.rank > 0:
+            return
         hours = self.examples * self.config["mixing"]["segment_seconds"] / 3600
         row = {
             "step": self.step,
@@ -243,10 +278,16 @@ def main():
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     torch.set_num_threads(config["training"]["threads"])
-    random.seed(config["training"]["seed"])
+    device = "cpu"
+    if torch.cuda.is_available():
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        torch.cuda.set_device(device)
+    if "RANK" in os.environ:
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
     rate = config["audio"]["sample_rate"]
-    corpus = Corpus(config["corpus"]["path"], "train", rate, extra=[synthetic.folder()])
+    extra = [voices.folder(), arrangements.folder(), *config["corpus"]["further"]]
+    corpus = Corpus(config["corpus"]["path"], "train", rate, extra)
     validation = evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
     encoder = TextEncoder()
     max_tokens = config["query"]["max_tokens"]
@@ -255,7 +296,7 @@ def main():
 
     budget = None if arguments.minutes is None else 60 * arguments.minutes
     folder = arguments.folder or configuration.cache_folder() / "run"
-    run = Run(config, folder, corpus, sentences, budget)
+    run = Run(config, folder, corpus, sentences, budget, device)
 
     def stop(*_):
         run.stopping = True

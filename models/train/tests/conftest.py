@@ -26,7 +26,7 @@ def small_config(config):
     small = {table: dict(values) for table, values in config.items()}
     small["separator"] |= {"channels": [4, 4, 4, 4, 4, 4], "recurrent_size": 8}
     small["mixing"] |= {"segment_seconds": 0.5}
-    small["training"] |= {"batch": 2, "steps": 6, "warm_up_steps": 2, "seed": 5}
+    small["training"] |= {"batch": 2, "steps": 6, "warm_up_steps": 2, "seed": 5, "compile": False}
     return small
 
 

@@ -29,10 +29,12 @@ def test_captions_cover_every_label_of_the_corpus(config):
 
 
 @pytest.mark.parametrize("label", captions.LABELS)
-def test_every_label_has_seven_captions_and_two_held_out(label):
-    assert len(captions.captions_of(label, "train")) >= 7
-    assert len(captions.captions_of(label, "held_out")) >= 2
-    assert captions.usual_caption(label) in captions.captions_of(label, "train")
+def test_every_label_has_twenty_captions_in_english_of_which_a_third_is_held_out(label):
+    trained, held_out = captions.captions_of(label, "train"), captions.captions_of(label, "held_out")
+    assert len(trained) + len(held_out) >= 20
+    assert len(held_out) >= 7
+    assert len(captions.captions_of(label, "korean_held_out")) >= 4
+    assert captions.usual_caption(label) in trained
 
 
 def test_held_out_captions_are_never_trained():

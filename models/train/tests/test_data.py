@@ -55,6 +55,43 @@ def test_music_around_an_instrument_leaves_out_its_family(mixer, monkeypatch):
     assert len(heard) > 5 and not heard & conflicts("violin")
 
 
+@pytest.fixture(scope="module")
+def bandmates(corpus, tmp_path_factory, config):
+    """A mixer whose corpus has one arrangement: three stems with the same sound, so that time can be compared."""
+    folder = tmp_path_factory.mktemp("arrangement")
+    sound = np.random.default_rng(3).normal(0, 0.1, 6 * 32_000).astype(np.float32)
+    rows = ["path,label,source,group,split,licence,author,origin"]
+    for label in ["drums", "piano", "organ"]:
+        soundfile.write(folder / f"{label}.wav", sound, 32_000)
+        rows.append(f"{label}.wav,{label},mine,arrangement:0,val,,,")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    plain = {"equaliser_probability": 0.0, "reverberation_probability": 0.0}
+    plain |= {"pairing": config["mixing"]["pairing"] | {"instrument_in_arrangement": 1.0}}
+    config = config | {"mixing": config["mixing"] | plain}
+    larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[folder])
+    return Mixer(larger, captions.all_captions("train"), config)
+
+
+def test_stems_of_an_arrangement_are_heard_in_time_and_without_the_targets_family(bandmates):
+    stems = bandmates._stems(np.random.default_rng(0), conflicts("piano"), 2, "piano")
+    assert set(stems) == {"piano", "drums"}
+    correlation = np.corrcoef(stems["piano"], stems["drums"])[0, 1]
+    assert correlation == pytest.approx(1, abs=1e-4)
+
+
+def test_an_arrangement_with_too_few_stems_left_is_passed_over(bandmates):
+    rng = np.random.default_rng(0)
+    assert bandmates._stems(rng, conflicts("piano") | {"drums"}, 2, "piano") == {}
+    assert bandmates._stems(rng, set(), 2, "violin") == {}
+
+
+def test_an_instrument_is_asked_for_out_of_its_arrangement(bandmates, monkeypatch):
+    monkeypatch.setattr(bandmates, "_draw", lambda *_: "drums")
+    for _, target, caption, absent in bandmates.examples(np.random.default_rng(5)):
+        assert absent or target.any()
+        assert caption in bandmates._captions["drums"]
+
+
 def test_a_step_sees_the_same_batch_again(mixer):
     for first, second in zip(mixer.batch(7), mixer.batch(7)):
         assert torch.equal(first, second)

@@ -1,10 +1,14 @@
 """A run that was interrupted ends where an uninterrupted one does; the loss does what its words say."""
 
+import multiprocessing
+import time
+
 import pytest
 import torch
+from torch import distributed
 
 from sift_train.captions import all_captions
-from sift_train.data import Mixer
+from sift_train.data import Corpus, Mixer
 from sift_train.losses import separation_loss
 from sift_train.train import Run, learning_rate_factor
 
@@ -45,6 +49,50 @@ def test_a_stopped_run_keeps_its_step(start):
     run.train_step = stop_after_two
     run.train()
     assert start("stopped").step == 2
+
+
+def test_a_run_stopped_together_with_its_loader_keeps_its_step(start):
+    run = start("stopped")
+    original = run.train_step
+
+    def stop_all_after_two(batch):
+        loss = original(batch)
+        if run.step == 2:
+            run.stopping = True
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            time.sleep(1)
+        return loss
+
+    run.train_step = stop_all_after_two
+    run.train()
+    assert start("stopped").step == 2
+
+
+def _one_of_two(rank, folder, config):
+    """What each of two processes does, as under torchrun."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    corpus = Corpus(config["corpus"]["path"], "val", config["audio"]["sample_rate"])
+    sentences = torch.randn(len(all_captions("train")), 384, generator=torch.Generator().manual_seed(1))
+    run = Run(config, folder / "run", corpus, sentences)
+    seen = []
+    train_step = run.train_step
+    run.train_step = lambda batch: seen.append(batch[0].clone()) or train_step(batch)
+    run.train()
+    torch.save((seen, dict(run.model.named_parameters()), run.examples), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_train_one_model_on_different_batches(small_config, corpus, tmp_path):
+    torch.multiprocessing.spawn(_one_of_two, (tmp_path, small_config), nprocs=2)
+    (first, model, examples), (second, twin, _) = (torch.load(tmp_path / f"{n}.pt", weights_only=False) for n in (0, 1))
+    assert len(first) == len(second) == small_config["training"]["steps"]
+    assert examples == 2 * small_config["training"]["steps"] * small_config["training"]["batch"]
+    assert not any(torch.equal(one, other) for one, other in zip(first, second))
+    for name, value in model.items():
+        assert torch.equal(value, twin[name]), name
+    assert (tmp_path / "run" / "last.pt").is_file()
 
 
 def test_training_lowers_the_loss(small_config, corpus, start):
