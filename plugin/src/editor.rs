@@ -120,6 +120,8 @@ impl NiceEguiApp for Window {
         self.wish = Some(SizeWish::new(wanted_size(&self.params)));
         self.host = Some(host);
         self.view = View::default();
+        // What was being typed when the window was closed.
+        self.params.queries.0.settle();
         Ok(())
     }
 

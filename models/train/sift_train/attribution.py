@@ -9,7 +9,8 @@ _HEAD = """\
 The separator learned from the recordings below, from sentences spoken by eSpeak NG and Flite (`sift_train/voices.py`),
 and from arrangements of our own, played by FluidSynth with the sound fonts FluidR3 GM (MIT), TimGM6mb (GPL-2) and
 MuseScore General (MIT) (`sift_train/arrangements.py`); none of them is part of the package. The text encoder is
-all-MiniLM-L6-v2 (Apache-2.0, see LICENSE-APACHE-all-MiniLM-L6-v2).
+all-MiniLM-L6-v2 (Apache-2.0, see LICENSE-APACHE-all-MiniLM-L6-v2), changed: weights rounded to eight bits, and taught
+Korean (`sift_train/languages.py`).
 This file is made by `python -m sift_train.export` from the corpus's index.
 """
 

@@ -21,14 +21,11 @@ LABELS = sorted(_PHRASES)
 def captions_of(label, part):
     """All captions of a label, without repetition.
 
-    `part`: "train"; "held_out", in English; or "korean_held_out". The Korean phrasings meant for training wait for a
-    text encoder that tells them apart.
+    `part`: "train" or "held_out", in English; "korean" or "korean_held_out".
     """
     phrases = _PHRASES[label]
-    if part == "held_out":
-        return phrases["english_held_out"]
-    if part == "korean_held_out":
-        return phrases["korean_held_out"]
+    if part != "train":
+        return phrases["english_held_out" if part == "held_out" else part]
     templated = (template.format(label=label, noun=phrases["noun"]) for template in TEMPLATES)
     return list(dict.fromkeys([*templated, *phrases["english"]]))
 

