@@ -7,6 +7,17 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository")
 }
 
+/// What the programs of this package load and play.
+#[derive(clap::Args)]
+pub struct Inputs {
+    /// The CLAP to load
+    #[arg(long, default_value_os_t = repository().join("target/bundled/Sift.clap"))]
+    pub plugin: PathBuf,
+    /// Folder of mixture.wav and speech.wav
+    #[arg(long, default_value_os_t = demo(""))]
+    pub assets: PathBuf,
+}
+
 /// The bundled CLAP: in the folder `SIFT_BUNDLES`, else in `target/bundled`.
 ///
 /// # Panics

@@ -15,8 +15,9 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use sift_engine::{Aux, Config, Controls, Engine, Queries, Shape, package};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode};
+use sift_tests::fixtures::{self, Inputs};
+use sift_tests::priming;
 use sift_tests::process::resident_memory;
-use sift_tests::{fixtures, priming};
 
 const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
@@ -28,12 +29,8 @@ const MEBIBYTE: f64 = (1 << 20) as f64;
 /// Measures the bundled CLAP and prints the figures as one table.
 #[derive(Parser)]
 struct Arguments {
-    /// The CLAP to load
-    #[arg(long, default_value_os_t = fixtures::repository().join("target/bundled/Sift.clap"))]
-    plugin: PathBuf,
-    /// Folder of mixture.wav
-    #[arg(long, default_value_os_t = fixtures::repository().join("assets/demo"))]
-    assets: PathBuf,
+    #[command(flatten)]
+    inputs: Inputs,
     /// Folder of the default model package
     #[arg(long, default_value_os_t = fixtures::repository().join("models/default"))]
     model: PathBuf,
@@ -44,17 +41,17 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (mixture, rate) = Audio::read_wav(&arguments.assets.join("mixture.wav"))?;
+    let (mixture, rate) = Audio::read_wav(&arguments.inputs.assets.join("mixture.wav"))?;
     anyhow::ensure!(f64::from(rate) == RATE, "mixture.wav is at {rate} Hz instead of {RATE}");
 
     let mut table = Table::default();
     // First, while this process holds nothing else.
-    memory_and_start(&arguments.plugin, &mixture, &mut table)?;
-    real_time(&arguments.plugin, &mixture, arguments.seconds, &mut table)?;
+    memory_and_start(&arguments.inputs.plugin, &mixture, &mut table)?;
+    real_time(&arguments.inputs.plugin, &mixture, arguments.seconds, &mut table)?;
     separator(&mixture, &mut table)?;
-    offline(&arguments.plugin, &mixture, &mut table)?;
-    latency(&arguments.plugin, &mut table)?;
-    sizes(&arguments.plugin, &mut table)?;
+    offline(&arguments.inputs.plugin, &mixture, &mut table)?;
+    latency(&arguments.inputs.plugin, &mut table)?;
+    sizes(&arguments.inputs.plugin, &mut table)?;
     model(&arguments.model, &mut table)?;
     print!("{table}");
     Ok(())

@@ -11,7 +11,8 @@ use clap::Parser;
 use sift_cli::plot::Panels;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode, Output};
-use sift_tests::{fixtures, metrics, priming};
+use sift_tests::fixtures::{self, Inputs};
+use sift_tests::{metrics, priming};
 
 /// As many frames a block as DAWs do by default.
 const BLOCK: usize = 512;
@@ -23,12 +24,8 @@ const SILENT: f64 = -60.0;
 /// Plays the demonstration's recording through the bundled CLAP, in real time and offline.
 #[derive(Parser)]
 struct Arguments {
-    /// The CLAP to load
-    #[arg(long, default_value_os_t = fixtures::repository().join("target/bundled/Sift.clap"))]
-    plugin: PathBuf,
-    /// Folder of mixture.wav and speech.wav
-    #[arg(long, default_value_os_t = fixtures::repository().join("assets/demo"))]
-    assets: PathBuf,
+    #[command(flatten)]
+    inputs: Inputs,
     /// Folder for mixture.wav, target.wav, residual.wav and spectrogram.png
     #[arg(long, default_value_os_t = fixtures::repository().join("target/demo"))]
     output: PathBuf,
@@ -36,10 +33,11 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (mixture, rate) = Audio::read_wav(&arguments.assets.join("mixture.wav"))?;
-    let (speech, _) = Audio::read_wav(&arguments.assets.join("speech.wav"))?;
+    let Inputs { plugin, assets } = &arguments.inputs;
+    let (mixture, rate) = Audio::read_wav(&assets.join("mixture.wav"))?;
+    let (speech, _) = Audio::read_wav(&assets.join("speech.wav"))?;
 
-    let mut plugin = Instance::create(&arguments.plugin)?;
+    let mut plugin = Instance::create(plugin)?;
     let played = play(&mut plugin, &mixture, rate, Mode::Realtime)?;
     let rendered = play(&mut plugin, &mixture, rate, Mode::Offline)?;
     let (target, residual) = (&rendered.target, &rendered.residual);
