@@ -40,6 +40,7 @@ OUTPUTS = (
     "half the mixture",
     "mixture",
 )
+SHOWN = ("speech", "drums", "piano", "violin", "dog barking", "rain", "clock ticking", "wolf howling")
 SMALLEST = 1e-10
 """Added to energies (means of squares), so that silence gives finite figures."""
 
@@ -319,6 +320,33 @@ def markdown(figures):
     return "\n".join(lines) + "\n"
 
 
+def draw(package, validation, path):
+    """Spectrograms of one case for each of `SHOWN`: mixture, what was asked for, and what came out."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cases = [next(case for case in validation.present if case.label == label) for label in SHOWN]
+    figure, axes = pyplot.subplots(len(cases), 3, figsize=(10, 1.5 * len(cases)), layout="constrained",
+                                   sharex=True, sharey=True)
+    for row, case in zip(axes, cases):
+        output = package.separate(case.mixture, case.caption)
+        sounds = {"mixture": case.mixture, "target": case.target, "output": output}
+        for axis, (name, sound) in zip(row, sounds.items()):
+            power = spectrogram(torch.from_numpy(sound)[None], package.audio)[0].abs().square().T.numpy()
+            image = 10 * np.log10(power + 1e-6)
+            reference = 10 * np.log10(np.percentile(np.abs(case.mixture), 99) ** 2 * package.audio["n_fft"] ** 2 / 8)
+            axis.imshow(image, origin="lower", aspect="auto", cmap="magma", vmin=reference - 60, vmax=reference,
+                        extent=(0, SECONDS, 0, package.audio["sample_rate"] / 2000))
+            axis.set_title(f"{name}: {case.caption}" if name == "output" else name, fontsize=8)
+        row[0].set_ylabel("kHz")
+    for axis in axes[-1]:
+        axis.set_xlabel("s")
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
+
+
 def write_into_card(card, text):
     """Replaces what stands between the card's two marks."""
     before, rest = card.read_text(encoding="utf-8").split(CARD_MARKS[0])
@@ -331,18 +359,20 @@ def main():
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     parser.add_argument("--package", type=Path, default=configuration.PACKAGE)
     parser.add_argument("--out", type=Path, default=configuration.DEFAULT_WEIGHTS.parent)
-    parser.add_argument("--card", action="store_true", help="write the tables into the package's model card, too")
+    parser.add_argument("--card", action="store_true", help="write it all into the package's model card, with a figure")
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     torch.set_num_threads(1)
     corpus = Corpus(config["corpus"]["path"], "val", config["audio"]["sample_rate"])
-    figures = evaluate(Package(arguments.package, config), ValidationList(corpus, config))
+    package, validation = Package(arguments.package, config), ValidationList(corpus, config)
+    figures = evaluate(package, validation)
     text = markdown(figures)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "evaluation.md").write_text(text, encoding="utf-8")
     if arguments.card:
         write_into_card(arguments.package / "MODEL_CARD.md", text)
+        draw(package, validation, arguments.package / "examples.png")
     print(text)
 
 

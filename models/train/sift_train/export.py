@@ -201,10 +201,10 @@ def main():
     config = configuration.load(arguments.config)
     if arguments.run:
         keep_weights(arguments.run)
-        log = arguments.run / "log.csv"
-        if log.is_file():
-            shutil.copyfile(log, configuration.DEFAULT_WEIGHTS.with_name("default-log.csv"))
     write_package(load_weights(config), config, arguments.out)
+    if arguments.run:
+        shutil.copyfile(arguments.run / "log.csv", configuration.DEFAULT_WEIGHTS.with_name("default-log.csv"))
+        shutil.copyfile(arguments.run / "curve.png", arguments.out / "training.png")
     for path in sorted(arguments.out.iterdir()):
         print(f"{path.stat().st_size:>10}  {path.name}")
 
