@@ -118,10 +118,12 @@ impl NiceEguiApp for Window {
         theme::apply(&ctx);
         self.fonts.attach(&ctx);
         self.wish = Some(SizeWish::new(wanted_size(&self.params)));
+        // What was being typed when the window was closed.
+        if self.params.queries.0.settle() {
+            self.params.mark_edited(&host.param_setter());
+        }
         self.host = Some(host);
         self.view = View::default();
-        // What was being typed when the window was closed.
-        self.params.queries.0.settle();
         Ok(())
     }
 
@@ -197,11 +199,12 @@ impl View {
     ) {
         let queries = &params.queries.0;
         let readiness = engine.map(|engine| engine.readiness);
-        if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), readiness)
-            && queries.text(edit.slot) != edit.text
-        {
+        if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), readiness) {
+            let changed = queries.text(edit.slot) != edit.text;
             queries.set_text(edit.slot, &edit.text);
-            params.mark_edited(setter);
+            if changed {
+                params.mark_edited(setter);
+            }
         }
     }
 

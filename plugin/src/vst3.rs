@@ -1,11 +1,14 @@
 //! Sift as VST3: nice-plug's component, with auxiliary outputs that a host may leave alone.
 //!
-//! nice-plug 0.4 processes a VST3 block only when every output bus has buffers, and accepts only bus
-//! arrangements in which every bus has channels. Yet auxiliary buses are inactive in VST3 unless the
-//! user asks for them, and an inactive bus has neither. [`Component`] stands between: it forwards
-//! everything, and gives the buses that the host leaves out buffers of its own.
+//! nice-plug 0.4 processes a VST3 block only when every output bus has buffers of its width, none of
+//! them shared, and accepts only bus arrangements in which every bus has channels. Yet auxiliary buses
+//! are inactive in VST3 unless the user asks for them, and an inactive bus has neither. [`Component`]
+//! stands between: it forwards everything, has nice-plug write the auxiliary outputs into buffers of
+//! its own, and gives the host what it takes of them.
 
 use std::ffi::{c_char, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use nice_plug::wrapper::setup_logger;
 use nice_plug::wrapper::vst3::vst3::Steinberg::Vst::{
@@ -32,13 +35,19 @@ use crate::Sift;
 const AUX: usize = 2;
 /// Of any bus.
 const MAX_CHANNELS: usize = 2;
+/// Channels of our own: those of the auxiliary outputs, and one for the main output.
+const SPARES: usize = AUX * MAX_CHANNELS + 1;
 
 /// One instance in the host: component and controller in one object.
 struct Component {
     inner: Wrapper<Sift>,
-    /// Where the auxiliary outputs go that the host does not take. Locked by the thread that sets
+    /// Channels of the main buses, as last accepted.
+    channels: AtomicUsize,
+    /// What the host wants the auxiliary outputs to be; empty: as the main one.
+    arrangements: [AtomicU64; AUX],
+    /// `SPARES` channels of the largest block, one after the other. Locked by the thread that sets
     /// processing up and by the one that processes, which the host never runs at once.
-    unheard: Mutex<Vec<f32>>,
+    spares: Mutex<Vec<f32>>,
 }
 
 impl Class for Component {
@@ -48,7 +57,29 @@ impl Class for Component {
 
 impl Component {
     fn new() -> Self {
-        Self { inner: Wrapper::new(), unheard: Mutex::default() }
+        Self {
+            inner: Wrapper::new(),
+            channels: AtomicUsize::new(MAX_CHANNELS),
+            arrangements: Default::default(),
+            spares: Mutex::default(),
+        }
+    }
+
+    /// What the host wants the output bus `index` to be, if it is an auxiliary one and was asked about.
+    fn wanted(&self, direction: BusDirection, index: int32) -> Option<SpeakerArrangement> {
+        let aux = usize::try_from(index).ok()?.checked_sub(1)?;
+        let wanted = self.arrangements.get(aux)?.load(Ordering::Relaxed);
+        (direction == kOutput as BusDirection && wanted != kEmpty).then_some(wanted)
+    }
+
+    /// Has nice-plug take the parameters of a block whose audio cannot be processed, which becomes silence.
+    unsafe fn flush(&self, host: &ProcessData) -> tresult {
+        unsafe {
+            outputs(host).iter_mut().for_each(|bus| silence(bus, frames(host)));
+            let mut flush =
+                ProcessData { numInputs: 0, inputs: null_mut(), numOutputs: 0, outputs: null_mut(), ..*host };
+            IAudioProcessorTrait::process(&self.inner, &mut flush)
+        }
     }
 }
 
@@ -92,6 +123,9 @@ impl IComponentTrait for Component {
             let result = IComponentTrait::getBusInfo(&self.inner, media, direction, index, info);
             if result == kResultOk && direction == kOutput as BusDirection && index > 0 {
                 (*info).flags = 0;
+                if let Some(wanted) = self.wanted(direction, index) {
+                    (*info).channelCount = wanted.count_ones() as int32;
+                }
             }
             result
         }
@@ -118,15 +152,14 @@ impl IEditControllerTrait for Component {
 
 impl IAudioProcessorTrait for Component {
     forward! { IAudioProcessorTrait:
-        getBusArrangement(direction: BusDirection, index: int32, arrangement: *mut SpeakerArrangement) -> tresult;
         canProcessSampleSize(size: int32) -> tresult;
         getLatencySamples() -> uint32;
         setProcessing(state: TBool) -> tresult;
         getTailSamples() -> uint32;
     }
 
-    /// The main output decides; the auxiliary ones are as wide, whether or not the host will use them.
-    /// Asked for another width, they take this one and the answer is no, after which hosts ask what it is.
+    /// The main output decides, and the auxiliary ones may be of another width: hosts keep a bus that is
+    /// inactive, and want its old width back.
     unsafe fn setBusArrangements(
         &self,
         inputs: *mut SpeakerArrangement,
@@ -135,21 +168,42 @@ impl IAudioProcessorTrait for Component {
         output_count: int32,
     ) -> tresult {
         let count = usize::try_from(output_count).unwrap_or(0);
-        if inputs.is_null() || outputs.is_null() || !(1..=1 + AUX).contains(&count) {
+        if inputs.is_null() || outputs.is_null() || input_count != 1 || !(1..=1 + AUX).contains(&count) {
             return kInvalidArgument;
         }
         unsafe {
             let outputs = std::slice::from_raw_parts(outputs, count);
-            let mut arrangements = [outputs[0]; 1 + AUX];
-            let result = IAudioProcessorTrait::setBusArrangements(
-                &self.inner,
-                inputs,
-                input_count,
-                arrangements.as_mut_ptr(),
-                arrangements.len() as int32,
-            );
-            let fits = |aux: &SpeakerArrangement| *aux == kEmpty || *aux == outputs[0];
-            if outputs[1..].iter().all(fits) { result } else { kResultFalse }
+            if outputs.iter().any(|wanted| wanted.count_ones() as usize > MAX_CHANNELS) {
+                return kResultFalse;
+            }
+            let mut alike = [outputs[0]; 1 + AUX];
+            let (pointer, length) = (alike.as_mut_ptr(), alike.len() as int32);
+            let result =
+                IAudioProcessorTrait::setBusArrangements(&self.inner, inputs, input_count, pointer, length);
+            if result == kResultOk {
+                self.channels.store(outputs[0].count_ones() as usize, Ordering::Relaxed);
+                for (aux, stored) in self.arrangements.iter().enumerate() {
+                    stored.store(outputs.get(1 + aux).copied().unwrap_or(kEmpty), Ordering::Relaxed);
+                }
+            }
+            result
+        }
+    }
+
+    unsafe fn getBusArrangement(
+        &self,
+        direction: BusDirection,
+        index: int32,
+        arrangement: *mut SpeakerArrangement,
+    ) -> tresult {
+        unsafe {
+            let result = IAudioProcessorTrait::getBusArrangement(&self.inner, direction, index, arrangement);
+            if result == kResultOk
+                && let Some(wanted) = self.wanted(direction, index)
+            {
+                *arrangement = wanted;
+            }
+            result
         }
     }
 
@@ -159,7 +213,7 @@ impl IAudioProcessorTrait for Component {
         }
         unsafe {
             let frames = usize::try_from((*setup).maxSamplesPerBlock).unwrap_or(0);
-            *self.unheard.lock() = vec![0.0; AUX * MAX_CHANNELS * frames];
+            *self.spares.lock() = vec![0.0; SPARES * frames];
             // nice-plug notes the mode, offline or not, only after it has made its configuration of the
             // one before: told twice, it knows.
             IAudioProcessorTrait::setupProcessing(&self.inner, setup);
@@ -172,51 +226,107 @@ impl IAudioProcessorTrait for Component {
             return kInvalidArgument;
         }
         unsafe {
-            let host = &*data;
-            let frames = usize::try_from(host.numSamples).unwrap_or(0);
-            let given = usize::try_from(host.numOutputs).unwrap_or(0);
-            let unheard = self.unheard.try_lock();
-            // Without audio it is a flush of parameters, which nice-plug knows.
-            let (Some(mut unheard), true) = (unheard, frames > 0 && given > 0 && !host.outputs.is_null())
-            else {
-                return IAudioProcessorTrait::process(&self.inner, data);
+            let (host, frames, channels) = (&*data, frames(&*data), self.channels.load(Ordering::Relaxed));
+            let Some(mut spares) = self.spares.try_lock() else { return self.flush(host) };
+            let Some(main) = outputs(host).first().filter(|main| is_whole(main, channels)).copied() else {
+                return self.flush(host);
             };
-            let main = *host.outputs;
-            if unheard.len() < AUX * MAX_CHANNELS * frames
-                || !(1..=MAX_CHANNELS as int32).contains(&main.numChannels)
-            {
-                return IAudioProcessorTrait::process(&self.inner, data);
+            if frames == 0 || spares.len() < SPARES * frames {
+                let result = self.flush(host);
+                // A block larger than announced has no place to go.
+                return if frames == 0 { result } else { kResultFalse };
             }
 
-            let mut pointers = [[std::ptr::null_mut::<f32>(); MAX_CHANNELS]; AUX];
-            let spare = unheard.chunks_exact_mut(frames).map(<[f32]>::as_mut_ptr);
-            pointers.as_flattened_mut().iter_mut().zip(spare).for_each(|(pointer, spare)| *pointer = spare);
-            let mut outputs = [main; 1 + AUX];
-            for (index, channels) in pointers.iter_mut().enumerate() {
-                let taken = (1 + index < given).then(|| host.outputs.add(1 + index));
-                outputs[1 + index] = match taken {
-                    Some(bus) if is_whole(&*bus, main.numChannels) => *bus,
-                    _ => AudioBusBuffers {
-                        numChannels: main.numChannels,
-                        silenceFlags: 0,
-                        __field0: AudioBusBuffers__type0 { channelBuffers32: channels.as_mut_ptr() },
-                    },
-                };
+            let mut spare = spares.chunks_exact_mut(frames).map(<[f32]>::as_mut_ptr);
+            let mut next = || spare.next().unwrap_or(null_mut());
+            let mut pointers = [[null_mut(); MAX_CHANNELS]; 1 + AUX];
+            for channel in 0..channels {
+                pointers[0][channel] = channel_pointer(&main, channel);
+                (1..=AUX).for_each(|aux| pointers[aux][channel] = next());
             }
+            // Some hosts give all that is not connected one buffer.
+            if channels == 2 && pointers[0][0] == pointers[0][1] {
+                pointers[0][1] = next();
+            }
+            let mut buses = pointers.each_mut().map(|pointers| bus(pointers, channels));
             let mut whole =
-                ProcessData { numOutputs: outputs.len() as int32, outputs: outputs.as_mut_ptr(), ..*host };
-            IAudioProcessorTrait::process(&self.inner, &mut whole)
+                ProcessData { numOutputs: 1 + AUX as int32, outputs: buses.as_mut_ptr(), ..*host };
+            let heard = host.numInputs > 0 && !host.inputs.is_null() && is_whole(&*host.inputs, channels);
+            if !heard {
+                silence(&mut buses[0], frames);
+                (whole.numInputs, whole.inputs) = (0, null_mut());
+            }
+            let result = IAudioProcessorTrait::process(&self.inner, &mut whole);
+
+            for (index, taken) in outputs(host).iter_mut().enumerate() {
+                taken.silenceFlags = 0;
+                match buses.get(index) {
+                    Some(made) => copy(made, taken, frames),
+                    None => silence(taken, frames),
+                }
+            }
+            result
         }
     }
 }
 
-/// Whether the host gives a bus all its channels.
-unsafe fn is_whole(bus: &AudioBusBuffers, channels: int32) -> bool {
+fn frames(data: &ProcessData) -> usize {
+    usize::try_from(data.numSamples).unwrap_or(0)
+}
+
+/// The output buses that the host gives.
+unsafe fn outputs<'a>(data: &ProcessData) -> &'a mut [AudioBusBuffers] {
+    let count = usize::try_from(data.numOutputs).unwrap_or(0);
+    match data.outputs.is_null() {
+        true => &mut [],
+        false => unsafe { std::slice::from_raw_parts_mut(data.outputs, count) },
+    }
+}
+
+fn bus(pointers: &mut [*mut f32], channels: usize) -> AudioBusBuffers {
+    AudioBusBuffers {
+        numChannels: channels as int32,
+        silenceFlags: 0,
+        __field0: AudioBusBuffers__type0 { channelBuffers32: pointers.as_mut_ptr() },
+    }
+}
+
+/// The samples of a channel; null where the host gives none.
+unsafe fn channel_pointer(bus: &AudioBusBuffers, channel: usize) -> *mut f32 {
     unsafe {
         let buffers = bus.__field0.channelBuffers32;
-        bus.numChannels == channels
-            && !buffers.is_null()
-            && (0..channels as usize).all(|channel| !(*buffers.add(channel)).is_null())
+        let there = !buffers.is_null() && channel < usize::try_from(bus.numChannels).unwrap_or(0);
+        if there { *buffers.add(channel) } else { null_mut() }
+    }
+}
+
+/// Whether a bus has these channels, no more and no fewer.
+unsafe fn is_whole(bus: &AudioBusBuffers, channels: usize) -> bool {
+    bus.numChannels == channels as int32
+        && (0..channels).all(|channel| unsafe { !channel_pointer(bus, channel).is_null() })
+}
+
+unsafe fn silence(bus: &mut AudioBusBuffers, frames: usize) {
+    for channel in 0..usize::try_from(bus.numChannels).unwrap_or(0) {
+        unsafe {
+            let samples = channel_pointer(bus, channel);
+            if !samples.is_null() {
+                samples.write_bytes(0, frames);
+            }
+        }
+    }
+}
+
+/// Writes a bus to one of the host's; its last channel to all that the host has beyond it.
+unsafe fn copy(from: &AudioBusBuffers, to: &mut AudioBusBuffers, frames: usize) {
+    let last = usize::try_from(from.numChannels).unwrap_or(0).saturating_sub(1);
+    for channel in 0..usize::try_from(to.numChannels).unwrap_or(0) {
+        unsafe {
+            let (source, target) = (channel_pointer(from, channel.min(last)), channel_pointer(to, channel));
+            if source != target && !source.is_null() && !target.is_null() {
+                target.copy_from(source, frames);
+            }
+        }
     }
 }
 

@@ -41,12 +41,32 @@ pub struct Output {
     pub residual: Option<Audio>,
 }
 
+/// How a host hands over the buses of a block. Hosts differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Output buses that are passed at all.
+    pub outputs: usize,
+    /// A bus that is not taken has its channels, but no buffers, instead of no channels.
+    pub null_buffers: bool,
+    /// The main output is the input's memory.
+    pub in_place: bool,
+    /// All auxiliary channels are one buffer.
+    pub one_sink: bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { outputs: 3, null_buffers: false, in_place: false, one_sink: false }
+    }
+}
+
 /// One instance of the plugin.
 pub struct Instance {
     component: ComPtr<IComponent>,
     processor: ComPtr<IAudioProcessor>,
     /// Whether Target and Residual are active.
     taken: [bool; 2],
+    pub manner: Manner,
     /// After all that is made of its code.
     _library: Library,
 }
@@ -83,7 +103,7 @@ impl Instance {
             succeed(component.initialize(null_mut()), "initialize")?;
             let processor =
                 component.cast::<IAudioProcessor>().context("the component processes no audio")?;
-            Ok(Self { component, processor, taken: [false; 2], _library: library })
+            Ok(Self { component, processor, taken: [false; 2], manner: Manner::default(), _library: library })
         }
     }
 
@@ -150,35 +170,57 @@ impl Instance {
         unsafe { self.processor.getLatencySamples() as usize }
     }
 
-    /// Sends all of `input` through in blocks of `block`. A bus that is not taken has no channels.
+    /// Hands over a block without audio, as hosts do to pass parameters on.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    pub fn flush(&mut self) -> Result<()> {
+        // SAFETY: ProcessData is plain data; there is no sound in it.
+        unsafe {
+            let mut data: ProcessData = std::mem::zeroed();
+            data.symbolicSampleSize = kSample32 as i32;
+            succeed(self.processor.process(&mut data), "process")
+        }
+    }
+
+    /// Sends all of `input` through in blocks of `block`. The auxiliary outputs are as wide as the plugin
+    /// says.
     ///
     /// # Errors
     /// If the plugin fails.
     pub fn render(&mut self, input: &Audio, block: usize) -> Result<Output> {
-        let width = input.width();
+        let Manner { outputs: passed, null_buffers, in_place, one_sink } = self.manner;
+        let widths: Vec<usize> = self.outputs().iter().map(|bus| bus.channels).collect();
         let mut source = input.clone();
         // Spoilt, so that a plugin that leaves an output alone is found out.
-        let spoilt = || Audio::from_fn(width, input.frames(), |_, _| f32::NAN);
-        let mut outputs = [spoilt(), spoilt(), spoilt()];
+        let mut outputs: Vec<Audio> =
+            widths.iter().map(|&width| Audio::from_fn(width, input.frames(), |_, _| f32::NAN)).collect();
         for start in (0..input.frames()).step_by(block) {
             let frames = block.min(input.frames() - start);
             let from_start = |audio: &mut Audio| -> Vec<*mut f32> {
                 audio.channels_mut().iter_mut().map(|channel| channel[start..].as_mut_ptr()).collect()
             };
             let mut inputs = from_start(&mut source);
-            let mut channels = outputs.each_mut().map(from_start);
-            let describe = |pointers: &mut Vec<*mut f32>| AudioBusBuffers {
-                numChannels: pointers.len() as i32,
-                silenceFlags: 0,
+            let mut channels: Vec<Vec<*mut f32>> = outputs.iter_mut().map(from_start).collect();
+            if in_place {
+                channels[0].clone_from(&inputs);
+            }
+            if one_sink {
+                let sink = channels[1][0];
+                channels[1..].iter_mut().flatten().for_each(|pointer| *pointer = sink);
+            }
+            let describe = |pointers: &mut Vec<*mut f32>, is_taken: bool| AudioBusBuffers {
+                numChannels: if is_taken || null_buffers { pointers.len() as i32 } else { 0 },
+                silenceFlags: 3,
                 __field0: AudioBusBuffers__type0 {
-                    channelBuffers32: if pointers.is_empty() { null_mut() } else { pointers.as_mut_ptr() },
+                    channelBuffers32: if is_taken { pointers.as_mut_ptr() } else { null_mut() },
                 },
             };
-            for (pointers, _) in channels[1..].iter_mut().zip(self.taken).filter(|(_, taken)| !taken) {
-                pointers.clear();
-            }
-            let mut input_bus = describe(&mut inputs);
-            let mut output_buses = channels.each_mut().map(describe);
+            let mut input_bus = describe(&mut inputs, true);
+            let taken = [true, self.taken[0], self.taken[1]];
+            let mut buses: Vec<AudioBusBuffers> =
+                channels.iter_mut().zip(taken).map(|(pointers, taken)| describe(pointers, taken)).collect();
+            buses.resize(passed, describe(&mut Vec::new(), false));
             // SAFETY: ProcessData is plain data; the buffers are as long as is said and outlive the call.
             unsafe {
                 let mut data: ProcessData = std::mem::zeroed();
@@ -186,16 +228,19 @@ impl Instance {
                 data.symbolicSampleSize = kSample32 as i32;
                 data.numSamples = frames as i32;
                 data.numInputs = 1;
-                data.numOutputs = output_buses.len() as i32;
+                data.numOutputs = buses.len() as i32;
                 data.inputs = &mut input_bus;
-                data.outputs = output_buses.as_mut_ptr();
+                data.outputs = buses.as_mut_ptr();
                 succeed(self.processor.process(&mut data), "process")?;
             }
+            ensure!(buses.iter().all(|bus| bus.silenceFlags == 0), "an output is marked as silent");
         }
-        let [main, target, residual] = outputs;
+        let mut outputs = outputs.into_iter();
+        let mut next = || outputs.next().context("the plugin has fewer than three outputs");
+        let (main, target, residual) = (next()?, next()?, next()?);
         let [takes_target, takes_residual] = self.taken;
         Ok(Output {
-            main,
+            main: if in_place { source } else { main },
             target: takes_target.then_some(target),
             residual: takes_residual.then_some(residual),
         })

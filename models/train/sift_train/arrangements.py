@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import mido
+import numpy as np
 import soundfile
 
 from .rendered import rendered_folder
@@ -190,7 +191,7 @@ def render_stem(score, font, reverberate, path):
     samples, _ = soundfile.read(with_wave, dtype="float32", frames=int(SECONDS * RATE), always_2d=True)
     with_midi.unlink()
     with_wave.unlink()
-    samples = samples.mean(axis=1)
+    samples = np.pad(samples.mean(axis=1), (0, int(SECONDS * RATE) - len(samples)))
     if (samples**2).mean() < 1e-7:
         return False
     soundfile.write(path, samples, RATE)

@@ -15,14 +15,16 @@ This file is made by `python -m sift_train.export` from the corpus's index.
 """
 
 
-def attribution(index):
-    """Markdown: for every licence, who made the recordings, where they come from, and of which sounds."""
+def attribution(indexes):
+    """Markdown: for every licence, who made the recordings trained on, where they come from, and of which sounds."""
     licences = defaultdict(lambda: defaultdict(lambda: [0, set()]))
-    with open(index, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            entry = licences[row["licence"]][row["author"], row["origin"]]
-            entry[0] += 1
-            entry[1].add(row["label"])
+    for index in indexes:
+        with open(index, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["split"] == "train":
+                    entry = licences[row["licence"]][row["author"], row["origin"]]
+                    entry[0] += 1
+                    entry[1].add(row["label"])
     parts = [_HEAD]
     for licence, entries in sorted(licences.items()):
         parts.append(f"\n## {licence}\n\n| author | origin | clips | sounds |\n|---|---|---|---|\n")

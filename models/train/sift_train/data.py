@@ -112,7 +112,9 @@ class Corpus:
             )
         with open(index, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
-        key = hashlib.sha256(index.read_bytes() + f"{split} {sample_rate}".encode()).hexdigest()[:12]
+        files = [(folder / row["path"]).stat() for row in rows]
+        state = [split, sample_rate, *((file.st_size, file.st_mtime_ns) for file in files)]
+        key = hashlib.sha256(index.read_bytes() + repr(state).encode()).hexdigest()[:12]
         cache = configuration.cache_folder() / f"corpus-{split}-{key}.npz"
         if not cache.is_file():
             _decode(folder, rows, sample_rate, cache)

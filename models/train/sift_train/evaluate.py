@@ -35,7 +35,7 @@ CARD_MARKS = ("<!-- evaluation -->", "<!-- end of evaluation -->")
 OUTPUTS = (
     "usual captions",
     "held-out captions",
-    "Korean captions",
+    "held-out Korean captions",
     "oracle ratio mask",
     "half the mixture",
     "mixture",

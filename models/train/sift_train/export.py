@@ -157,12 +157,14 @@ def write_package(model, config, folder):
         export_query(TextEncoder(), model.query, scratch / "query.onnx")
         tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
         names = ["separator.onnx", "query.onnx", "tokenizer.json"]
-        index = Path(config["corpus"]["path"]) / "index.csv"
-        if index.is_file():
-            (scratch / "ATTRIBUTION.md").write_text(attribution(index), encoding="utf-8")
-            names.append("ATTRIBUTION.md")
+        folders = [config["corpus"]["path"], *config["corpus"]["further"]]
+        indexes = [Path(folder) / "index.csv" for folder in folders]
+        missing = [str(index) for index in indexes if not index.is_file()]
+        if missing:
+            print(f"{', '.join(missing)} missing: ATTRIBUTION.md is left as it is")
         else:
-            print(f"{index} is missing: ATTRIBUTION.md is left as it is")
+            (scratch / "ATTRIBUTION.md").write_text(attribution(indexes), encoding="utf-8")
+            names.append("ATTRIBUTION.md")
         table = PACKAGE_TOML.format(
             **config["audio"],
             max_tokens=max_tokens,
@@ -184,7 +186,7 @@ def load_weights(config, path=configuration.DEFAULT_WEIGHTS):
 
 def keep_weights(run_folder, path=configuration.DEFAULT_WEIGHTS):
     """Stores a run's averaged weights as a safetensors file."""
-    stored = torch.load(Path(run_folder) / "last.pt", weights_only=True)
+    stored = torch.load(Path(run_folder) / "last.pt", weights_only=True, map_location="cpu")
     weights = {name: value.contiguous() for name, value in stored["average"].items()}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, f"{path}.part")

@@ -51,6 +51,12 @@ class Average:
                 self.values[name].copy_(value)
 
 
+def _ignore_signals(_):
+    """A signal to the whole process group is for the process that trains; it ends its loaders."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Run:
     """One training run: its model, its optimiser, its place in time, and how they are stored."""
 
@@ -92,6 +98,8 @@ class Run:
         self.stopping = False
         if self.checkpoint.is_file():
             self._restore()
+        if self.processes > 1:
+            self._check_same_step()
         self.parallel = DistributedDataParallel(self.model) if self.processes > 1 else self.model
 
     @property
@@ -119,15 +127,23 @@ class Run:
         os.replace(temporary, self.checkpoint)
 
     def _restore(self):
-        stored = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        stored = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         self.model.load_state_dict(stored["model"])
-        self.average.values = stored["average"]
+        self.average.values = {name: value.to(self.device) for name, value in stored["average"].items()}
         self.optimiser.load_state_dict(stored["optimiser"])
         self.step = stored["step"]
         self.examples = stored["examples"]
         self.seconds = stored["seconds"]
-        self.recurrent = stored["recurrent"]
-        torch.set_rng_state(stored["random"].cpu())
+        self.recurrent = None if stored["recurrent"] is None else stored["recurrent"].to(self.device)
+        torch.set_rng_state(stored["random"])
+
+    def _check_same_step(self):
+        furthest = torch.tensor([self.step, -self.step], device=self.device)
+        distributed.all_reduce(furthest, distributed.ReduceOp.MAX)
+        if furthest[0] != -furthest[1]:
+            raise RuntimeError(
+                f"the processes go on from different steps: {self.folder} is to be one folder that all of them share"
+            )
 
     def progress(self):
         if self.budget_seconds is None:
@@ -136,7 +152,9 @@ class Run:
 
     def averaged_model(self):
         """A copy of the model with averaged weights, for evaluation."""
-        model = Model(self.config)
+        # Weights that are overwritten at once are not to cost the run random numbers.
+        with torch.random.fork_rng(devices=[]):
+            model = Model(self.config)
         model.load_state_dict(self.average.values)
         return model.eval()
 
@@ -173,12 +191,15 @@ class Run:
         self.examples += len(mixture) * self.processes
         return loss.item()
 
-    def _agree(self):
-        """Has all processes stop at the same step: the first one's clock counts, and anyone's wish to stop."""
-        if self.processes > 1:
-            clock = torch.tensor([self.seconds if self.rank == 0 else 0.0, float(self.stopping)], device=self.device)
-            distributed.all_reduce(clock)
-            self.seconds, self.stopping = clock[0].item(), bool(clock[1])
+    def _stop_agreed(self):
+        """Whether to stop, the same in all processes, and so is the time spent: the first one's."""
+        if self.processes == 1:
+            return self.stopping
+        mine = [self.seconds if self.rank == 0 else 0.0, float(self.stopping)]
+        clock = torch.tensor(mine, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(clock)
+        self.seconds = clock[0].item()
+        return bool(clock[1])
 
     def train(self, validate=None, until=1.0):
         """Trains to the end of the budget, or to a share of it. `validate`: model → dictionary of figures."""
@@ -189,6 +210,7 @@ class Run:
             sampler=range(self.step * self.processes + self.rank, 1 << 40, self.processes),
             num_workers=self.training["loaders"],
             prefetch_factor=6,
+            worker_init_fn=_ignore_signals,
             # Its own, so that starting a loader does not advance the global one.
             generator=torch.Generator(),
         )
@@ -196,29 +218,23 @@ class Run:
         clock = time.monotonic()
         saved = validated = self.seconds
         bar = tqdm(initial=self.step, unit="step", mininterval=10, disable=self.rank > 0)
-        try:
-            for batch in loader:
-                self._agree()
-                if self.stopping or self.progress() >= until:
-                    break
-                losses.append(self.train_step(batch))
-                bar.update()
-                now = time.monotonic()
-                self.seconds += now - clock
-                clock = now
-                if self.step % 50 == 0:
-                    self._log(np.mean(losses))
-                    losses.clear()
-                if self.seconds - saved > 60 * self.training["checkpoint_minutes"]:
-                    self.save()
-                    saved = self.seconds
-                if validate and self.rank == 0 and self.seconds - validated > 60 * self.training["validate_minutes"]:
-                    self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
-                    validated = self.seconds
-        except RuntimeError:
-            # A signal to the whole process group ends the loader's worker, too.
-            if not self.stopping:
-                raise
+        for batch in loader:
+            if self._stop_agreed() or self.progress() >= until:
+                break
+            losses.append(self.train_step(batch))
+            bar.update()
+            now = time.monotonic()
+            self.seconds += now - clock
+            clock = now
+            if self.step % 50 == 0:
+                self._log(np.mean(losses))
+                losses.clear()
+            if self.seconds - saved > 60 * self.training["checkpoint_minutes"]:
+                self.save()
+                saved = self.seconds
+            if validate and self.rank == 0 and self.seconds - validated > 60 * self.training["validate_minutes"]:
+                self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
+                validated = self.seconds
         bar.close()
         self.save()
         if validate and self.rank == 0 and not self.stopping:
@@ -286,8 +302,14 @@ def main():
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
     rate = config["audio"]["sample_rate"]
+    # One process renders and decodes, the others find it done.
+    others_wait = distributed.is_initialized() and distributed.get_rank() > 0
+    if others_wait:
+        distributed.barrier()
     extra = [voices.folder(), arrangements.folder(), *config["corpus"]["further"]]
     corpus = Corpus(config["corpus"]["path"], "train", rate, extra)
+    if distributed.is_initialized() and not others_wait:
+        distributed.barrier()
     validation = evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
     encoder = TextEncoder()
     max_tokens = config["query"]["max_tokens"]

@@ -33,13 +33,15 @@ def test_every_label_has_twenty_captions_in_english_of_which_a_third_is_held_out
     trained, held_out = captions.captions_of(label, "train"), captions.captions_of(label, "held_out")
     assert len(trained) + len(held_out) >= 20
     assert len(held_out) >= 7
+    assert len(captions.captions_of(label, "korean")) >= 8
     assert len(captions.captions_of(label, "korean_held_out")) >= 4
     assert captions.usual_caption(label) in trained
 
 
-def test_held_out_captions_are_never_trained():
-    trained = {caption.lower() for caption in captions.all_captions("train")}
-    held_out = {caption.lower() for caption in captions.all_captions("held_out")}
+@pytest.mark.parametrize(("trained", "held_out"), [("train", "held_out"), ("korean", "korean_held_out")])
+def test_held_out_captions_are_never_trained(trained, held_out):
+    trained = {caption.lower().replace(" ", "") for caption in captions.all_captions(trained)}
+    held_out = {caption.lower().replace(" ", "") for caption in captions.all_captions(held_out)}
     assert not trained & held_out
 
 

@@ -51,22 +51,35 @@ def test_a_stopped_run_keeps_its_step(start):
     assert start("stopped").step == 2
 
 
-def test_a_run_stopped_together_with_its_loader_keeps_its_step(start):
-    run = start("stopped")
+def test_a_signal_to_the_loader_too_loses_nothing(start):
+    whole = start("whole")
+    whole.train()
+    run = start("signalled")
     original = run.train_step
 
-    def stop_all_after_two(batch):
-        loss = original(batch)
-        if run.step == 2:
-            run.stopping = True
-            for worker in multiprocessing.active_children():
-                worker.kill()
-            time.sleep(1)
-        return loss
+    def signal_the_loader(batch):
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        time.sleep(0.2)
+        return original(batch)
 
-    run.train_step = stop_all_after_two
+    run.train_step = signal_the_loader
     run.train()
-    assert start("stopped").step == 2
+    assert run.step == whole.step
+    for name, value in whole.average.values.items():
+        assert torch.equal(value, run.average.values[name]), name
+
+
+def test_validating_changes_nothing_of_the_training(start):
+    plain = start("plain")
+    plain.train()
+    watched = start("watched")
+    watched.training = watched.training | {"validate_minutes": 0.0}
+    seen = []
+    watched.train(lambda model: seen.append(model) or {"sdri": 0.0, "si_sdr": 0.0})
+    assert len(seen) > 3
+    for name, value in plain.average.values.items():
+        assert torch.equal(value, watched.average.values[name]), name
 
 
 def _one_of_two(rank, folder, config):

@@ -41,6 +41,10 @@ impl Stage {
     }
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_CHARACTERS).collect()
+}
+
 /// The text in the form that is encoded and cached: without needless white space, at most
 /// [`MAX_CHARACTERS`] long.
 pub fn normalise(text: &str) -> String {
@@ -48,12 +52,17 @@ pub fn normalise(text: &str) -> String {
     words.chars().take(MAX_CHARACTERS).collect()
 }
 
+#[derive(Clone, Default)]
+struct Text {
+    set: String,
+    /// What somebody is typing in its place.
+    draft: Option<String>,
+}
+
 /// The eight queries of one instance, shared between its editor, host state, the librarian and
 /// its separator thread. The audio thread never touches it.
 pub struct Queries {
-    texts: Mutex<[String; SLOTS]>,
-    /// What somebody is typing.
-    drafts: Mutex<[Option<String>; SLOTS]>,
+    texts: Mutex<[Text; SLOTS]>,
     /// Grows with every change of a text.
     generation: AtomicU64,
     stages: [AtomicU8; SLOTS],
@@ -75,7 +84,6 @@ impl Queries {
     pub fn new(texts: [String; SLOTS]) -> Self {
         let queries = Self {
             texts: Default::default(),
-            drafts: Default::default(),
             generation: AtomicU64::new(0),
             stages: Default::default(),
             problem: Mutex::new(None),
@@ -84,7 +92,7 @@ impl Queries {
             encoded: Condvar::new(),
         };
         for (slot, text) in texts.into_iter().enumerate() {
-            queries.write(slot, text);
+            queries.write(&mut queries.texts.lock(), slot, text);
         }
         queries
     }
@@ -92,28 +100,34 @@ impl Queries {
     /// The texts as they were set, and where one is being typed, as far as it has come: what a saved
     /// state is to hold.
     pub fn texts(&self) -> [String; SLOTS] {
-        let mut texts = self.texts.lock().clone();
-        for (text, draft) in texts.iter_mut().zip(&*self.drafts.lock()) {
-            if let Some(draft) = draft {
-                text.clone_from(draft);
-            }
-        }
-        texts
+        self.texts.lock().clone().map(|text| text.draft.unwrap_or(text.set))
     }
 
     /// Notes what is being typed into `slot`, so that it is not lost when the window closes under it.
     /// It is in force once it is [set](Self::set_text), or [all are settled](Self::settle).
     pub fn draft(&self, slot: usize, text: &str) {
-        self.drafts.lock()[slot] = Some(text.chars().take(MAX_CHARACTERS).collect());
+        self.texts.lock()[slot].draft = Some(cut(text));
     }
 
-    /// Takes everything as meant that was being typed.
-    pub fn settle(self: &Arc<Self>) {
-        self.set_texts(&self.texts());
+    /// Takes everything as meant that was being typed. Whether there was anything.
+    pub fn settle(self: &Arc<Self>) -> bool {
+        let mut texts = self.texts.lock();
+        let mut changed = false;
+        for slot in 0..SLOTS {
+            if let Some(draft) = texts[slot].draft.take() {
+                self.write(&mut texts, slot, draft);
+                changed = true;
+            }
+        }
+        drop(texts);
+        if changed {
+            self.ask();
+        }
+        changed
     }
 
     pub fn text(&self, slot: usize) -> String {
-        self.texts.lock()[slot].clone()
+        self.texts.lock()[slot].set.clone()
     }
 
     /// Grows with every change of a text.
@@ -133,10 +147,12 @@ impl Queries {
     /// Puts `text`, cut to [`MAX_CHARACTERS`], into `slot` and has it encoded. Never blocks on the
     /// network: the old embedding stays in force until the new one is there.
     pub fn set_text(self: &Arc<Self>, slot: usize, text: &str) {
-        let text: String = text.chars().take(MAX_CHARACTERS).collect();
-        self.drafts.lock()[slot] = None;
-        if self.texts.lock()[slot] != text {
-            self.write(slot, text);
+        let text = cut(text);
+        let mut texts = self.texts.lock();
+        texts[slot].draft = None;
+        if texts[slot].set != text {
+            self.write(&mut texts, slot, text);
+            drop(texts);
             self.ask();
         }
     }
@@ -148,21 +164,21 @@ impl Queries {
         }
     }
 
-    fn write(&self, slot: usize, text: String) {
+    fn write(&self, texts: &mut [Text; SLOTS], slot: usize, text: String) {
         let stage = if normalise(&text).is_empty() { Stage::Empty } else { Stage::Encoding };
-        let mut texts = self.texts.lock();
-        texts[slot] = text;
+        texts[slot].set = text;
         self.stages[slot].store(stage as u8, Ordering::Release);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Has every text encoded by `librarian` from now on, all of them anew.
     pub(crate) fn connect(self: &Arc<Self>, librarian: Sender<Job>) {
-        let texts = self.texts();
-        *self.drafts.lock() = Default::default();
-        for (slot, text) in texts.into_iter().enumerate() {
-            self.write(slot, text);
+        let mut texts = self.texts.lock();
+        for slot in 0..SLOTS {
+            let Text { set, draft } = std::mem::take(&mut texts[slot]);
+            self.write(&mut texts, slot, draft.unwrap_or(set));
         }
+        drop(texts);
         *self.embeddings.lock() = Default::default();
         *self.problem.lock() = None;
         *self.librarian.lock() = Some(librarian);
@@ -187,7 +203,7 @@ impl Queries {
             .iter()
             .enumerate()
             .filter(|(slot, _)| self.stage(*slot) == Stage::Encoding)
-            .map(|(slot, text)| (slot, normalise(text)))
+            .map(|(slot, text)| (slot, normalise(&text.set)))
             .collect()
     }
 
@@ -195,7 +211,7 @@ impl Queries {
     /// Ignored when the slot says something else by now.
     pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Arc<[f32]>, String>) {
         let texts = self.texts.lock();
-        if normalise(&texts[slot]) != text {
+        if normalise(&texts[slot].set) != text {
             return;
         }
         let (stage, embedding) = match outcome {
