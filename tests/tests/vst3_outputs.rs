@@ -52,7 +52,8 @@ host_test!(
         let noise = Audio::noise(2, 24_000, 0.5, 4);
         let (all, latency) = render(&noise, [true, true]);
         let delayed = noise.delayed(latency);
-        let halved = Audio::from_fn(2, noise.frames(), |channel, frame| 0.5 * delayed.channel(channel)[frame]);
+        let halved =
+            Audio::from_fn(2, noise.frames(), |channel, frame| 0.5 * delayed.channel(channel)[frame]);
         let difference = all.main.largest_difference(&halved);
         assert!(difference < 1e-4, "differs from half the input by {difference:e}");
         for taken in [[false, false], [true, false], [false, true]] {
