@@ -240,9 +240,10 @@ impl IAudioProcessorTrait for Component {
             let mut spare = spares.chunks_exact_mut(frames).map(<[f32]>::as_mut_ptr);
             let mut next = || spare.next().unwrap_or(null_mut());
             let mut pointers = [[null_mut(); MAX_CHANNELS]; 1 + AUX];
-            for channel in 0..channels {
-                pointers[0][channel] = channel_pointer(&main, channel);
-                (1..=AUX).for_each(|aux| pointers[aux][channel] = next());
+            for (index, bus) in pointers.iter_mut().enumerate() {
+                for (channel, pointer) in bus.iter_mut().enumerate().take(channels) {
+                    *pointer = if index == 0 { channel_pointer(&main, channel) } else { next() };
+                }
             }
             // Some hosts give all that is not connected one buffer.
             if channels == 2 && pointers[0][0] == pointers[0][1] {

@@ -116,11 +116,10 @@ impl Instance {
                     let mut info: BusInfo = std::mem::zeroed();
                     self.component.getBusInfo(kAudio as i32, kOutput as i32, index, &mut info);
                     let end = info.name.iter().position(|&unit| unit == 0).unwrap_or(info.name.len());
-                    let name: Vec<u16> = info.name[..end].iter().map(|&unit| unit as u16).collect();
                     Bus {
-                        name: String::from_utf16_lossy(&name),
+                        name: String::from_utf16_lossy(&info.name[..end]),
                         channels: info.channelCount as usize,
-                        is_active_by_default: info.flags & kDefaultActive as u32 != 0,
+                        is_active_by_default: info.flags & kDefaultActive != 0,
                     }
                 })
                 .collect()
