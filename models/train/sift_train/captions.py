@@ -1,9 +1,13 @@
 """What people would type for each label of the corpus, from `captions.toml`.
 
 Every label has a noun phrase, from which templates make captions, phrasings of its own, and phrasings that are never
-trained on: the evaluation's measure of how well the network understands words that it has not seen.
+trained on: the evaluation's measure of how well the network understands words that it has not seen. Further templates
+say that all but one sound is meant, or two sounds at once.
 """
 
+import functools
+import itertools
+import random
 import tomllib
 from pathlib import Path
 
@@ -11,6 +15,23 @@ MUSIC = "music"
 """Not a label of the corpus: several instruments together."""
 
 TEMPLATES = ("{label}", "{noun}", "the sound of {noun}", "{label} sounds", "a recording of {noun}")
+
+EXCEPT = {
+    "train": ("everything but {}", "everything except {}", "all but {}", "anything but {}", "without {}", "no {}",
+              "not {}", "remove {}", "the rest without {}", "everything without {}"),
+    "held_out": ("all sounds apart from {}", "the mix minus {}", "take out {}"),
+    "korean": ("{} 빼고 전부", "{} 빼고 다", "{} 제외한 나머지", "{} 없이", "{} 말고 다른 소리", "{} 제거"),
+    "korean_held_out": ("{} 뺀 나머지 모두", "{} 외의 모든 소리"),
+}
+"""What is said of all sounds but one."""
+
+BOTH = {
+    "train": ("{} and {}", "{} with {}", "{} plus {}", "{}, {}", "both {} and {}", "{} & {}"),
+    "held_out": ("{} together with {}", "{} as well as {}"),
+    "korean": ("{}하고 {}", "{} 그리고 {}", "{}, {}", "{} + {}"),
+    "korean_held_out": ("{} 및 {}",),
+}
+"""What is said of two sounds."""
 
 with open(Path(__file__).with_suffix(".toml"), "rb") as file:
     _PHRASES = tomllib.load(file)
@@ -38,3 +59,28 @@ def usual_caption(label):
 def all_captions(part):
     """All captions of all labels, without repetition (several labels answer to "guitar"), in a fixed order."""
     return list(dict.fromkeys(caption for label in LABELS for caption in captions_of(label, part)))
+
+
+def except_captions(label, part):
+    """Captions of everything but this label, one of each template, around phrases that are drawn once for all."""
+    rng = random.Random(f"except {label} {part}")
+    phrases = captions_of(label, part)
+    return [template.format(rng.choice(phrases)) for template in EXCEPT[part]]
+
+
+def both_caption(first, second, part):
+    """A caption of two labels at once, drawn once for all."""
+    rng = random.Random(f"both {first} {second} {part}")
+    phrases = (rng.choice(captions_of(label, part)) for label in (first, second))
+    return rng.choice(BOTH[part]).format(*phrases)
+
+
+@functools.cache
+def trained_captions():
+    """Every caption that training asks by, without repetition, in a fixed order."""
+    found = []
+    for part in ("train", "korean"):
+        found += all_captions(part)
+        found += (caption for label in LABELS for caption in except_captions(label, part))
+        found += (both_caption(*pair, part) for pair in itertools.permutations(LABELS, 2))
+    return list(dict.fromkeys(found))

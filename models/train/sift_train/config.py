@@ -11,6 +11,7 @@ PACKAGE = REPOSITORY / "models" / "default"
 DEFAULT_CONFIG = TRAIN_FOLDER / "config.toml"
 DEFAULT_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "default.safetensors"
 ADAPTER = TRAIN_FOLDER / "checkpoints" / "languages.safetensors"
+CONCEPTS = TRAIN_FOLDER / "checkpoints" / "concepts.safetensors"
 
 
 def load(path=DEFAULT_CONFIG):

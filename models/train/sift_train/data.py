@@ -18,7 +18,7 @@ import soundfile
 import torch
 
 from . import config as configuration
-from .captions import LABELS, MUSIC, captions_of
+from .captions import LABELS, MUSIC, both_caption, captions_of, except_captions, trained_captions
 
 FAMILIES = [
     {"rain", "stream", "waterfall", "sea waves", "water drops", "boiling water", "water splash", "bubbles", "rowing",
@@ -200,8 +200,8 @@ class Colouring:
 class Mixer:
     """Draws training examples: a mixture, one of its sources as the target, and a caption of that source."""
 
-    def __init__(self, corpus, captions, config):
-        """`captions` is the list of captions whose positions examples refer to."""
+    def __init__(self, corpus, config):
+        """Captions are given as positions in `trained_captions()`."""
         self.corpus = corpus
         self.options = config["mixing"]
         self.seed = config["training"]["seed"]
@@ -211,16 +211,13 @@ class Mixer:
         unknown = sorted(set(corpus.labels) - set(LABELS))
         if unknown:
             raise ValueError(f"the corpus has labels that captions.toml has no phrases for: {', '.join(unknown)}")
-        position = {caption: number for number, caption in enumerate(captions)}
-        self._captions = {
-            label: [position[c] for c in captions_of(label, "train")] for label in [*corpus.labels, MUSIC]
-        }
-        self._conflicts = {label: conflicts(label) for label in self._captions}
+        self._position = {caption: number for number, caption in enumerate(trained_captions())}
+        self._conflicts = {label: conflicts(label) for label in [*corpus.labels, MUSIC]}
         self._arrangements = defaultdict(list)
         for clip in corpus.clips:
             if clip.group.startswith(ARRANGEMENT):
                 self._arrangements[clip.group].append(clip)
-        self._weights = {label: self._weight(label) for label in self._captions}
+        self._weights = {label: self._weight(label) for label in self._conflicts}
 
     def _weight(self, label):
         weight = self.options["target_weights"].get(label, 1.0)
@@ -325,47 +322,81 @@ class Mixer:
             total += part * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(energy(part) + 1e-6))
         return total
 
-    def _interference(self, rng, label):
-        """What is heard beside a target of this label, and the labels that it is made of."""
+    def _interferers(self, rng, label):
+        """What is heard beside a target of this label: [(label, samples)], of equal energy to within some decibels."""
         counts = self.options["interferer_counts"]
         labels = [self.interferer_label(rng, label) for _ in range(1 + int(rng.choice(len(counts), p=counts)))]
-        total = np.zeros(self.length, np.float32)
+        parts = []
         for other in labels:
             part = self.source(rng, other, self._conflicts[label])
-            total += part * np.float32(10 ** (rng.uniform(-8, 0) / 20) / np.sqrt(energy(part) + 1e-6))
-        return total, labels
+            parts.append((other, part * np.float32(10 ** (rng.uniform(-8, 0) / 20) / np.sqrt(energy(part) + 1e-6))))
+        return parts
 
-    def examples(self, rng):
-        """One mixture as one or two examples (mixture [N], target [N], position of the caption, absent).
-
-        Where two sources are mixed, each is asked for: what differs between the two examples is the query alone, from
-        which the network learns soonest to heed it.
-        """
+    def _parts(self, rng):
+        """What a mixture consists of: [(label, samples)]. The first one answers to its label alone."""
         label = self._draw(rng, list(self._weights))
         stems = {}
         if label in INSTRUMENTS and rng.random() < self.options["pairing"]["instrument_in_arrangement"]:
             stems = self._stems(rng, self._conflicts[label], 2, label)
         if stems:
-            target, others = stems.pop(label), [MUSIC]
-            interference = sum(stems.values())
+            target, others = stems.pop(label), list(stems.items())
         else:
-            interference, others = self._interference(rng, label)
-            target = self.source(rng, label, set())
-        absent = rng.random() < self.options["absent_probability"]
-        if absent:
-            target = np.zeros(self.length, np.float32)
-        else:
-            limit = self.options["snr_limit"]
-            snr = float(np.clip(rng.normal(0, self.options["snr_deviation"]), -limit, limit))
-            interference = scale_to_snr(target, interference, snr)
-        mixture = target + interference
+            target, others = self.source(rng, label, set()), self._interferers(rng, label)
+        limit = self.options["snr_limit"]
+        snr = float(np.clip(rng.normal(0, self.options["snr_deviation"]), -limit, limit))
+        interference = sum(samples for _, samples in others)
+        gain = np.float32(np.sqrt(energy(target) / (energy(interference) + 1e-9) * 10 ** (-snr / 10)))
+        return [(label, target), *((other, samples * gain) for other, samples in others)]
+
+    def _alone(self, label, others):
+        """Whether nothing but `label` answers to its descriptions beside these other labels.
+
+        An instrument could answer to "music", though several others together do not answer to its name.
+        """
+        return not self._conflicts[label] & set(others)
+
+    def _asks(self, rng, parts):
+        """What a mixture of these parts is asked for: [(caption, samples, absent)], the first part's first.
+
+        Several questions about one mixture differ in the query alone, from which the network learns soonest to heed it.
+        """
+        labels = [label for label, _ in parts]
+        mixture = sum(samples for _, samples in parts)
+        language = "korean" if rng.random() < self.options["korean_probability"] else "train"
+
+        def caption(label):
+            return rng.choice(captions_of(label, language))
+
+        asks = [(caption(labels[0]), parts[0][1], False)]
+        for number in range(1, len(parts)):
+            if self._alone(labels[number], labels[:number] + labels[number + 1 :]):
+                asks.append((caption(labels[number]), parts[number][1], False))
+        if rng.random() < self.options["except_probability"]:
+            sentence = rng.choice(except_captions(labels[0], language))
+            asks.append((sentence, mixture - parts[0][1], False))
+        if len(parts) > 2 and rng.random() < self.options["both_probability"]:
+            other = int(rng.integers(1, len(parts)))
+            if self._alone(labels[other], labels[:other] + labels[other + 1 :]):
+                order = [labels[0], labels[other]] if rng.random() < 0.5 else [labels[other], labels[0]]
+                asks.append((both_caption(*order, language), parts[0][1] + parts[other][1], False))
+        if rng.random() < self.options["absent_probability"]:
+            strangers = [
+                label for label in self._weights
+                if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
+            ]
+            asks.append((caption(self._draw(rng, strangers)), np.zeros(self.length, np.float32), True))
+        return asks
+
+    def examples(self, rng):
+        """One mixture as a few examples: (mixture [N], target [N], position of the caption, absent)."""
+        parts = self._parts(rng)
+        mixture = sum(samples for _, samples in parts)
         peak = 10 ** (rng.uniform(*self.options["peak_range"]) / 20)
         gain = np.float32(peak / (np.abs(mixture).max() + 1e-6))
-        asked = [(label, target)]
-        # An instrument could answer to "music", though several others together do not answer to its name.
-        if len(others) == 1 and not absent and label not in self._conflicts[others[0]]:
-            asked.append((others[0], interference))
-        return [(mixture * gain, part * gain, int(rng.choice(self._captions[name])), absent) for name, part in asked]
+        first, *others = self._asks(rng, parts)
+        rng.shuffle(others)
+        asks = [first, *others[: self.options["questions"] - 1]]
+        return [(mixture * gain, part * gain, self._position[caption], absent) for caption, part, absent in asks]
 
     def batch(self, step):
         """The batch of one training step, as tensors."""

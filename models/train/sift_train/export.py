@@ -1,7 +1,7 @@
 """Makes the model package from trained weights: `python -m sift_train.export [--run FOLDER]`.
 
-Without `--run`, from the committed weights, which gives the committed package again. With it, from the averaged
-weights of a training run, which then become the committed ones.
+Without `--run`, from the committed weights, which gives the committed package again. With it, from the best weights
+of a training run, which then become the committed ones; its last ones are kept beside them, to train on from.
 """
 
 import argparse
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import onnx
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
+from . import concepts
 from . import config as configuration
 from .attribution import attribution
 from .encoder import TextEncoder, tokenizer
 from .model import Model, StreamState
+from .train import keep, kept
 
 OPSET = 17
 
@@ -52,15 +53,17 @@ prefix = ""
 
 
 class QueryNet(nn.Module):
-    """Frozen text encoder and trained projection: tokens → embedding."""
+    """Frozen text encoder, trained projection and concepts: tokens → embedding [1, E], concept [1, S]."""
 
-    def __init__(self, encoder, projection):
+    def __init__(self, encoder, projection, known):
         super().__init__()
         self.encoder = encoder
         self.projection = projection
+        self.concepts = known
 
     def forward(self, input_ids, attention_mask):
-        return self.projection(self.encoder(input_ids, attention_mask))
+        sentence = self.encoder(input_ids, attention_mask)
+        return self.projection(sentence), self.concepts(sentence)
 
 
 class StreamingSeparator(nn.Module):
@@ -71,8 +74,8 @@ class StreamingSeparator(nn.Module):
         self.separator = separator
 
     def forward(self, magnitude, embedding, *state):
-        mask, state = self.separator(magnitude, embedding, StreamState(*state))
-        return mask, *state
+        mask, presence, state = self.separator(magnitude, embedding, StreamState(*state))
+        return mask, presence, *state
 
 
 class _Affine(nn.Module):
@@ -115,19 +118,19 @@ def export_separator(separator, path):
         inputs,
         path,
         input_names=["magnitude", "embedding", *(f"state_{name}" for name in StreamState._fields)],
-        output_names=["mask", *(f"next_state_{name}" for name in StreamState._fields)],
+        output_names=["mask", "presence", *(f"next_state_{name}" for name in StreamState._fields)],
     )
 
 
-def export_query(encoder, projection, path):
-    """Writes the graph from one text's tokens, of any number, to the embedding."""
+def export_query(encoder, projection, known, path):
+    """Writes the graph from one text's tokens, of any number, to the embedding and the concept."""
     ids = torch.tensor([[101, 1037, 3899, 102]])
     _export(
-        QueryNet(encoder, projection).eval(),
+        QueryNet(encoder, projection, known).eval(),
         (ids, torch.ones_like(ids)),
         path,
         input_names=["input_ids", "attention_mask"],
-        output_names=["embedding"],
+        output_names=["embedding", "concept"],
         dynamic_axes={"input_ids": {1: "L"}, "attention_mask": {1: "L"}},
         # Folding would turn the eight-bit weights into floats.
         do_constant_folding=False,
@@ -154,9 +157,11 @@ def write_package(model, config, folder):
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".package-") as scratch:
         scratch = Path(scratch)
         export_separator(model.separator, scratch / "separator.onnx")
-        export_query(TextEncoder(), model.query, scratch / "query.onnx")
+        known = concepts.load()
+        export_query(TextEncoder(), model.query, known, scratch / "query.onnx")
+        concepts.write(known, scratch / concepts.FILE)
         tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
-        names = ["separator.onnx", "query.onnx", "tokenizer.json"]
+        names = ["separator.onnx", "query.onnx", "tokenizer.json", concepts.FILE]
         folders = [config["corpus"]["path"], *config["corpus"]["further"]]
         indexes = [Path(folder) / "index.csv" for folder in folders]
         missing = [str(index) for index in indexes if not index.is_file()]
@@ -180,29 +185,21 @@ def write_package(model, config, folder):
 def load_weights(config, path=configuration.DEFAULT_WEIGHTS):
     """The model with the weights of a safetensors file."""
     model = Model(config)
-    model.load_state_dict(load_file(path))
+    model.load_state_dict(kept(path))
     return model.eval()
-
-
-def keep_weights(run_folder, path=configuration.DEFAULT_WEIGHTS):
-    """Stores a run's averaged weights as a safetensors file."""
-    stored = torch.load(Path(run_folder) / "last.pt", weights_only=True, map_location="cpu")
-    weights = {name: value.contiguous() for name, value in stored["average"].items()}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, f"{path}.part")
-    os.chmod(f"{path}.part", 0o644)
-    os.replace(f"{path}.part", path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
-    parser.add_argument("--run", type=Path, help="take the averaged weights of this training run")
+    parser.add_argument("--run", type=Path, help="take the best weights of this training run")
     parser.add_argument("--out", type=Path, default=configuration.PACKAGE)
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     if arguments.run:
-        keep_weights(arguments.run)
+        shutil.copyfile(arguments.run / "best.safetensors", configuration.DEFAULT_WEIGHTS)
+        last = torch.load(arguments.run / "last.pt", weights_only=True, map_location="cpu")
+        keep(last["model"], configuration.DEFAULT_WEIGHTS.with_name("last.safetensors"))
     write_package(load_weights(config), config, arguments.out)
     if arguments.run:
         shutil.copyfile(arguments.run / "log.csv", configuration.DEFAULT_WEIGHTS.with_name("default-log.csv"))

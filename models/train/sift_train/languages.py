@@ -1,8 +1,9 @@
-"""Teaches the text encoder Korean: `python -m sift_train.languages`.
+"""Teaches the text encoder Korean, and what is said of one sound: `python -m sift_train.languages`.
 
-The encoder knows English alone. Korean captions are drawn to where it puts the English ones of their label, while
-English stays where it is; the separator needs no training for it. Learned are thin matrices beside the encoder's own
-and the rows of Hangul's letters, kept in `checkpoints/languages.safetensors`.
+The encoder knows English alone, and tells apart words more than what they are said of. Korean captions are drawn to
+where it puts the English ones of their label, those some of the way to one another, while all other English stays where
+it is. Learned are thin matrices beside the encoder's own and the rows of Hangul's letters, kept in
+`checkpoints/languages.safetensors`.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from . import config as configuration
-from .captions import LABELS, captions_of
+from .captions import LABELS, both_caption, captions_of, except_captions
 from .encoder import NAMES, TextEncoder, encode, piece_numbers, tokenizer
 
 MATRICES = [name for name in NAMES if not name.endswith("norm")]
@@ -84,14 +85,24 @@ class Lessons:
         self.tokens = tokenizer(max_tokens)
         self.teacher = TextEncoder(adapter=None)
         self.max_tokens = max_tokens
-        self.korean, self.english = [], []
+        self.korean, self.fixed = [], []
         for label in LABELS:
             sentences = encode(self.teacher, captions_of(label, "train"), max_tokens)
             centre = functional.normalize(sentences.mean(dim=0), dim=0) * sentences.shape[1] ** 0.5
             self.korean += [(text, centre) for text in captions_of(label, "korean")]
-            self.english += list(zip(captions_of(label, "train"), sentences))
+            places = torch.lerp(sentences, centre, options["together"])
+            self.fixed += list(zip(captions_of(label, "train"), places))
+            self._compose(except_captions(label, "train"), except_captions(label, "korean"))
+            for other in self.rng.sample(LABELS, 2):
+                self._compose([both_caption(label, other, "train")], [both_caption(label, other, "korean")])
         self.words = [word for word in self.tokens.get_vocab() if word.isascii() and word.isalpha() and len(word) > 2]
         self.words.sort()
+
+    def _compose(self, english, korean):
+        """Templates around labels: in English they stay where they are, in Korean they go to the middle of those."""
+        sentences = encode(self.teacher, english, self.max_tokens)
+        self.fixed += list(zip(english, sentences))
+        self.fixed += [(text, sentences.mean(dim=0)) for text in korean]
 
     def vary(self, text):
         """Korean as others would type it: without spaces, without a word, with what one says of sounds."""
@@ -106,11 +117,11 @@ class Lessons:
     def draw(self):
         """One batch: texts, and where they are to be, [texts, 384]."""
         korean = self.rng.sample(self.korean, self.options["korean"])
-        english = self.rng.sample(self.english, self.options["english"])
+        fixed = self.rng.sample(self.fixed, self.options["fixed"])
         # Any English, so that words of no caption stay where they are, too.
         other = [" ".join(self.rng.sample(self.words, self.rng.randint(1, 4))) for _ in range(self.options["other"])]
-        texts = [self.vary(text) for text, _ in korean] + [text for text, _ in english] + other
-        places = [place for _, place in korean + english]
+        texts = [self.vary(text) for text, _ in korean] + [text for text, _ in fixed] + other
+        places = [place for _, place in korean + fixed]
         return texts, torch.cat((torch.stack(places), encode(self.teacher, other, self.max_tokens)))
 
 
@@ -142,8 +153,8 @@ def teach(options, max_tokens):
         nn.utils.clip_grad_norm_([*thin, encoder.words.pieces], 1.0)
         optimiser.step()
         schedule.step()
-        korean, english = error.split([options["korean"], len(error) - options["korean"]])
-        bar.set_postfix(korean=f"{korean.mean():.3f}", english=f"{english.mean():.4f}")
+        korean, others = error.split([options["korean"], len(error) - options["korean"]])
+        bar.set_postfix(korean=f"{korean.mean():.3f}", others=f"{others.mean():.4f}")
     return encoder
 
 

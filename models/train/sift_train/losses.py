@@ -5,10 +5,17 @@ signal-to-noise ratios need no inverse transform.
 """
 
 import torch
+from torch.nn import functional
 
 FLOOR = 1e-3
 """Of the ratios below: past 30 dB there is nothing to gain, so easy examples do not drown the hard ones."""
 COMPRESSION = 0.3
+AUDIBLE = 1e-3
+"""Of the mixture's energy: a described sound above it counts as present."""
+HELD = 31
+"""Frames, half a second, for which a sound that was heard counts as present."""
+PRESENCE_WEIGHT = 2.0
+"""A presence that is wrong with certainty costs as much as some ten decibels."""
 
 
 def _energy(x):
@@ -26,7 +33,7 @@ def separation_loss(estimate, target, mixture, absent):
     examples do not count. To it come two logarithmic terms, which weigh every example alike however hard it is:
     the noise-to-signal ratio, and a tenth as much of its scale-invariant form, which is worst when the estimate is
     silent: causal networks otherwise learn early that erasing everything is safe. For absent sounds the ratio is
-    that of what is left to the mixture, at half weight.
+    that of what is left to the mixture.
     """
     mixture_energy = _energy(mixture) + 1e-8
     target_energy = _energy(target)
@@ -46,6 +53,19 @@ def separation_loss(estimate, target, mixture, absent):
     difference = ((estimate.abs() + small) / level).pow(COMPRESSION) - ((target.abs() + small) / level).pow(COMPRESSION)
     magnitude_error = difference.abs().mean(dim=(1, 2))
 
-    present = 0.9 * noise_to_signal + 0.1 * scale_invariant
-    ratio = torch.where(absent, 0.5 * noise_to_signal, present)
+    ratio = torch.where(absent, noise_to_signal, 0.9 * noise_to_signal + 0.1 * scale_invariant)
     return (ratio + 10 * magnitude_error).mean()
+
+
+def presence_loss(presence, target, mixture):
+    """Cross entropy of `presence` [B, T] with whether the described sound was heard in the last half second.
+
+    `target`, `mixture`: complex spectrograms [B, T, F].
+    """
+
+    def recent(spectrum):
+        energy = spectrum.abs().square().sum(dim=2)
+        return functional.max_pool1d(functional.pad(energy, (HELD - 1, 0)), HELD, stride=1)
+
+    heard = (recent(target) > AUDIBLE * recent(mixture) + 1e-8).float()
+    return PRESENCE_WEIGHT * functional.binary_cross_entropy(presence.clamp(1e-5, 1 - 1e-5), heard)

@@ -2,13 +2,15 @@
 
 SeparationNet is the ResUNet of LASS-Net (Liu et al., "Separate What You Describe: Language-Queried Audio Source
 Separation", Interspeech 2022) made causal: frequency is pooled, time never; convolutions see the present frame and the
-one before; a GRU at the bottleneck remembers the rest. What one frame leaves for the next is explicit
-(`StreamState`), so that the same module separates whole clips in training and single hops in the plugin.
+one before; two GRUs remember the rest. What one frame leaves for the next is explicit (`StreamState`), so that the
+same module separates whole clips in training and single hops in the plugin. Beside LASS-Net's mask there is the
+presence: the probability that the described sound is there at all, by which the mask is multiplied.
 
 Shapes: B batch, C channels, T frames, F frequencies (bins or bands), E embedding size.
 """
 
 import math
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +40,7 @@ class StreamState(NamedTuple):
     convolution: torch.Tensor
     """[B, S]: the newest input frame of every causal convolution, flattened one after another."""
     recurrent: torch.Tensor
-    """[1, B, R]: hidden state of the GRU."""
+    """[2, B, R]: hidden states of the GRUs."""
     level: torch.Tensor
     """[B, 1]: energy that the newest frame was measured by."""
 
@@ -106,6 +108,40 @@ class UpsamplingBlock(nn.Module):
         return self.refine(torch.cat((x, skip), dim=1), films[1:], pasts)
 
 
+class Memory(nn.Module):
+    """A GRU over the features of all bands, with a shortcut around it."""
+
+    def __init__(self, channels, bands, size):
+        super().__init__()
+        self.activation = FilmActivation(channels)
+        self.recurrent = nn.GRU(channels * bands, size, batch_first=True)
+        self.expand = nn.Linear(size, channels * bands)
+
+    def forward(self, x, film, hidden):
+        """`x` [B, C, T, F], `hidden` [1, B, R] → features of that shape, what the GRU gave [B, T, R], next `hidden`."""
+        y = self.activation(x, film).permute(0, 2, 1, 3).flatten(2)
+        y, hidden = self.recurrent(y, hidden)
+        return x + self.expand(y).unflatten(2, (x.shape[1], x.shape[3])).permute(0, 2, 1, 3), y, hidden
+
+
+class Presence(nn.Module):
+    """Whether what is remembered contains what is asked for: the product of a vector of each."""
+
+    SIZE = 64
+
+    def __init__(self, remembered_size, embedding_size):
+        super().__init__()
+        self.remembered = nn.Linear(remembered_size, self.SIZE)
+        self.asked = nn.Linear(embedding_size, self.SIZE)
+        # Begins by letting everything pass.
+        self.bias = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, remembered, embedding):
+        """`remembered` [B, T, R], `embedding` [B, E] → probability [B, T]."""
+        product = functional.leaky_relu(self.remembered(remembered), LEAK) * self.asked(embedding)[:, None]
+        return torch.sigmoid(product.mean(dim=2) + self.bias)
+
+
 def band_edges(bins, linear, merged):
     """Edges of the bands in bins: `linear` single bins, then `merged` bands of logarithmically growing width."""
     upper = np.round(np.geomspace(linear, bins, merged + 1)).astype(int)
@@ -129,7 +165,10 @@ def interpolation_matrix(edges):
 
 
 class SeparationNet(nn.Module):
-    """Magnitudes of the mixture and an embedding → a gain in [0, 1] for every bin."""
+    """Magnitudes of the mixture and an embedding → a gain in [0, 1] for every bin, and the presence."""
+
+    LOWER = 2
+    """Decoder blocks before the second memory."""
 
     def __init__(self, audio, separator, embedding_size):
         """`audio` and `separator` are the tables of that name in the configuration."""
@@ -155,10 +194,12 @@ class SeparationNet(nn.Module):
         for level, count in enumerate(channels):
             self.encoders.append(ResidualBlock(width, count, bands >> level))
             width = count
-        lowest = bands >> len(channels)
-        self.bottleneck = FilmActivation(width)
-        self.recurrent = nn.GRU(width * lowest, separator["recurrent_size"], batch_first=True)
-        self.expand = nn.Linear(separator["recurrent_size"], width * lowest)
+        size = separator["recurrent_size"]
+        after = len(channels) - self.LOWER  # the level at which the second one is
+        self.memories = nn.ModuleList(
+            (Memory(width, bands >> len(channels), size), Memory(channels[after], bands >> after, size))
+        )
+        self.presence = Presence(2 * size, embedding_size)
         self.decoders = nn.ModuleList()
         for level, count in reversed(list(enumerate(channels))):
             self.decoders.append(UpsamplingBlock(width, count, bands >> level))
@@ -166,7 +207,7 @@ class SeparationNet(nn.Module):
         self.final = ResidualBlock(width, width, bands)
         self.logit = nn.Conv2d(width, 1, 1)
 
-        # Modules are registered in the order in which they run; states and films are dealt out in that order.
+        # States and films are dealt out in the order in which modules are registered.
         self.units = [m for m in self.modules() if isinstance(m, CausalUnit)]
         self.activations = [m for m in self.modules() if isinstance(m, FilmActivation)]
         self.film = nn.Linear(embedding_size, 2 * sum(a.channels for a in self.activations))
@@ -183,7 +224,7 @@ class SeparationNet(nn.Module):
         parameter = self.film.weight
         return StreamState(
             parameter.new_zeros(batch, size),
-            parameter.new_zeros(1, batch, self.recurrent.hidden_size),
+            parameter.new_zeros(len(self.memories), batch, self.memories[0].recurrent.hidden_size),
             parameter.new_zeros(batch, 1),
         )
 
@@ -214,7 +255,7 @@ class SeparationNet(nn.Module):
         return self.input_norm(compressed.flatten(0, 1)).view_as(compressed).unsqueeze(1), levels[:, -1:]
 
     def films(self, embedding):
-        """[B, E] → the (scale, shift) of every activation in the order in which they run, each [B, C, 1, 1]."""
+        """[B, E] → the (scale, shift) of every activation in the order of registration, each [B, C, 1, 1]."""
         counts = [activation.channels for activation in self.activations]
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
         return list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
@@ -236,38 +277,50 @@ class SeparationNet(nn.Module):
             x = functional.avg_pool2d(x, (1, 2))
         return x, skips, newest
 
-    def remember(self, x, film, recurrent):
-        """Adds what the GRU makes of features [B, C, T, F] and of all frames before; next hidden state."""
-        y = self.bottleneck(x, film).permute(0, 2, 1, 3).flatten(2)
-        y, recurrent = self.recurrent(y, recurrent)
-        return x + self.expand(y).unflatten(2, (x.shape[1], x.shape[3])).permute(0, 2, 1, 3), recurrent
-
-    def ascend(self, x, skips, films, pasts):
-        """Back up to [B, 1, T, bands] gains; next pasts."""
+    def ascend(self, x, skips, films, pasts, decoders):
+        """One way of `descend` back, through these decoders: features, next pasts. As many `skips` as decoders."""
         newest = []
-        for level, decoder in enumerate(self.decoders):
+        for level, (decoder, skip) in enumerate(zip(decoders, reversed(skips))):
             units = slice(2 * level, 2 * level + 2)
-            x, newer = decoder(x, skips[-1 - level], films[3 * level : 3 * level + 3], pasts[units])
+            x, newer = decoder(x, skip, films[3 * level : 3 * level + 3], pasts[units])
             newest += newer
+        return x, newest
+
+    def ascend_lower(self, x, skips, films, pasts):
+        """Up to the second memory."""
+        return self.ascend(x, skips, films, pasts, self.decoders[: self.LOWER])
+
+    def ascend_upper(self, x, skips, films, pasts):
+        """From there to gains [B, 1, T, bands]; next pasts."""
+        x, newest = self.ascend(x, skips, films[:-2], pasts[:-2], self.decoders[self.LOWER :])
         x, newer = self.final(x, films[-2:], pasts[-2:])
         return torch.sigmoid(self.logit(x)), newest + newer
 
     def forward(self, magnitude, embedding, state=None):
-        """`magnitude` [B, T, bins], `embedding` [B, E] → `mask` [B, 1, T, bins] and the next StreamState."""
+        """`magnitude` [B, T, bins], `embedding` [B, E] → `mask` [B, 1, T, bins], `presence` [B, T], next StreamState."""
         if state is None:
             state = self.initial_state(magnitude.shape[0])
-        films = self.films(embedding)
-        pasts = self._pasts(state.convolution)
-        down = 2 * len(self.encoders)
+        films = iter(self.films(embedding))
+        pasts = iter(self._pasts(state.convolution))
+        levels = len(self.encoders)
+
+        def deal(source, count):
+            return list(islice(source, count))
 
         x, level = self.bands(magnitude, state.level)
-        x, skips, newest = self.descend(x, films[:down], pasts[:down])
-        x, recurrent = self.remember(x, films[down], state.recurrent)
-        x, newer = self.ascend(x, skips, films[down + 1 :], pasts[down:])
+        x, skips, first = self.descend(x, deal(films, 2 * levels), deal(pasts, 2 * levels))
+        bottom, top = deal(films, 2)
+        x, lasting, slow = self.memories[0](x, bottom, state.recurrent[:1])
+        x, second = self.ascend_lower(x, skips[-self.LOWER :], deal(films, 3 * self.LOWER), deal(pasts, 2 * self.LOWER))
+        x, detailed, fast = self.memories[1](x, top, state.recurrent[1:])
+        x, third = self.ascend_upper(x, skips[: -self.LOWER], list(films), list(pasts))
 
-        convolution = torch.cat([part.flatten(1) for part in newest + newer], dim=1)
+        presence = self.presence(torch.cat((lasting, detailed), dim=2), embedding)
+        convolution = torch.cat([part.flatten(1) for part in first + second + third], dim=1)
+        recurrent = torch.cat((slow, fast))
         # Interpolation weights sum to one only to the last bit.
-        return (x @ self.interpolate).clamp_max(1.0), StreamState(convolution, recurrent, level)
+        mask = (x @ self.interpolate).clamp_max(1.0) * presence[:, None, :, None]
+        return mask, presence, StreamState(convolution, recurrent, level)
 
 
 class Model(nn.Module):

@@ -1,6 +1,7 @@
-"""Trains query projection and separator: `python -m sift_train.train [--minutes M] [RUN_FOLDER]`.
+"""Trains query projection and separator: `python -m sift_train.train [--minutes M] [--begin-from WEIGHTS] [RUN_FOLDER]`.
 
-A run is a folder: `last.pt` (everything needed to go on), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM
+A run is a folder: `last.pt` (everything needed to go on), `best.safetensors` (the averaged weights that validated
+best, in half precision), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM
 and SIGINT end it after the current step with a checkpoint written. Runs on a GPU where there is one (bfloat16), and on
 several, or several machines, under `torchrun`.
 """
@@ -14,16 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import distributed
+from safetensors.torch import load_file, save_file
+from torch import distributed, nn
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from . import config as configuration
 from . import arrangements, evaluate, voices
-from .captions import all_captions
+from .captions import LABELS, captions_of, trained_captions
 from .data import Corpus, Mixer, Steps, spectrogram
 from .encoder import TextEncoder, encode
-from .losses import separation_loss
+from .losses import presence_loss, separation_loss
 from .model import Model
 
 
@@ -51,17 +54,63 @@ class Average:
                 self.values[name].copy_(value)
 
 
+def keep(values, path):
+    """Stores weights in half precision, but for the statistics of normalisations, as a safetensors file."""
+    halves = {
+        name: (value.half() if value.is_floating_point() and "running" not in name else value).contiguous()
+        for name, value in values.items()
+    }
+    save_file(halves, f"{path}.part")
+    os.chmod(f"{path}.part", 0o644)
+    os.replace(f"{path}.part", path)
+
+
+def kept(path):
+    """The weights of such a file, in single precision."""
+    return {name: value.float() if value.dtype == torch.half else value for name, value in load_file(path).items()}
+
+
 def _ignore_signals(_):
     """A signal to the whole process group is for the process that trains; it ends its loaders."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class Naming(nn.Module):
+    """Which labels a caption's embedding is of: what keeps unseen ways to say a thing where the seen ones are.
+
+    Trained beside the separator, which sees few captions a step, and not exported.
+    """
+
+    def __init__(self, sentences, embedding_size):
+        """`sentences` [captions, 384]: of `trained_captions()`."""
+        super().__init__()
+        place = {caption: number for number, caption in enumerate(trained_captions())}
+        labels = torch.zeros(len(place), len(LABELS))
+        for number, label in enumerate(LABELS):
+            for part in ("train", "korean"):
+                labels[[place[caption] for caption in captions_of(label, part)], number] = 1.0
+        named = labels.any(dim=1)
+        # A caption may be said of several labels.
+        labels = functional.normalize(labels[named], p=1, dim=1)
+        self.register_buffer("sentences", sentences[named], persistent=False)
+        self.register_buffer("labels", labels, persistent=False)
+        self.linear = nn.Linear(embedding_size, len(LABELS))
+
+    def loss(self, query, count, noise):
+        """Cross entropy of `count` captions drawn at random, embedded by `query`."""
+        drawn = torch.randint(len(self.sentences), (count,))
+        sentences = self.sentences[drawn]
+        embedding = query(sentences + noise * torch.randn_like(sentences))
+        return functional.cross_entropy(self.linear(embedding), self.labels[drawn])
+
+
 class Run:
     """One training run: its model, its optimiser, its place in time, and how they are stored."""
 
-    def __init__(self, config, folder, corpus, sentences, budget_seconds=None, device="cpu"):
-        """`sentences` [captions, 384] from the frozen encoder. `budget_seconds`: of wall time, else steps count.
+    def __init__(self, config, folder, corpus, sentences, budget_seconds=None, device="cpu", begin_from=None):
+        """`sentences` [captions, 384]: of `trained_captions()`, from the frozen encoder. `budget_seconds`: of wall
+        time, else steps count. `begin_from`: weights that a new run starts with, a file of `keep`.
 
         In a process group, every process has a Run of the same folder; the first one writes to it.
         """
@@ -75,18 +124,22 @@ class Run:
         if distributed.is_initialized():
             self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
         self.sentences = sentences
-        self.mixer = Mixer(corpus, all_captions("train"), config)
+        self.mixer = Mixer(corpus, config)
         torch.manual_seed(self.training["seed"])
         # On CPUs, convolutions run a sixth faster in this layout.
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)
+        if begin_from is not None:
+            self.model.load_state_dict(kept(begin_from))
         self.average = Average(self.model, self.training["ema_decay"])
         if self.training["compile"]:
             # Recurrent layers gain nothing, and would cost minutes more to compile.
             separator = self.model.separator
             separator.descend = torch.compile(separator.descend, dynamic=False)
-            separator.ascend = torch.compile(separator.ascend, dynamic=False)
+            separator.ascend_lower = torch.compile(separator.ascend_lower, dynamic=False)
+            separator.ascend_upper = torch.compile(separator.ascend_upper, dynamic=False)
+        self.naming = Naming(sentences, config["query"]["embedding_size"]).to(self.device)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
+            [*self.model.parameters(), *self.naming.parameters()],
             lr=self.training["learning_rate"],
             betas=(0.9, 0.98),
             weight_decay=self.training["weight_decay"],
@@ -95,6 +148,7 @@ class Run:
         self.examples = 0
         self.seconds = 0.0
         self.recurrent = None
+        self.best = float("-inf")
         self.stopping = False
         if self.checkpoint.is_file():
             self._restore()
@@ -115,11 +169,13 @@ class Run:
             {
                 "model": self.model.state_dict(),
                 "average": self.average.values,
+                "naming": self.naming.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "examples": self.examples,
                 "seconds": self.seconds,
                 "recurrent": self.recurrent,
+                "best": self.best,
                 "random": torch.get_rng_state(),
             },
             temporary,
@@ -130,10 +186,12 @@ class Run:
         stored = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         self.model.load_state_dict(stored["model"])
         self.average.values = {name: value.to(self.device) for name, value in stored["average"].items()}
+        self.naming.load_state_dict(stored["naming"])
         self.optimiser.load_state_dict(stored["optimiser"])
         self.step = stored["step"]
         self.examples = stored["examples"]
         self.seconds = stored["seconds"]
+        self.best = stored["best"]
         self.recurrent = None if stored["recurrent"] is None else stored["recurrent"].to(self.device)
         torch.set_rng_state(stored["random"])
 
@@ -179,10 +237,14 @@ class Run:
 
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            mask, state = self.parallel(mixture.abs(), sentence, self._initial_state(len(mixture)))
+            mask, presence, state = self.parallel(mixture.abs(), sentence, self._initial_state(len(mixture)))
         loss = separation_loss(mask[:, 0].float() * mixture, target, mixture, absent)
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = loss + presence_loss(presence.float(), target, mixture)
+        training = self.training
+        noise = training["embedding_noise"]
+        named = self.naming.loss(self.model.query, training["named_captions"], noise)
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss + training["naming_weight"] * named).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training["gradient_norm"])
         self.optimiser.step()
         self.recurrent = state.recurrent.detach().float()
@@ -233,12 +295,22 @@ class Run:
                 self.save()
                 saved = self.seconds
             if validate and self.rank == 0 and self.seconds - validated > 60 * self.training["validate_minutes"]:
-                self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
+                self._validate(validate, losses)
                 validated = self.seconds
         bar.close()
         self.save()
         if validate and self.rank == 0 and not self.stopping:
-            self._log(np.mean(losses or [np.nan]), validate(self.averaged_model()))
+            self._validate(validate, losses)
+            self.save()
+
+    def _validate(self, validate, losses):
+        """Logs the figures, and keeps the averaged weights if none before had better ones."""
+        figures = validate(self.averaged_model())
+        self._log(np.mean(losses or [np.nan]), figures)
+        score = figures["sdri"] + figures["si_sdr"]
+        if score > self.best:
+            self.best = score
+            keep(self.average.values, self.folder / "best.safetensors")
 
     def _log(self, loss, figures=None):
         if self.rank > 0:
@@ -252,6 +324,7 @@ class Run:
             "loss": round(float(loss), 4),
             "sdri": round(figures["sdri"], 2) if figures else "",
             "si_sdr": round(figures["si_sdr"], 2) if figures else "",
+            "absent": round(figures["absent"], 1) if figures else "",
         }
         path = self.folder / "log.csv"
         new = not path.is_file()
@@ -291,6 +364,7 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, help="the run (default: `run` in the cache folder)")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     parser.add_argument("--minutes", type=float, help="wall-clock budget in place of [training] steps")
+    parser.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="a safetensors file that a new run starts with")
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     torch.set_num_threads(config["training"]["threads"])
@@ -313,12 +387,12 @@ def main():
     validation = evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
     encoder = TextEncoder()
     max_tokens = config["query"]["max_tokens"]
-    sentences = encode(encoder, all_captions("train"), max_tokens)
+    sentences = encode(encoder, trained_captions(), max_tokens)
     validate = evaluate.QuickCheck(validation, encoder, config)
 
     budget = None if arguments.minutes is None else 60 * arguments.minutes
     folder = arguments.folder or configuration.cache_folder() / "run"
-    run = Run(config, folder, corpus, sentences, budget, device)
+    run = Run(config, folder, corpus, sentences, budget, device, arguments.begin_from)
 
     def stop(*_):
         run.stopping = True

@@ -11,7 +11,7 @@ from sift_train.data import FAMILIES, INSTRUMENTS, Corpus, Mixer, conflicts, ene
 
 @pytest.fixture(scope="module")
 def mixer(corpus, config):
-    return Mixer(corpus, captions.all_captions("train"), config)
+    return Mixer(corpus, config)
 
 
 @pytest.mark.parametrize("snr", [-15.0, -3.0, 0.0, 7.5, 15.0])
@@ -34,7 +34,7 @@ def test_interferers_never_come_from_the_targets_families(mixer):
     rng = np.random.default_rng(0)
     for label in captions.LABELS:
         forbidden = conflicts(label)
-        if label not in mixer._captions:
+        if label not in mixer._conflicts:
             continue
         drawn = {mixer.interferer_label(rng, label) for _ in range(60)}
         assert not drawn & forbidden, label
@@ -69,7 +69,7 @@ def bandmates(corpus, tmp_path_factory, config):
     plain |= {"pairing": config["mixing"]["pairing"] | {"instrument_in_arrangement": 1.0}}
     config = config | {"mixing": config["mixing"] | plain}
     larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[folder])
-    return Mixer(larger, captions.all_captions("train"), config)
+    return Mixer(larger, config)
 
 
 def test_stems_of_an_arrangement_are_heard_in_time_and_without_the_targets_family(bandmates):
@@ -87,9 +87,9 @@ def test_an_arrangement_with_too_few_stems_left_is_passed_over(bandmates):
 
 def test_an_instrument_is_to_be_taken_out_of_its_arrangement(bandmates, monkeypatch):
     monkeypatch.setattr(bandmates, "_draw", lambda *_: "drums")
-    monkeypatch.setitem(bandmates.options, "absent_probability", 0.0)
-    ((mixture, target, caption, _),) = bandmates.examples(np.random.default_rng(5))
-    assert caption in bandmates._captions["drums"]
+    monkeypatch.setitem(bandmates.options, "korean_probability", 0.0)
+    (mixture, target, caption, _), *_ = bandmates.examples(np.random.default_rng(5))
+    assert captions.trained_captions()[caption] in captions.captions_of("drums", "train")
     # The stems of this arrangement all have the same sound.
     assert abs(np.corrcoef(target, mixture - target)[0, 1]) == pytest.approx(1, abs=1e-3)
 
@@ -114,13 +114,58 @@ def test_examples_hold_their_target_at_the_levels_of_the_configuration(mixer, co
             assert abs(snr) < limit + 0.2
 
 
-def test_both_sources_of_a_mixture_of_two_are_asked_for(mixer):
-    rng = np.random.default_rng(2)
-    pairs = [pair for pair in (mixer.examples(rng) for _ in range(20)) if len(pair) == 2]
-    assert pairs
-    for (mixture, first, one, _), (same, second, other, _) in pairs:
-        assert np.array_equal(mixture, same) and one != other
-        assert np.abs(first + second - mixture).max() < 1e-5
+@pytest.fixture
+def ask(mixer, monkeypatch):
+    """Asks about a mixture of these labels, everything that can be asked."""
+    for name in ("absent_probability", "except_probability", "both_probability"):
+        monkeypatch.setitem(mixer.options, name, 1.0)
+    monkeypatch.setitem(mixer.options, "korean_probability", 0.0)
+
+    def of(*labels):
+        rng = np.random.default_rng(2)
+        parts = [(label, np.full(mixer.length, 2.0**number, np.float32)) for number, label in enumerate(labels)]
+        return {caption: (samples[0], absent) for caption, samples, absent in mixer._asks(rng, parts)}
+
+    return of
+
+
+def asked(asks, label):
+    """What the answer to a description of this label is; None where none was asked for."""
+    return next((asks[caption][0] for caption in captions.captions_of(label, "train") if caption in asks), None)
+
+
+def test_every_source_that_answers_to_its_label_alone_is_asked_for(ask):
+    asks = ask("drums", "speech", "rain")
+    assert [asked(asks, label) for label in ("drums", "speech", "rain")] == [1.0, 2.0, 4.0]
+    asks = ask("drums", "stream", "rain")
+    assert [asked(asks, label) for label in ("drums", "stream", "rain")] == [1.0, None, None]
+
+
+def test_everything_but_a_source_is_the_others(ask):
+    asks = ask("drums", "speech", "rain")
+    (rest,) = (asks[caption][0] for caption in captions.except_captions("drums", "train") if caption in asks)
+    assert rest == 6.0
+
+
+def test_two_of_three_sources_are_asked_for_together(ask):
+    asks = ask("drums", "speech", "rain")
+    pairs = {("drums", "speech"): 3.0, ("speech", "drums"): 3.0, ("drums", "rain"): 5.0, ("rain", "drums"): 5.0}
+    assert [asks[c][0] == sum_ for pair, sum_ in pairs.items() if (c := captions.both_caption(*pair, "train")) in asks] == [True]
+    assert not any(captions.both_caption("drums", "speech", "train") in found for found in [ask("drums", "speech")])
+
+
+def test_an_absent_sound_could_be_taken_for_none_that_is_there(ask):
+    asks = ask("acoustic guitar", "rain")
+    ((caption, (answer, _)),) = ((caption, found) for caption, found in asks.items() if found[1])
+    assert answer == 0.0
+    strangers = {label for label in captions.LABELS if caption in captions.captions_of(label, "train")}
+    assert strangers and not any(strangers & conflicts(label) for label in ("acoustic guitar", "rain"))
+
+
+def test_a_mixture_is_asked_about_no_more_than_the_configuration_allows(mixer, config):
+    rng = np.random.default_rng(4)
+    counts = [len(mixer.examples(rng)) for _ in range(30)]
+    assert max(counts) == config["mixing"]["questions"] and min(counts) < max(counts)
 
 
 def test_spectrograms_invert(config):
@@ -143,7 +188,7 @@ def test_a_label_without_phrases_is_named_with_the_file_that_lacks_them(corpus, 
     (tmp_path / "index.csv").write_text("path,label,source,group,split\na.wav,theremin,mine,mine:a,val\n")
     larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[tmp_path])
     with pytest.raises(ValueError, match="captions.toml.*theremin"):
-        Mixer(larger, captions.all_captions("train"), config)
+        Mixer(larger, config)
 
 
 def test_a_further_folder_adds_its_clips(corpus, config, tmp_path):

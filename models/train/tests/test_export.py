@@ -38,9 +38,10 @@ def magnitude():
 @pytest.mark.parametrize("text", ["a person speaking", "rain"])
 def test_streaming_in_onnx_runtime_equals_pytorch_on_the_whole_clip(model, package, magnitude, text):
     embedding = package.embedding(text)
-    streamed = package.mask(magnitude, embedding)
-    whole, _ = model.separator(torch.from_numpy(magnitude)[None], torch.from_numpy(embedding))
+    streamed, presences = package.run(magnitude, embedding)
+    whole, presence, _ = model.separator(torch.from_numpy(magnitude)[None], torch.from_numpy(embedding))
     assert np.abs(streamed - whole[0, 0].numpy()).max() < 1e-4
+    assert np.abs(presences - presence[0].numpy()).max() < 1e-4
 
 
 def test_query_graph_equals_pytorch(config, model, package):
@@ -59,7 +60,7 @@ def test_long_texts_are_cut_and_short_ones_not_padded(config, package):
 
 
 def test_silence_gives_finite_masks(package, magnitude):
-    mask = package.mask(0 * magnitude, package.embedding("wind"))
+    mask, _ = package.run(0 * magnitude, package.embedding("wind"))
     assert np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1
 
 
@@ -68,7 +69,7 @@ def test_tensors_are_those_of_the_contract():
     inputs = {tensor.name: tensor.shape for tensor in separator.get_inputs()}
     outputs = {tensor.name: tensor.shape for tensor in separator.get_outputs()}
     assert inputs.pop("magnitude") == [1, 1, 513] and inputs.pop("embedding") == [1, 128]
-    assert outputs.pop("mask") == [1, 1, 1, 513]
+    assert outputs.pop("mask") == [1, 1, 1, 513] and outputs.pop("presence") == [1, 1]
     assert {f"next_{name}": shape for name, shape in inputs.items()} == outputs
     assert all(name.startswith("state_") for name in inputs)
 
@@ -85,7 +86,7 @@ def test_table_names_the_files_and_their_hashes(config):
 
 def test_the_committed_weights_give_the_committed_package(config, model, tmp_path):
     write_package(model, config, tmp_path / "package")
-    for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json"):
+    for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json", "concepts.json"):
         assert configuration.digest(tmp_path / "package" / name) == configuration.digest(configuration.PACKAGE / name)
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from sift_train import captions, languages
+from sift_train import concepts, languages
+from sift_train import config as configuration
 from sift_train import encoder as encoder_module
 from sift_train.encoder import TextEncoder, encode, piece_numbers, tokenizer
 
@@ -29,16 +30,16 @@ def test_letters_take_only_places_that_were_unused():
         assert word_at[number] == piece or word_at[number].startswith("[unused")
 
 
-def test_english_sentences_stay_where_they_were(encoder):
-    texts = [*captions.all_captions("held_out")[:200], "a quiet afternoon", "two people arguing about money"]
+def test_english_that_is_no_caption_stays_where_it_was(encoder):
+    texts = [*concepts.strangers(200, MAX_TOKENS, seed=9), "a quiet afternoon", "two people arguing about money"]
     before = encode(TextEncoder(adapter=None), texts, MAX_TOKENS)
     similarity = torch.nn.functional.cosine_similarity(encode(encoder, texts, MAX_TOKENS), before)
-    assert similarity.mean() > 0.97 and similarity.min() > 0.8
+    assert similarity.mean() > 0.95 and similarity.min() > 0.7
 
 
 def test_korean_that_was_never_taught_lies_nearest_to_its_own_label_for_the_most_part(encoder):
     shares = languages.closeness(encoder, MAX_TOKENS)
-    assert shares["korean"] > 0.9 and shares["korean_held_out"] > 0.6
+    assert shares["korean"] > 0.8 and shares["korean_held_out"] > 0.65
     assert shares["held_out"] > languages.closeness(TextEncoder(adapter=None), MAX_TOKENS)["held_out"] - 0.03
 
 
@@ -56,3 +57,12 @@ def test_what_is_learned_beside_the_encoder_is_what_the_adapted_encoder_has(tmp_
     taught = encode(learner, texts, MAX_TOKENS)
     assert (taught - adapted).abs().mean() < 0.1
     assert (taught - encode(TextEncoder(adapter=None), texts, MAX_TOKENS)).abs().mean() > 0.2
+
+
+def test_lessons_draw_korean_nearer_to_its_label():
+    options = configuration.load()["languages"] | {"steps": 12, "rank": 4, "korean": 12, "fixed": 4, "other": 4}
+    pupil = languages.teach(options, MAX_TOKENS)
+    lessons = languages.Lessons(options, MAX_TOKENS)
+    texts, places = zip(*lessons.korean[::60])
+    before, after = (encode(e, texts, MAX_TOKENS) for e in (lessons.teacher, pupil))
+    assert (after - torch.stack(places)).square().mean() < 0.9 * (before - torch.stack(places)).square().mean()

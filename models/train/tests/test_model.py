@@ -31,21 +31,23 @@ def inputs(config):
 @torch.no_grad()
 def test_streaming_frame_by_frame_equals_the_whole_clip(separator, inputs):
     magnitude, embedding = inputs
-    whole, last = separator(magnitude, embedding)
+    whole, presence, last = separator(magnitude, embedding)
     state = separator.initial_state()
-    frames = []
+    frames, presences = [], []
     for frame in magnitude.split(1, dim=1):
-        mask, state = separator(frame, embedding, state)
+        mask, there, state = separator(frame, embedding, state)
         frames.append(mask)
+        presences.append(there)
     assert (torch.cat(frames, dim=2) - whole).abs().max() < 1e-5
+    assert (torch.cat(presences, dim=1) - presence).abs().max() < 1e-5
     assert all((a - b).abs().max() < 1e-4 for a, b in zip(state, last))
 
 
 @torch.no_grad()
 def test_a_quiet_mixture_is_separated_as_a_loud_one_is(separator, inputs):
     magnitude, embedding = inputs
-    loud, _ = separator(magnitude, embedding)
-    quiet, _ = separator(magnitude / 100, embedding)
+    loud, *_ = separator(magnitude, embedding)
+    quiet, *_ = separator(magnitude / 100, embedding)
     assert (loud - quiet).abs().max() < 1e-2
 
 
@@ -65,8 +67,8 @@ def test_the_future_does_not_change_past_masks(separator, inputs):
     magnitude, embedding = inputs
     other = magnitude.clone()
     other[:, 25:] = torch.rand_like(other[:, 25:])
-    before, _ = separator(magnitude, embedding)
-    after, _ = separator(other, embedding)
+    before, *_ = separator(magnitude, embedding)
+    after, *_ = separator(other, embedding)
     # Not a bit differs, but that the convolutions' blocking may round otherwise.
     assert (before[:, :, :25] - after[:, :, :25]).abs().max() < 1e-6
     assert (before[:, :, 25:] - after[:, :, 25:]).abs().max() > 1e-4
@@ -76,25 +78,34 @@ def test_the_future_does_not_change_past_masks(separator, inputs):
 @pytest.mark.parametrize("level", [0.0, 1e-6, 1.0, 1e4])
 def test_masks_are_gains_between_zero_and_one(separator, inputs, level):
     magnitude, embedding = inputs
-    mask, state = separator(level * magnitude, embedding)
+    mask, presence, state = separator(level * magnitude, embedding)
     assert mask.shape == (1, 1, 40, BINS)
     assert torch.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1
+    assert presence.shape == (1, 40) and presence.min() >= 0 and presence.max() <= 1
     assert all(torch.isfinite(part).all() for part in state)
 
 
 @torch.no_grad()
 def test_the_query_changes_the_mask(separator, inputs):
     magnitude, embedding = inputs
-    one, _ = separator(magnitude, embedding)
-    other, _ = separator(magnitude, embedding.flip(1))
+    one, *_ = separator(magnitude, embedding)
+    other, *_ = separator(magnitude, embedding.flip(1))
     assert (one - other).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_sound_that_is_not_there_is_silent(separator, inputs, monkeypatch):
+    magnitude, embedding = inputs
+    monkeypatch.setattr(separator.presence.bias, "data", torch.tensor(-20.0))
+    mask, presence, _ = separator(magnitude, embedding)
+    assert presence.max() < 1e-3 and mask.max() < 1e-3
 
 
 @torch.no_grad()
 def test_folding_normalisation_into_film_changes_nothing(separator, inputs):
     magnitude, embedding = inputs
-    plain, _ = separator(magnitude, embedding)
-    folded, _ = fold_norms(separator)(magnitude, embedding)
+    plain, *_ = separator(magnitude, embedding)
+    folded, *_ = fold_norms(separator)(magnitude, embedding)
     assert (plain - folded).abs().max() < 1e-5
 
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import distributed
 
-from sift_train.captions import all_captions
+from sift_train.captions import trained_captions
 from sift_train.data import Corpus, Mixer
-from sift_train.losses import separation_loss
-from sift_train.train import Run, learning_rate_factor
+from sift_train.losses import presence_loss, separation_loss
+from sift_train.train import Run, kept, learning_rate_factor
 
 
 @pytest.fixture
 def start(small_config, corpus, tmp_path):
-    sentences = torch.randn(len(all_captions("train")), 384, generator=torch.Generator().manual_seed(1))
+    sentences = torch.randn(len(trained_captions()), 384, generator=torch.Generator().manual_seed(1))
     return lambda name: Run(small_config, tmp_path / name, corpus, sentences)
 
 
@@ -76,10 +76,29 @@ def test_validating_changes_nothing_of_the_training(start):
     watched = start("watched")
     watched.training = watched.training | {"validate_minutes": 0.0}
     seen = []
-    watched.train(lambda model: seen.append(model) or {"sdri": 0.0, "si_sdr": 0.0})
+    watched.train(lambda model: seen.append(model) or {"sdri": 0.0, "si_sdr": 0.0, "absent": 0.0})
     assert len(seen) > 3
     for name, value in plain.average.values.items():
         assert torch.equal(value, watched.average.values[name]), name
+
+
+def test_the_weights_that_validated_best_are_kept_and_can_be_begun_from(start, small_config, corpus, tmp_path):
+    run = start("run")
+    run.training = run.training | {"validate_minutes": 0.0}
+    scores, seen = iter([1.0, 3.0, 2.0, 2.5, 1.5, 0.5, 0.0]), []
+
+    def validate(model):
+        seen.append(model)
+        return {"sdri": next(scores), "si_sdr": 0.0, "absent": 0.0}
+
+    run.train(validate)
+    best = kept(tmp_path / "run" / "best.safetensors")
+    for name, value in seen[1].state_dict().items():
+        assert torch.allclose(best[name], value, rtol=1e-3, atol=1e-4), name
+    fresh = Run(small_config, tmp_path / "fresh", corpus, run.sentences, begin_from=tmp_path / "run" / "best.safetensors")
+    assert fresh.step == 0
+    for name, value in fresh.model.state_dict().items():
+        assert torch.equal(value, best[name]), name
 
 
 def _one_of_two(rank, folder, config):
@@ -87,7 +106,7 @@ def _one_of_two(rank, folder, config):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     corpus = Corpus(config["corpus"]["path"], "val", config["audio"]["sample_rate"])
-    sentences = torch.randn(len(all_captions("train")), 384, generator=torch.Generator().manual_seed(1))
+    sentences = torch.randn(len(trained_captions()), 384, generator=torch.Generator().manual_seed(1))
     run = Run(config, folder / "run", corpus, sentences)
     seen = []
     train_step = run.train_step
@@ -112,7 +131,7 @@ def test_training_lowers_the_loss(small_config, corpus, start):
     run = start("learns")
     # A budget that is not spent within the test, so that the learning rate stays up.
     run.training = run.training | {"steps": 1000}
-    batch = Mixer(corpus, all_captions("train"), small_config).batch(0)
+    batch = Mixer(corpus, small_config).batch(0)
     losses = [run.train_step(batch) for _ in range(40)]
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 1
 
@@ -155,3 +174,13 @@ def test_loss_does_not_depend_on_level():
         separation_loss(gain * 0.7 * mixture, gain * target, gain * mixture, present) for gain in (1.0, 0.01)
     )
     assert loud == pytest.approx(quiet.item(), abs=1e-3)
+
+
+def test_presence_is_asked_for_while_the_sound_is_heard():
+    mixture = torch.ones(2, 120, 9, dtype=torch.complex64)
+    target = torch.zeros_like(mixture)
+    target[0, 20:30] = 0.5
+    right = torch.full((2, 120), 0.01)
+    right[0, 20 : 30 + 30] = 0.99
+    assert presence_loss(right, target, mixture) < 0.05
+    assert presence_loss(1 - right, target, mixture) > 5

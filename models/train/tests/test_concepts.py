@@ -1,0 +1,78 @@
+"""What a text was understood as, and how sure that is."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sift_train import concepts
+from sift_train import config as configuration
+from sift_train.captions import LABELS, captions_of
+from sift_train.encoder import TextEncoder
+from sift_train.evaluate import Package
+
+
+def test_calibration_finds_the_probability_of_being_right():
+    rng = np.random.default_rng(0)
+    cosines = rng.uniform(0, 1, 20_000)
+    right = rng.random(20_000) < concepts.closeness_of(cosines, 8.0, -4.0)
+    slope, offset = concepts.calibrate(cosines, right)
+    assert slope == pytest.approx(8.0, abs=0.4) and offset == pytest.approx(-4.0, abs=0.2)
+
+
+def test_unknown_texts_are_no_captions_and_are_judged_by_others_than_they_are_fitted_on():
+    captions = {caption.lower() for label in LABELS for part in ("train", "held_out", "korean", "korean_held_out")
+                for caption in captions_of(label, part)}
+    fit, judge = (set(map(str.lower, concepts.UNKNOWN[part])) for part in ("fit", "judge"))
+    assert not captions & (fit | judge) and not fit & judge
+
+
+def test_the_file_holds_a_direction_of_unit_length_for_every_label(tmp_path):
+    known = concepts.Concepts(16)
+    known.directions.data.normal_()
+    known.closeness.copy_(torch.tensor([7.5, -3.25]))
+    concepts.write(known, tmp_path / "concepts.json")
+    table = json.loads((tmp_path / "concepts.json").read_text())
+    assert table["closeness"] == {"slope": 7.5, "offset": -3.25}
+    assert [row["name"] for row in table["concepts"]] == LABELS
+    for row in table["concepts"]:
+        assert np.linalg.norm(row["direction"]) == pytest.approx(1, abs=1e-2)
+
+
+@pytest.fixture(scope="module")
+def understand(config):
+    """The committed package's nearest concept of a text, and its closeness."""
+    table = json.loads((configuration.PACKAGE / concepts.FILE).read_text())
+    directions = np.array([row["direction"] for row in table["concepts"]])
+    package = Package(configuration.PACKAGE, config)
+
+    def of(text):
+        _, concept = package.query(text)
+        assert np.linalg.norm(concept) == pytest.approx(1, abs=1e-3)
+        cosines = directions @ concept[0]
+        best = cosines.argmax()
+        return table["concepts"][best]["name"], float(concepts.closeness_of(cosines[best], **table["closeness"]))
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("my dog is barking", "dog barking"), ("the drummer", "drums"), ("피아노 소리", "piano"), ("빗소리", "rain")],
+)
+def test_known_sounds_are_understood(understand, text, label):
+    name, close = understand(text)
+    assert name == label and close > 0.6
+
+
+@pytest.mark.parametrize("text", ["a contract with the bank", "photosynthesis", "세금 보고서"])
+def test_what_is_no_known_sound_scores_low(understand, text):
+    assert understand(text)[1] < 0.4
+
+
+def test_closeness_is_calibrated_on_texts_it_was_not_fitted_on(config):
+    figures = concepts.figures(concepts.load(), TextEncoder(), config["query"]["max_tokens"])
+    assert figures["calibration error"] < 0.08
+    assert figures["their closeness, median"] > 0.8 and figures["closeness of unknown texts, median"] < 0.2
+    assert figures["share of those above 0.5"] < 0.2

@@ -1,0 +1,110 @@
+"""The evaluation: figures as AudioSep defines them, on lists that are the same every time."""
+
+import numpy as np
+import pytest
+
+from sift_train import captions, evaluate
+from sift_train.data import conflicts, energy
+
+
+def _sounds():
+    """Two sounds of equal energy that have nothing in common."""
+    time = np.arange(32_000) / 32_000
+    return (np.sin(2 * np.pi * frequency * time).astype(np.float32) for frequency in (500, 900))
+
+
+def test_half_the_mixture_of_two_sources_gains_3_decibels_and_nothing_scale_invariant():
+    target, rest = _sounds()
+    mixture = target + rest
+    assert evaluate.sdr(target, mixture) == pytest.approx(0, abs=0.01)
+    assert evaluate.sdr(target, mixture / 2) == pytest.approx(3.01, abs=0.01)
+    assert evaluate.si_sdr(target, mixture / 2) == pytest.approx(0, abs=0.01)
+
+
+def test_scale_changes_the_one_ratio_and_not_the_other():
+    target, rest = _sounds()
+    estimate = target + 0.1 * rest
+    assert evaluate.sdr(target, estimate) == pytest.approx(20, abs=0.01)
+    assert evaluate.si_sdr(target, 0.5 * estimate) == pytest.approx(20, abs=0.01)
+    assert evaluate.sdr(target, 0.5 * estimate) < 7
+
+
+def test_silence_scores_what_it_deserves():
+    target, _ = _sounds()
+    assert evaluate.sdr(target, 0 * target) == pytest.approx(0, abs=0.01)
+    assert evaluate.si_sdr(target, 0 * target) == -100
+    assert evaluate.decibels(0 * target, target) == -100
+
+
+@pytest.fixture(scope="module")
+def validation(corpus, config):
+    return evaluate.ValidationList(corpus, config, present=8, absent=4, further=3)
+
+
+def test_the_lists_are_the_same_every_time(validation, corpus, config):
+    again = evaluate.ValidationList(corpus, config, present=8, absent=4, further=3)
+    for first, second in zip(validation.present + validation.absent, again.present + again.absent):
+        assert first.captions == second.captions and np.array_equal(first.mixture, second.mixture)
+
+
+def test_a_mixture_is_the_sum_of_its_parts_and_none_of_them_answers_for_another(validation):
+    cases = [*validation.present, *validation.absent, *validation.both, *sum(validation.further.values(), [])]
+    for case in cases:
+        assert np.abs(sum(case.parts) - case.mixture).max() < 1e-6
+        assert not conflicts(case.label) & set(case.labels[1:])
+        assert len(case.parts) == len(case.labels)
+        assert case.captions["held_out"] in captions.captions_of(case.label, "held_out")
+
+
+def test_sources_are_as_loud_as_their_list_says(validation):
+    def ratio(case):
+        return 10 * np.log10(energy(case.parts[0]) / energy(case.parts[1]))
+
+    assert all(abs(ratio(case)) < 0.01 for case in validation.present)
+    others = [ratio(case) for case in validation.further["two sources, -10 to 10 dB"]]
+    assert any(abs(value) > 0.5 for value in others) and all(abs(value) <= 10.01 for value in others)
+
+
+def test_what_is_asked_for_is_not_in_the_mixtures_of_the_absent_list(validation):
+    for case in validation.absent:
+        assert case.absent and not case.target.any() and case.label not in case.labels
+
+
+class Perfect:
+    """A package that knows the answer, and says how sure it is."""
+
+    def __init__(self, validation, audio):
+        self.audio = audio
+        self.asked = []
+        self.cases = [*validation.present, *validation.absent, *validation.everything_but, *validation.both]
+        self.cases += sum(validation.further.values(), [])
+
+    def separate(self, mixture, text):
+        self.asked.append(text)
+        for case in self.cases:
+            same = len(case.mixture) == len(mixture) and np.array_equal(case.mixture, mixture)
+            if same and text in case.captions.values():
+                return case.target, np.full(250, 0.0 if case.absent else 1.0, np.float32)
+            if same and text.startswith("everything but "):
+                return sum(case.parts[1:]), np.ones(250, np.float32)
+            if same and " and " in text:
+                return case.parts[0] + case.parts[1], np.ones(250, np.float32)
+        return mixture, np.ones(250, np.float32)
+
+    def query(self, text):
+        return np.zeros((1, 4), np.float32), np.zeros((1, 4), np.float32)
+
+
+def test_a_package_that_knows_the_answer_has_the_best_figures_and_the_table_says_so(validation, config, monkeypatch):
+    monkeypatch.setattr(evaluate, "drift_figures", lambda *_: [{"label": "rain", "second": 1.0, "last": 1.0}])
+    package = Perfect(validation, config["audio"])
+    figures = evaluate.evaluate(package, validation)
+    for name in evaluate.OUTPUTS[:5]:
+        assert figures["outputs"][name]["si_sdr_10th_percentile"] == 100
+    assert all(row["si_sdr"] == 100 for row in figures["further"].values())
+    assert figures["outputs"]["mixture"]["sdri"] == pytest.approx(0, abs=0.01)
+    assert figures["absent"]["20_db_below"] == 1 and figures["absent"]["presence_below_0.1"] == 1
+    assert figures["present"]["presence_below_0.1"] == 0
+    text = evaluate.markdown(figures)
+    assert "8 mixtures of two sources at 0 dB" in text and "100 % are 20 dB down or more" in text
+    assert {label for label in figures["labels"]} == {case.label for case in validation.present}
