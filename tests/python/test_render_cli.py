@@ -51,6 +51,36 @@ def test_korean_is_understood(tmp_path):
     assert speech > 2 and music < 0, (speech, music)
 
 
+def resampled(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """`samples` [channels, N] at another rate, by way of their spectrum: nothing is lost going up."""
+    length = samples.shape[1] * new_rate // rate
+    spectrum = np.fft.rfft(samples)[:, : length // 2 + 1]
+    padded = np.pad(spectrum, ((0, 0), (0, length // 2 + 1 - spectrum.shape[1])))
+    return (np.fft.irfft(padded, length) * (new_rate / rate)).astype(np.float32)
+
+
+def test_any_rate_separates_as_well_as_the_models_own(tmp_path):
+    mixed, speech, rate = mixture(2)
+    # Nothing above what the lowest rate can hold.
+    mixed, speech = (resampled(samples, rate, 32_000) for samples in (mixed, speech))
+    found = {}
+    for rate in (32_000, 44_100, 48_000, 96_000):
+        source = support.write(tmp_path / f"{rate}.wav", resampled(mixed, 32_000, rate), rate)
+        target = tmp_path / f"{rate}-target.wav"
+        done = support.render(source, "--query", QUERY, "--output", target)
+        assert done.returncode == 0, done.stderr
+        found[rate] = support.si_sdr(support.read(target)[0], resampled(speech, 32_000, rate))
+    assert all(abs(value - found[32_000]) < 0.3 for value in found.values()), found
+
+
+def test_what_was_understood_is_told(tmp_path):
+    source = support.write(tmp_path / "noise.wav", support.noise(4_800), 48_000)
+    known = support.render(source, "--query", "my dog is barking", "--output", tmp_path / "known.wav")
+    assert "understood as: dog barking" in known.stderr, known.stderr
+    unknown = support.render(source, "--query", "photosynthesis", "--output", tmp_path / "unknown.wav")
+    assert "does not know" in unknown.stderr, unknown.stderr
+
+
 @pytest.mark.parametrize("rate", [22_050, 44_100, 50_317, 96_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_rate_length_and_time_are_kept(tmp_path, rate, channels):

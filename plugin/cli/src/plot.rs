@@ -29,19 +29,6 @@ const RANGE: f32 = 80.0;
 const PAPER: Rgb888 = Rgb888::WHITE;
 const INK: Rgb888 = Rgb888::new(40, 40, 40);
 
-/// Nine points of matplotlib's "magma" (CC0), which is perceptually uniform.
-const COLOURS: [[u8; 3]; 9] = [
-    [0, 0, 4],
-    [29, 17, 71],
-    [81, 18, 124],
-    [130, 38, 129],
-    [182, 54, 121],
-    [230, 81, 100],
-    [251, 136, 97],
-    [254, 194, 135],
-    [252, 253, 191],
-];
-
 /// The spectrograms of one separation.
 pub struct Panels {
     pub mixture: Spectrogram,
@@ -170,13 +157,7 @@ impl DrawTarget for Canvas {
 
 /// The colour of `value` from 0 (dark) to 1 (bright).
 fn colour(value: f32) -> [u8; 3] {
-    let place = value.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f32;
-    let below = (place as usize).min(COLOURS.len() - 2);
-    let share = place - below as f32;
-    std::array::from_fn(|n| {
-        let (from, to) = (f32::from(COLOURS[below][n]), f32::from(COLOURS[below + 1][n]));
-        (from + share * (to - from)).round() as u8
-    })
+    colorous::MAGMA.eval_continuous(f64::from(value.clamp(0.0, 1.0))).as_array()
 }
 
 /// Seconds between the labels of the time axis: 1, 2 or 5 times a power of ten, at most twelve.
@@ -230,7 +211,7 @@ mod tests {
             0.2126 * r + 0.7152 * g + 0.0722 * b
         };
         assert!((1..=100).all(|n| luminance(n as f32 / 100.0) >= luminance((n - 1) as f32 / 100.0)));
-        assert_eq!((colour(-3.0), colour(7.0)), (COLOURS[0], COLOURS[8]));
+        assert_eq!((colour(-3.0), colour(7.0)), (colour(0.0), colour(1.0)));
     }
 
     #[test]

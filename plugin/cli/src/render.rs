@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sift_cli::plot::Panels;
-use sift_engine::MAX_CHARACTERS;
+use sift_engine::{MAX_CHARACTERS, SURE, Understood};
 
 use crate::decode::Source;
 use crate::draft::Draft;
@@ -93,6 +93,9 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let listing = crate::listing(arguments.model.model.as_deref())?;
     let mut separation = Separation::open(listing, rate, channels, &request)?;
 
+    if let Some(remark) = remark(&arguments.query, separation.understood()) {
+        eprintln!("{remark}");
+    }
     let progress = progress(source.length());
     while let Some(block) = source.next_block()? {
         outputs.take_input(block);
@@ -109,6 +112,17 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         writeln!(out, "{}", path.display())?;
     }
     Ok(())
+}
+
+/// What the query was understood as, in words.
+fn remark(query: &str, understood: &[Understood]) -> Option<String> {
+    let nearest = understood.first()?;
+    let names = understood.iter().map(|near| format!("{} {:.2}", near.name, near.closeness));
+    let names = names.collect::<Vec<_>>().join(", ");
+    Some(match nearest.closeness < SURE {
+        true => format!("The model does not know {query:?} well; the nearest sounds that it knows: {names}"),
+        false => format!("{query:?} was understood as: {names}"),
+    })
 }
 
 /// Where the files go.
@@ -282,6 +296,14 @@ mod tests {
         assert!(parse(&["in.wav", "--query", &"말".repeat(257)]).err().unwrap().contains("257 characters"));
         assert_eq!(parse(&["in.wav", "--query", "기타 소리 🎸"]).unwrap().query, "기타 소리 🎸");
         assert!(parse(&["in.wav"]).is_err());
+    }
+
+    #[test]
+    fn a_query_that_the_model_does_not_know_is_remarked_on() {
+        let near = |closeness| [Understood { name: "dog barking".into(), closeness }];
+        assert_eq!(remark("my dog", &near(0.83)).unwrap(), "\"my dog\" was understood as: dog barking 0.83");
+        assert!(remark("cheese", &near(0.02)).unwrap().contains("does not know \"cheese\" well"));
+        assert!(remark("cheese", &[]).is_none(), "a model need not tell");
     }
 
     #[test]

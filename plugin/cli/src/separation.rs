@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use sift_engine::package::Listing;
-use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, Readiness, SLOTS, Shape, Stage, Status};
+use sift_engine::{
+    Aux, Config, Controls, Engine, Mode, Queries, Readiness, SLOTS, Shape, Stage, Status, Understood,
+};
 
 /// Samples the engine is given at once.
 pub const BLOCK: usize = 512;
@@ -26,6 +28,7 @@ pub struct Request<'a> {
 /// An engine, and the bookkeeping that removes its latency.
 pub struct Separation {
     engine: Engine,
+    understood: Arc<[Understood]>,
     mode: Mode,
     strength: [f32; BLOCK],
     gain: [f32; BLOCK],
@@ -62,7 +65,7 @@ impl Separation {
         engine.wait_until_ready(LOADING).map_err(anyhow::Error::msg)?;
         loop {
             match queries.stage(0) {
-                Stage::Ready => return Ok(Self::new(engine, channels, request)),
+                Stage::Ready => return Ok(Self::new(engine, channels, request, queries.understood(0))),
                 Stage::Encoding if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
                 Stage::Encoding => {
                     bail!("the query was not encoded within {} s. Try again", LOADING.as_secs())
@@ -79,7 +82,7 @@ impl Separation {
         }
     }
 
-    fn new(engine: Engine, channels: usize, request: &Request<'_>) -> Self {
+    fn new(engine: Engine, channels: usize, request: &Request<'_>, understood: Arc<[Understood]>) -> Self {
         let planes = || vec![Vec::with_capacity(BLOCK); channels];
         Self {
             mode: request.mode,
@@ -89,8 +92,14 @@ impl Separation {
             main: planes(),
             target: planes(),
             residual: planes(),
+            understood,
             engine,
         }
+    }
+
+    /// What the query was understood as, nearest first; nothing where the model does not tell.
+    pub fn understood(&self) -> &[Understood] {
+        &self.understood
     }
 
     pub fn status(&self) -> &Status {
@@ -209,7 +218,8 @@ mod tests {
         let config = Config { sample_rate: sample_rate.into(), max_block: BLOCK, channels, offline: true };
         let queries = Arc::new(Queries::default());
         let engine = Engine::with_listing(package::find("no model is called this"), config, queries);
-        Separation::new(engine, channels, &Request { query: "", mode: Mode::Isolate, strength: 1.0 })
+        let request = Request { query: "", mode: Mode::Isolate, strength: 1.0 };
+        Separation::new(engine, channels, &request, Arc::default())
     }
 
     fn noise(channels: usize, length: usize) -> Vec<Vec<f32>> {

@@ -15,6 +15,7 @@ use crate::pace::Pace;
 use crate::package::{self, Audio, Listing, PackageError};
 use crate::query::Queries;
 use crate::runtime;
+use crate::scope::{Peaks, Scope};
 use crate::separator::streaming::StreamingSeparator;
 use crate::separator::worker::{Build, PATIENCE, Worker};
 use crate::status::{Readiness, Status};
@@ -77,6 +78,7 @@ pub struct Engine {
     hold: usize,
     offline: bool,
     status: Arc<Status>,
+    scope: Arc<Scope>,
 
     stft: Stft,
     voices: Vec<Voice>,
@@ -175,7 +177,9 @@ impl Engine {
         };
         let status = Arc::new(Status::default());
         let (mut link, separator_end) = hop::line(delay + 1 + SPARE_PARCELS, grid.model_bins);
-        let worker = Worker::start(build, separator_end, queries, status.clone(), grid.hop, sample_rate);
+        let scope = Arc::new(Scope::new(audio));
+        let shown = (status.clone(), scope.clone());
+        let worker = Worker::start(build, separator_end, queries, shown, grid.hop, sample_rate);
         if let Some(thread) = worker.thread() {
             link.wake_on_send(thread.clone());
         }
@@ -186,6 +190,7 @@ impl Engine {
             hold: (HOLD / grid.hop_seconds()).round() as usize,
             offline,
             status,
+            scope,
             to_model_scale: model_window_sum / stft.window_sum(),
             stft,
             voices: (0..channels).map(|_| voice()).collect(),
@@ -219,6 +224,11 @@ impl Engine {
 
     pub fn status(&self) -> &Arc<Status> {
         &self.status
+    }
+
+    /// What a window may look at.
+    pub fn scope(&self) -> &Arc<Scope> {
+        &self.scope
     }
 
     /// Whether the host renders. Takes effect at the next hop.
@@ -280,6 +290,7 @@ impl Engine {
         let samples = controls.strength.len();
         self.pace.advance(samples, Instant::now());
         self.set_switches(controls);
+        let mut peaks = self.scope.is_watched().then(Peaks::default);
         let mut done = 0;
         while done < samples {
             let length = self.until_hop.min(samples - done);
@@ -292,6 +303,9 @@ impl Engine {
                     let (dry, separated) = (voice.dry.process(input), voice.overlap.pop());
                     let out = weights.mix(dry, separated, controls.strength[at], controls.gain[at]);
                     channel[at] = out.main;
+                    if let Some(peaks) = &mut peaks {
+                        peaks.raise(dry, out.main, controls.gain[at]);
+                    }
                     if let Some(target) = aux.target.get_mut(c) {
                         target[at] = out.target;
                     }
@@ -306,6 +320,9 @@ impl Engine {
                 self.until_hop = self.grid.hop;
                 self.hop(controls);
             }
+        }
+        if let Some(peaks) = peaks {
+            self.scope.raise(&peaks);
         }
     }
 

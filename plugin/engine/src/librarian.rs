@@ -152,6 +152,7 @@ impl Desk {
     fn encode(&mut self, queries: &Arc<Queries>) {
         let shelf = self.readers.get(&key(queries)).and_then(|origin| self.shelves.get_mut(origin));
         let Some(shelf) = shelf else { return };
+        queries.set_known(shelf.encoder.known());
         for (slot, text) in queries.waiting() {
             queries.deliver(slot, &text, shelf.encoder.encode(&text));
         }

@@ -16,10 +16,14 @@ pub const DEFAULT: &str = "Sift default";
 
 const MANIFEST: &str = "package.toml";
 
-/// Largest manifest and largest network or tokenizer that is read, in bytes.
+/// What the query's concept is compared with; a package need not have it.
+pub(crate) const CONCEPTS: &str = "concepts.json";
+
+/// Largest manifest, network, tokenizer and list of concepts that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 64 << 10;
 const FILE_LIMIT: u64 = 4 << 30;
 const TOKENIZER_LIMIT: u64 = 64 << 20;
+const CONCEPTS_LIMIT: u64 = 64 << 20;
 
 /// What is wrong with a package: where, what, and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -198,6 +202,8 @@ pub struct Package {
     pub query: Cow<'static, [u8]>,
     /// JSON.
     pub tokenizer: Cow<'static, [u8]>,
+    /// JSON, where the package has concepts.
+    pub concepts: Option<Cow<'static, [u8]>>,
 }
 
 impl Listing {
@@ -223,17 +229,22 @@ impl Listing {
     /// Reads the package's files and checks their hashes.
     pub fn load(&self) -> Result<Package, PackageError> {
         let Manifest { separator, query, .. } = &self.manifest;
-        let (separator, query, tokenizer) = match &self.origin {
+        let (separator, query, tokenizer, concepts) = match &self.origin {
             // Compiled in from checked files: a test holds the hashes against them.
             Origin::BuiltIn => (
                 Cow::Borrowed(embedded::SEPARATOR),
                 Cow::Borrowed(embedded::QUERY),
                 Cow::Borrowed(embedded::TOKENIZER),
+                Some(Cow::Borrowed(embedded::CONCEPTS)),
             ),
             Origin::Folder(folder) => (
                 read_hashed(&folder.join(&separator.file), "separator.sha256", &separator.sha256)?.into(),
                 read_hashed(&folder.join(&query.file), "query.sha256", &query.sha256)?.into(),
                 read_limited(&folder.join(&query.tokenizer), TOKENIZER_LIMIT)?.into(),
+                match folder.join(CONCEPTS) {
+                    place if place.exists() => Some(read_limited(&place, CONCEPTS_LIMIT)?.into()),
+                    _ => None,
+                },
             ),
         };
         Ok(Package {
@@ -242,6 +253,7 @@ impl Listing {
             separator,
             query,
             tokenizer,
+            concepts,
         })
     }
 }
@@ -377,6 +389,7 @@ mod embedded {
     pub const SEPARATOR: &[u8] = include_bytes!("../../../models/default/separator.onnx");
     pub const QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
     pub const TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
+    pub const CONCEPTS: &[u8] = include_bytes!("../../../models/default/concepts.json");
 }
 
 #[cfg(test)]

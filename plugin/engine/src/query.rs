@@ -1,5 +1,6 @@
-//! The words: eight texts of an instance, and the embeddings they became.
+//! The words: eight texts of an instance, the embeddings they became, and what was understood.
 
+pub mod concepts;
 pub mod encoder;
 
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
 use crate::librarian::Job;
+use crate::query::concepts::Understood;
+use crate::query::encoder::Encoding;
 
 /// Query slots an instance has.
 pub const SLOTS: usize = 8;
@@ -48,8 +51,7 @@ fn cut(text: &str) -> String {
 /// The text in the form that is encoded and cached: without needless white space, at most
 /// [`MAX_CHARACTERS`] long.
 pub fn normalise(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().take(MAX_CHARACTERS).collect()
+    cut(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[derive(Clone, Default)]
@@ -72,6 +74,8 @@ pub struct Queries {
     /// Taken by the librarian and the separator thread only.
     embeddings: Mutex<[Option<Arc<[f32]>>; SLOTS]>,
     encoded: Condvar,
+    understood: Mutex<[Arc<[Understood]>; SLOTS]>,
+    known: Mutex<Arc<[String]>>,
 }
 
 impl Default for Queries {
@@ -90,6 +94,8 @@ impl Queries {
             librarian: Mutex::new(None),
             embeddings: Default::default(),
             encoded: Condvar::new(),
+            understood: Default::default(),
+            known: Default::default(),
         };
         for (slot, text) in texts.into_iter().enumerate() {
             queries.write(&mut queries.texts.lock(), slot, text);
@@ -139,6 +145,22 @@ impl Queries {
         Stage::from_u8(self.stages[slot].load(Ordering::Acquire))
     }
 
+    /// What the text of `slot` was understood as, nearest concept first; nothing while it is being
+    /// encoded, or where the model does not tell.
+    pub fn understood(&self, slot: usize) -> Arc<[Understood]> {
+        self.understood.lock()[slot].clone()
+    }
+
+    /// The names of what the model knows; nothing while none is loaded, or where it does not tell.
+    pub fn known(&self) -> Arc<[String]> {
+        self.known.lock().clone()
+    }
+
+    /// Tells what the model knows; the librarian's to call.
+    pub fn set_known(&self, names: Arc<[String]>) {
+        *self.known.lock() = names;
+    }
+
     /// Why a text could not be encoded.
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
@@ -168,6 +190,7 @@ impl Queries {
         let stage = if normalise(&text).is_empty() { Stage::Empty } else { Stage::Encoding };
         texts[slot].set = text;
         self.stages[slot].store(stage as u8, Ordering::Release);
+        self.understood.lock()[slot] = Arc::default();
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -181,6 +204,7 @@ impl Queries {
         drop(texts);
         *self.embeddings.lock() = Default::default();
         *self.problem.lock() = None;
+        self.set_known(Arc::default());
         *self.librarian.lock() = Some(librarian);
     }
 
@@ -207,15 +231,18 @@ impl Queries {
             .collect()
     }
 
-    /// Hands over what became of `text` in `slot`: an embedding, or the reason why there is none.
-    /// Ignored when the slot says something else by now.
-    pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Arc<[f32]>, String>) {
+    /// Hands over what became of `text` in `slot`, or the reason why nothing did. Ignored when the
+    /// slot says something else by now.
+    pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Encoding, String>) {
         let texts = self.texts.lock();
         if normalise(&texts[slot].set) != text {
             return;
         }
         let (stage, embedding) = match outcome {
-            Ok(embedding) => (Stage::Ready, Some(embedding)),
+            Ok(Encoding { embedding, understood }) => {
+                self.understood.lock()[slot] = understood;
+                (Stage::Ready, Some(embedding))
+            }
             Err(problem) => {
                 *self.problem.lock() = Some(problem);
                 (Stage::Failed, None)
@@ -247,8 +274,9 @@ impl Queries {
 mod tests {
     use super::*;
 
-    fn embedding(value: f32) -> Arc<[f32]> {
-        Arc::from([value])
+    fn encoding(value: f32) -> Encoding {
+        let understood = Understood { name: "drums".into(), closeness: 0.8 };
+        Encoding { embedding: Arc::from([value]), understood: Arc::from([understood]) }
     }
 
     #[test]
@@ -262,11 +290,11 @@ mod tests {
     #[test]
     fn the_old_embedding_stays_in_force_until_the_new_one_is_there() {
         let queries = Arc::new(Queries::default());
-        queries.deliver(1, "drums", Ok(embedding(1.0)));
+        queries.deliver(1, "drums", Ok(encoding(1.0)));
         queries.set_text(1, "bass");
         assert_eq!(queries.stage(1), Stage::Encoding);
         assert_eq!(queries.embedding(1, Duration::ZERO).unwrap()[0], 1.0);
-        queries.deliver(1, "bass", Ok(embedding(2.0)));
+        queries.deliver(1, "bass", Ok(encoding(2.0)));
         assert_eq!(queries.embedding(1, Duration::ZERO).unwrap()[0], 2.0);
     }
 
@@ -274,15 +302,25 @@ mod tests {
     fn an_embedding_of_a_text_that_changed_meanwhile_is_ignored() {
         let queries = Arc::new(Queries::default());
         queries.set_text(0, "the singer");
-        queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
+        queries.deliver(0, "a person speaking", Ok(encoding(1.0)));
         assert_eq!(queries.stage(0), Stage::Encoding);
         assert!(queries.embedding(0, Duration::ZERO).is_none());
     }
 
     #[test]
+    fn what_was_understood_is_told_of_the_text_that_is_there() {
+        let queries = Arc::new(Queries::default());
+        assert!(queries.understood(1).is_empty());
+        queries.deliver(1, "drums", Ok(encoding(1.0)));
+        assert_eq!(queries.understood(1)[0].name, "drums");
+        queries.set_text(1, "bass");
+        assert!(queries.understood(1).is_empty());
+    }
+
+    #[test]
     fn an_emptied_slot_loses_its_embedding() {
         let queries = Arc::new(Queries::default());
-        queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
+        queries.deliver(0, "a person speaking", Ok(encoding(1.0)));
         queries.set_text(0, "   ");
         assert_eq!(queries.stage(0), Stage::Empty);
         assert!(queries.embedding(0, Duration::ZERO).is_none());
@@ -291,7 +329,7 @@ mod tests {
     #[test]
     fn what_is_being_typed_is_saved_and_in_force_only_once_it_is_settled() {
         let queries = Arc::new(Queries::default());
-        queries.deliver(0, "a person speaking", Ok(embedding(1.0)));
+        queries.deliver(0, "a person speaking", Ok(encoding(1.0)));
         queries.draft(0, "the sing");
         queries.draft(1, "");
         assert_eq!(queries.texts()[..3], ["the sing", "", "piano"]);

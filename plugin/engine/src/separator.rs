@@ -17,5 +17,12 @@ pub trait Separator {
     ///
     /// `magnitude` is linear, on the model's grid, `F` bins; `embedding` is what the query became;
     /// `mask` is the complex gain of each of the `F` bins. On an error the mask is not used.
-    fn run(&mut self, magnitude: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<(), String>;
+    ///
+    /// Returns the probability that the described sound is there, where the separator tells.
+    fn run(
+        &mut self,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String>;
 }

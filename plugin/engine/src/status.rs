@@ -28,6 +28,8 @@ pub struct Status {
     unusable: AtomicU64,
     /// Nanoseconds a hop takes the separator, averaged over about the last thirty.
     hop_nanoseconds: AtomicU32,
+    /// The bits of an `f32`, not a number where it is not known.
+    presence: AtomicU32,
 }
 
 impl Default for Status {
@@ -40,6 +42,7 @@ impl Default for Status {
             dropped: AtomicU64::new(0),
             unusable: AtomicU64::new(0),
             hop_nanoseconds: AtomicU32::new(0),
+            presence: AtomicU32::new(f32::NAN.to_bits()),
         }
     }
 }
@@ -78,6 +81,16 @@ impl Status {
     /// Time the separator takes for a hop, averaged over about the last thirty.
     pub fn hop_time(&self) -> Duration {
         Duration::from_nanos(self.hop_nanoseconds.load(Ordering::Relaxed).into())
+    }
+
+    /// Probability that the described sound is in what the separator heard last, where the model
+    /// tells.
+    pub fn presence(&self) -> Option<f32> {
+        Some(f32::from_bits(self.presence.load(Ordering::Relaxed))).filter(|presence| presence.is_finite())
+    }
+
+    pub(crate) fn set_presence(&self, presence: Option<f32>) {
+        self.presence.store(presence.unwrap_or(f32::NAN).to_bits(), Ordering::Relaxed);
     }
 
     pub(crate) fn set_ready(&self) {

@@ -85,6 +85,42 @@ fn the_default_model_understands_its_factory_queries_and_separates_the_same_each
 }
 
 #[test]
+fn what_the_default_model_understood_is_told() {
+    let queries = Arc::new(Queries::default());
+    let _engine = Engine::open(DEFAULT, OFFLINE, queries.clone());
+    let understood = |text| {
+        queries.set_text(2, text);
+        assert_eq!(settled(&queries, 2), Stage::Ready);
+        queries.understood(2)
+    };
+    let dog = understood("my dog is barking");
+    assert!(queries.known().contains(&dog[0].name));
+    assert_eq!(dog[0].name, "dog barking");
+    assert!(dog[0].closeness > 0.6 && dog[0].closeness > dog[1].closeness, "{dog:?}");
+    let bank = understood("a contract with the bank");
+    assert!(bank[0].closeness < 0.4, "{bank:?}");
+}
+
+#[test]
+fn a_package_need_not_name_concepts() {
+    let (_engine, queries) = ready(&package("identity"));
+    assert_eq!(settled(&queries, 0), Stage::Ready);
+    assert!(queries.understood(0).is_empty());
+}
+
+#[test]
+fn concepts_that_cannot_be_read_or_compared_are_named() {
+    let copy = Copy::new("concepts");
+    let place = copy.0.join("concepts.json");
+    fs::write(&place, r#"{"closeness": {"slope": 1.0}, "concepts": []}"#).unwrap();
+    let problem = copy.problem();
+    assert!(problem.contains("concepts.json") && problem.contains("offset"), "{problem}");
+    fs::write(&place, r#"{"closeness": {"slope": 1.0, "offset": 0.0}, "concepts": []}"#).unwrap();
+    let problem = copy.problem();
+    assert!(problem.contains("query.onnx") && problem.contains("`concept`"), "{problem}");
+}
+
+#[test]
 fn the_version_of_onnx_runtime_is_told() {
     let version = sift_engine::runtime::version().unwrap();
     assert!(

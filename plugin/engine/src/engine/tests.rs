@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::*;
+use crate::query::encoder::Encoding;
 use crate::separator::Separator;
 use crate::stft::Window;
 
@@ -16,9 +17,14 @@ struct Fake<F>(F);
 impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
     fn reset(&mut self) {}
 
-    fn run(&mut self, magnitude: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<(), String> {
+    fn run(
+        &mut self,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String> {
         (self.0)(magnitude, embedding, mask);
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -38,7 +44,8 @@ fn by_query() -> Build {
 fn queries() -> Arc<Queries> {
     let queries = Arc::new(Queries::default());
     for slot in 0..crate::SLOTS {
-        queries.deliver(slot, &queries.text(slot), Ok(Arc::from([slot as f32])));
+        let encoding = Encoding { embedding: Arc::from([slot as f32]), understood: Arc::default() };
+        queries.deliver(slot, &queries.text(slot), Ok(encoding));
     }
     queries
 }
@@ -321,15 +328,34 @@ fn after_a_reset_nothing_of_the_old_stream_is_heard() {
 }
 
 #[test]
+fn the_presence_that_the_separator_tells_is_shown() {
+    struct Teller;
+    impl Separator for Teller {
+        fn reset(&mut self) {}
+        fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
+            mask.fill(Complex32::ONE);
+            Ok(Some(0.25))
+        }
+    }
+    let mut telling = engine(Box::new(|| Ok(Box::new(Teller))), config(48_000.0, 512));
+    assert_eq!(telling.status().presence(), None, "nothing was heard yet");
+    play(&mut telling, &noise(20_000), Knobs::default(), || 512);
+    assert_eq!(telling.status().presence(), Some(0.25));
+    let mut silent = engine(constant(1.0), config(48_000.0, 512));
+    play(&mut silent, &noise(20_000), Knobs::default(), || 512);
+    assert_eq!(silent.status().presence(), None);
+}
+
+#[test]
 fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not() {
     struct Counter(Arc<AtomicUsize>);
     impl Separator for Counter {
         fn reset(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
-        fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<(), String> {
+        fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
             mask.fill(Complex32::ONE);
-            Ok(())
+            Ok(None)
         }
     }
     let starts = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,5 @@
-//! Words → embedding: a package's tokenizer and query network. Lives on the librarian's thread.
+//! Words → embedding, and concepts: a package's tokenizer and query network. Lives on the librarian's
+//! thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,19 +9,30 @@ use ort::session::Session;
 use ort::value::Tensor;
 use tokenizers::{Tokenizer, TruncationParams};
 
-use crate::package::{Package, PackageError};
+use crate::package::{CONCEPTS, Package, PackageError};
+use crate::query::concepts::{Concepts, Understood};
 use crate::query::normalise;
 use crate::runtime;
 
 /// Texts whose embeddings are kept. Beyond it the cache starts anew: a person types far fewer.
 const CACHE_LIMIT: usize = 4096;
 
-/// One package's query network with every embedding it has made.
+/// What a query became.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    /// What the separator is conditioned on.
+    pub embedding: Arc<[f32]>,
+    /// The nearest concepts, nearest first; none where the package names none.
+    pub understood: Arc<[Understood]>,
+}
+
+/// One package's query network with every encoding it has made.
 pub struct QueryEncoder {
     tokenizer: Tokenizer,
     session: Session,
     prefix: String,
-    cache: HashMap<String, Arc<[f32]>>,
+    concepts: Option<Concepts>,
+    cache: HashMap<String, Encoding>,
 }
 
 impl QueryEncoder {
@@ -42,26 +54,46 @@ impl QueryEncoder {
                 return Err(fault(&manifest.file, &format_args!("has no input `{name}`")));
             }
         }
-        let mut encoder = Self { tokenizer, session, prefix: manifest.prefix.clone(), cache: HashMap::new() };
+        let concepts = package.concepts.as_deref().map(Concepts::parse).transpose();
+        let concepts = concepts.map_err(|error| fault(CONCEPTS, &error))?;
+        if concepts.is_some() && !session.outputs().iter().any(|output| output.name() == "concept") {
+            return Err(fault(
+                &manifest.file,
+                &format_args!("has no output `concept`, which {CONCEPTS} is for"),
+            ));
+        }
+        let prefix = manifest.prefix.clone();
+        let mut encoder = Self { tokenizer, session, prefix, concepts, cache: HashMap::new() };
         encoder.encode("sound").map_err(|error| fault(&manifest.file, &error))?;
         Ok(encoder)
     }
 
-    /// The embedding of `text`. A text that was encoded once is not encoded again.
-    pub fn encode(&mut self, text: &str) -> Result<Arc<[f32]>, String> {
+    /// The names of the concepts that texts are compared with; none where the package has none.
+    pub fn known(&self) -> Arc<[String]> {
+        self.concepts.as_ref().map(Concepts::names).unwrap_or_default()
+    }
+
+    /// What `text` becomes. A text that was encoded once is not encoded again.
+    pub fn encode(&mut self, text: &str) -> Result<Encoding, String> {
         let text = normalise(text);
-        if let Some(embedding) = self.cache.get(&text) {
-            return Ok(embedding.clone());
+        if let Some(encoding) = self.cache.get(&text) {
+            return Ok(encoding.clone());
         }
-        let embedding = self.run(&text)?;
+        let (embedding, concept) = self.run(&text)?;
+        let understood = match &self.concepts {
+            Some(concepts) => concepts.nearest(&concept)?,
+            None => Vec::new(),
+        };
+        let encoding = Encoding { embedding: embedding.into(), understood: understood.into() };
         if self.cache.len() >= CACHE_LIMIT {
             self.cache.clear();
         }
-        self.cache.insert(text, embedding.clone());
-        Ok(embedding)
+        self.cache.insert(text, encoding.clone());
+        Ok(encoding)
     }
 
-    fn run(&mut self, text: &str) -> Result<Arc<[f32]>, String> {
+    /// The embedding, and the concept where the package has concepts.
+    fn run(&mut self, text: &str) -> Result<(Vec<f32>, Vec<f32>), String> {
         let tokens = self
             .tokenizer
             .encode(format!("{}{text}", self.prefix), true)
@@ -70,23 +102,27 @@ impl QueryEncoder {
         if ids.is_empty() {
             return Err(format!("the query {text:?} has no token that the model knows"));
         }
-        let infer = || -> ort::Result<Arc<[f32]>> {
+        let infer = || -> ort::Result<(Vec<f32>, Vec<f32>)> {
             let shape = [1, ids.len()];
             let attention = vec![1_i64; ids.len()];
             let outputs = self.session.run(ort::inputs! {
                 "input_ids" => Tensor::from_array((shape, ids))?,
                 "attention_mask" => Tensor::from_array((shape, attention))?,
             })?;
-            let embedding = outputs
-                .get("embedding")
-                .ok_or_else(|| ort::Error::new("has no output `embedding`"))?
-                .try_extract_tensor::<f32>()?;
-            Ok(Arc::from(embedding.1))
+            let values = |name: &str| -> ort::Result<Vec<f32>> {
+                let output =
+                    outputs.get(name).ok_or_else(|| ort::Error::new(format!("has no output `{name}`")))?;
+                Ok(output.try_extract_tensor::<f32>()?.1.to_vec())
+            };
+            let concept = if self.concepts.is_some() { values("concept")? } else { Vec::new() };
+            Ok((values("embedding")?, concept))
         };
-        let embedding = infer().map_err(|error| error.to_string())?;
-        if !embedding.iter().all(|value| value.is_finite()) {
-            return Err(format!("the embedding of {text:?} is not finite"));
+        let (embedding, concept) = infer().map_err(|error| error.to_string())?;
+        for (name, values) in [("embedding", &embedding), ("concept", &concept)] {
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(format!("the {name} of {text:?} is not finite"));
+            }
         }
-        Ok(embedding)
+        Ok((embedding, concept))
     }
 }

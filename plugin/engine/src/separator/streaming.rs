@@ -28,6 +28,7 @@ pub struct StreamingSeparator {
     embedding: usize,
     /// 1: gain; 2: real and imaginary part of a complex gain.
     mask_channels: usize,
+    tells_presence: bool,
 }
 
 impl StreamingSeparator {
@@ -60,6 +61,11 @@ impl StreamingSeparator {
         };
         matches_shape("mask", &mask, &[1, mask_channels, 1, bins])?;
 
+        let tells_presence = session.outputs().iter().any(|output| output.name() == "presence");
+        if tells_presence {
+            matches_shape("presence", &tensor(session.outputs(), "output", "presence")?, &[1, 1])?;
+        }
+
         let mut states = Vec::new();
         let mut values = 0;
         for input in session.inputs().iter().map(Outlet::name).filter(|name| name.starts_with("state_")) {
@@ -76,7 +82,7 @@ impl StreamingSeparator {
         if let Some(input) = session.inputs().iter().find(|input| !known(input.name())) {
             return Err(format!("has an input `{}` that a streaming separator does not take", input.name()));
         }
-        Ok(Self { session, states, bins, embedding: width as usize, mask_channels })
+        Ok(Self { session, states, bins, embedding: width as usize, mask_channels, tells_presence })
     }
 
     fn warm_up(&mut self) -> Result<(), String> {
@@ -90,7 +96,12 @@ impl StreamingSeparator {
     }
 
     /// One run. Split from the trait's method so that every fault takes one path.
-    fn infer(&mut self, magnitude: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> ort::Result<()> {
+    fn infer(
+        &mut self,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> ort::Result<Option<f32>> {
         let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![
             ("magnitude", TensorRef::from_array_view(([1, 1, self.bins], magnitude))?.into()),
             ("embedding", TensorRef::from_array_view(([1, self.embedding], embedding))?.into()),
@@ -107,10 +118,14 @@ impl StreamingSeparator {
                 }
             }
         }
+        let presence = match self.tells_presence {
+            true => outputs["presence"].try_extract_tensor::<f32>()?.1.first().copied(),
+            false => None,
+        };
         for state in &mut self.states {
             state.value = outputs.remove(&state.output).expect("checked when the network was loaded");
         }
-        Ok(())
+        Ok(presence)
     }
 }
 
@@ -123,7 +138,12 @@ impl Separator for StreamingSeparator {
         }
     }
 
-    fn run(&mut self, magnitude: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<(), String> {
+    fn run(
+        &mut self,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String> {
         if embedding.len() != self.embedding {
             return Err(format!(
                 "the query network's `embedding` has {} values, the separator takes {}",

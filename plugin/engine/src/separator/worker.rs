@@ -8,6 +8,7 @@ use audio_thread_priority::{demote_current_thread_from_real_time, promote_curren
 
 use crate::hop::{Hop, Line, SeparatorEnd};
 use crate::query::Queries;
+use crate::scope::Scope;
 use crate::separator::Separator;
 use crate::status::Status;
 
@@ -32,7 +33,7 @@ impl Worker {
         build: Build,
         end: SeparatorEnd,
         queries: Arc<Queries>,
-        status: Arc<Status>,
+        (status, scope): (Arc<Status>, Arc<Scope>),
         hop_frames: usize,
         sample_rate: f64,
     ) -> Self {
@@ -44,7 +45,7 @@ impl Worker {
                 // Without the privilege the thread runs at normal priority, which the status
                 // shows as late parcels if it ever matters.
                 let raised = promote_current_thread_to_real_time(hop_frames as u32, sample_rate as u32).ok();
-                Desk { separator, end, queries, status, stream: None }.work();
+                Desk { separator, end, queries, status, scope, stream: None }.work();
                 if let Some(handle) = raised {
                     let _ = demote_current_thread_from_real_time(handle);
                 }
@@ -82,6 +83,7 @@ struct Desk {
     end: SeparatorEnd,
     queries: Arc<Queries>,
     status: Arc<Status>,
+    scope: Arc<Scope>,
     /// The stream whose state the separator holds.
     stream: Option<u32>,
 }
@@ -95,6 +97,7 @@ impl Desk {
                 continue;
             };
             hop.masked = !self.end.line.is_stale(&hop) && self.separate(&mut hop);
+            self.scope.show(&hop.magnitude, hop.masked.then_some(&*hop.mask));
             self.end.send_home(hop);
         }
     }
@@ -104,6 +107,7 @@ impl Desk {
         let patience = if hop.exact { PATIENCE } else { Duration::ZERO };
         let Some(embedding) = self.queries.embedding(hop.query.into(), patience) else {
             self.stream = None;
+            self.status.set_presence(None);
             return false;
         };
         if self.stream != Some(hop.stream) {
@@ -113,9 +117,12 @@ impl Desk {
         let start = Instant::now();
         let outcome = self.separator.run(&hop.magnitude, &embedding, &mut hop.mask);
         self.status.count_hop(start.elapsed());
-        if let Err(problem) = outcome {
-            self.status.fail(problem);
-            return false;
+        match outcome {
+            Ok(presence) => self.status.set_presence(presence),
+            Err(problem) => {
+                self.status.fail(problem);
+                return false;
+            }
         }
         if !hop.mask.iter().all(|gain| gain.is_finite()) {
             // A value that is not finite would stay in the recurrent state for good.

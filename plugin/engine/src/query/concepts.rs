@@ -1,0 +1,151 @@
+//! Words → what was understood: the concepts of a package that a query is closest to.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// Concepts that are told of one query, at most.
+const TOLD: usize = 3;
+
+/// Closeness from which a query counts as understood.
+pub const SURE: f32 = 0.5;
+
+/// A concept that a query is close to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Understood {
+    pub name: String,
+    /// Probability, as the package calibrated it, that this is what the words mean.
+    pub closeness: f32,
+}
+
+/// `concepts.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    closeness: Closeness,
+    concepts: Vec<Concept>,
+}
+
+/// From a cosine to a probability: 1 / (1 + exp(−(slope·cosine + offset))).
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closeness {
+    slope: f32,
+    offset: f32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Concept {
+    name: String,
+    /// [S], unit length.
+    direction: Box<[f32]>,
+}
+
+/// What a package knows by name.
+pub struct Concepts {
+    closeness: Closeness,
+    concepts: Vec<Concept>,
+}
+
+impl Concepts {
+    /// Reads `concepts.json`.
+    ///
+    /// # Errors
+    /// When it is not of that form, a direction is not as long as the others, or a number is not
+    /// finite.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        let Table { closeness, concepts } =
+            serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
+            return Err("field `closeness` is not finite".into());
+        }
+        let size = concepts.first().map_or(0, |concept| concept.direction.len());
+        for Concept { name, direction } in &concepts {
+            if direction.len() != size || size == 0 {
+                return Err(format!(
+                    "field `direction` of {name:?} has {} numbers, not {size}",
+                    direction.len()
+                ));
+            }
+            if !direction.iter().all(|value| value.is_finite()) {
+                return Err(format!("field `direction` of {name:?} is not finite"));
+            }
+        }
+        Ok(Self { closeness, concepts })
+    }
+
+    /// The names, in the package's order.
+    pub fn names(&self) -> Arc<[String]> {
+        self.concepts.iter().map(|concept| concept.name.clone()).collect()
+    }
+
+    /// The nearest concepts to a query's `concept`, nearest first, however far they are.
+    ///
+    /// # Errors
+    /// When `concept` is not as long as the directions.
+    pub fn nearest(&self, concept: &[f32]) -> Result<Vec<Understood>, String> {
+        let mut near = Vec::with_capacity(self.concepts.len());
+        for Concept { name, direction } in &self.concepts {
+            if direction.len() != concept.len() {
+                return Err(format!(
+                    "the query network's `concept` has {} values, those of concepts.json have {}",
+                    concept.len(),
+                    direction.len()
+                ));
+            }
+            let cosine: f32 = direction.iter().zip(concept).map(|(a, b)| a * b).sum();
+            let closeness = 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp());
+            near.push(Understood { name: name.clone(), closeness });
+        }
+        near.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
+        near.truncate(TOLD);
+        Ok(near)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = r#"{
+        "closeness": {"slope": 10.0, "offset": -5.0},
+        "concepts": [
+            {"name": "rain", "direction": [1.0, 0.0]},
+            {"name": "wind", "direction": [0.8, 0.6]},
+            {"name": "drums", "direction": [0.0, 1.0]}
+        ]
+    }"#;
+
+    #[test]
+    fn the_nearest_concept_comes_first_with_its_probability() {
+        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[1.0, 0.0]).unwrap();
+        let names: Vec<_> = near.iter().map(|understood| understood.name.as_str()).collect();
+        assert_eq!(names, ["rain", "wind", "drums"]);
+        assert!((near[0].closeness - 0.9933).abs() < 1e-4);
+        assert!((near[1].closeness - 0.9526).abs() < 1e-4);
+        assert!((near[2].closeness - 0.0067).abs() < 1e-4);
+    }
+
+    #[test]
+    fn words_that_are_near_to_nothing_are_close_to_nothing() {
+        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[-0.7, -0.7]).unwrap();
+        assert!(near.iter().all(|understood| understood.closeness < 0.01));
+    }
+
+    #[test]
+    fn a_fault_names_the_field() {
+        for (from, to, field) in [
+            ("[0.8, 0.6]", "[0.8]", "`direction` of \"wind\""),
+            ("[1.0, 0.0]", "[]", "`direction` of \"rain\""),
+            ("\"name\": \"wind\"", "\"title\": \"wind\"", "title"),
+            ("\"slope\": 10.0,", "", "slope"),
+            ("0.8, 0.6", "1e99, 0.6", "`direction` of \"wind\""),
+        ] {
+            let problem = Concepts::parse(TABLE.replace(from, to).as_bytes()).err().unwrap();
+            assert!(problem.contains(field), "{problem}");
+        }
+        let short = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[1.0]).err().unwrap();
+        assert!(short.contains("`concept` has 1 values"), "{short}");
+    }
+}
