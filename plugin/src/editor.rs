@@ -2,9 +2,11 @@
 
 mod controls;
 mod fonts;
+mod meters;
 mod query_box;
 mod slider;
 mod slots;
+mod spectrogram;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -27,12 +29,17 @@ use nice_plug_egui::{
     EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
 };
 use sift_engine::Stage;
+use sift_engine::scope::Scope;
 
 use self::fonts::Fonts;
+use self::meters::Meters;
 use self::query_box::QueryBox;
+use self::slots::Slots;
+use self::spectrogram::{Force, Spectrogram};
 use self::status::Lateness;
 use crate::live::{Live, Snapshot};
 use crate::params::SiftParams;
+use crate::preferences::{Preferences, ThemeChoice};
 
 /// The smallest window, in logical pixels.
 const SMALLEST: Vec2 = vec2(560.0, 360.0);
@@ -42,6 +49,10 @@ const LARGEST: Vec2 = vec2(4096.0, 4096.0);
 const MARGIN: Margin = Margin::symmetric(20, 4);
 /// Space between the parts, as far as the window's height allows.
 const GAPS: Rangef = Rangef { min: 4.0, max: 56.0 };
+/// The same, where there is a picture.
+const PICTURE_GAP: f32 = 10.0;
+/// A picture that were lower is left out.
+const LEAST_PICTURE: f32 = 70.0;
 const HEADER_HEIGHT: f32 = 30.0;
 /// The status changes without anybody touching the window: how often it is looked at.
 const REFRESH: Duration = Duration::from_millis(40);
@@ -70,6 +81,7 @@ pub struct Window {
     fonts: Fonts,
     /// State may be loaded after the host learnt the editor's size.
     wish: Option<SizeWish>,
+    preferences: Preferences,
 }
 
 /// The size that the host is to be asked for. While a window opens, hosts do not hear: they are
@@ -108,13 +120,34 @@ impl SizeWish {
 
 impl Window {
     fn new(params: Arc<SiftParams>, live: Live) -> Self {
-        Self { params, live, host: None, view: View::default(), fonts: Fonts::default(), wish: None }
+        Self {
+            params,
+            live,
+            host: None,
+            view: View::default(),
+            fonts: Fonts::default(),
+            wish: None,
+            preferences: Preferences::default(),
+        }
+    }
+}
+
+impl Window {
+    /// Brings the project's theme into force, or the person's.
+    fn use_theme(&self, ctx: &egui::Context, frame: &mut Frame) {
+        let theme = match self.params.theme.read().unwrap_or(self.preferences.theme) {
+            ThemeChoice::Dark => egui::Theme::Dark,
+            ThemeChoice::Light => egui::Theme::Light,
+        };
+        if ctx.theme() != theme {
+            ctx.set_theme(theme);
+        }
+        frame.set_clear_color(theme::palette(theme).background.into());
     }
 }
 
 impl NiceEguiApp for Window {
     fn build(&mut self, ctx: egui::Context, host: GuiContext, frame: &mut Frame) -> Result<(), HandlerError> {
-        frame.set_clear_color(theme::BACKGROUND.into());
         theme::apply(&ctx);
         self.fonts.attach(&ctx);
         self.wish = Some(SizeWish::new(wanted_size(&self.params)));
@@ -124,17 +157,30 @@ impl NiceEguiApp for Window {
         }
         self.host = Some(host);
         self.view = View::default();
+        let read = Preferences::file().map_or(Ok(Preferences::default()), |file| Preferences::read(&file));
+        match read {
+            Ok(preferences) => self.preferences = preferences,
+            Err(problem) => self.view.problem = Some(problem),
+        }
+        self.use_theme(&ctx, frame);
         Ok(())
     }
 
-    fn ui(&mut self, ui: &mut Ui, _: &mut Frame) {
+    fn ui(&mut self, ui: &mut Ui, frame: &mut Frame) {
+        self.use_theme(ui.ctx(), frame);
         let Some(host) = &self.host else { return };
         self.wish.take_if(|wish| !wish.ask(ui.ctx()));
         self.fonts.update(ui.ctx());
         let snapshot = self.live.snapshot();
         ResizableWindow::new("sift").min_size(SMALLEST).show(ui, |ui| {
-            self.view.show(ui, &self.params, &host.param_setter(), snapshot.as_ref());
+            let sight = Sight { engine: snapshot.as_ref(), scope: self.live.scope() };
+            self.view.show(ui, &self.params, &host.param_setter(), &sight);
         });
+        if let Some(theme) = self.view.chosen_theme.take() {
+            self.preferences.theme = theme;
+            let saved = Preferences::file().map_or(Ok(()), |file| self.preferences.save(&file));
+            self.view.problem = saved.err();
+        }
         ui.ctx().request_repaint_after(REFRESH);
     }
 
@@ -147,47 +193,84 @@ impl NiceEguiApp for Window {
     }
 }
 
+/// What there is to see of the running engine.
+#[derive(Default)]
+struct Sight<'a> {
+    engine: Option<&'a Snapshot>,
+    scope: Option<Arc<Scope>>,
+}
+
 /// What the window shows, and what it remembers from frame to frame. It needs no host.
 #[derive(Default)]
 struct View {
     query_box: QueryBox,
+    spectrogram: Spectrogram,
+    meters: Meters,
+    slots: Slots,
     lateness: Lateness,
+    /// The theme that was chosen in this frame.
+    chosen_theme: Option<ThemeChoice>,
+    /// What is wrong with the person's preferences.
+    problem: Option<String>,
     /// Height of all parts in the last frame, without the gaps between them.
     parts: Option<f32>,
 }
 
 impl View {
-    fn show(
-        &mut self,
-        ui: &mut Ui,
-        params: &SiftParams,
-        setter: &ParamSetter<'_>,
-        engine: Option<&Snapshot>,
-    ) {
+    fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, sight: &Sight<'_>) {
+        let engine = sight.engine;
         let margin = Margin { top: 9, bottom: 9, ..MARGIN };
-        let footer = Panelling::NONE.fill(theme::FOOTER).inner_margin(margin);
+        let footer = Panelling::NONE.fill(theme::of(ui).footer).inner_margin(margin);
         let footer = Panel::bottom("status").frame(footer).show_separator_line(false).resizable(false);
         footer.show(ui, |ui| self.footer(ui, params, engine));
 
-        // Four gaps between the parts, and half a one above and below them.
-        let room = ui.available_height() - MARGIN.sum().y;
-        let gap = self.parts.map_or(GAPS.min, |parts| GAPS.clamp((room - parts) / 5.0)).floor();
+        // The picture takes the room that the other parts leave. Gaps are between the parts, and half
+        // a one above and below them.
+        let room = ui.available_height() - MARGIN.sum().y - self.parts.unwrap_or(f32::INFINITY);
+        let picture = Some((room - 6.0 * PICTURE_GAP).floor()).filter(|height| *height >= LEAST_PICTURE);
+        let gap = match picture {
+            Some(_) => PICTURE_GAP,
+            None => GAPS.clamp(room / 5.0).floor(),
+        };
         let body = Panelling::NONE.inner_margin(MARGIN + Margin::symmetric(0, (gap / 2.0) as i8));
         egui::CentralPanel::no_frame().frame(body).show(ui, |ui| {
             let content = ScrollArea::vertical().show(ui, |ui| {
                 ui.spacing_mut().item_spacing.y = 0.0;
-                header(ui, params, setter, engine);
+                self.header(ui, params, setter, engine);
                 ui.add_space(gap);
                 self.query(ui, params, setter, engine);
                 ui.add_space(gap);
-                slots::slots(ui, params, setter);
+                if let Some(height) = picture {
+                    self.picture(ui, height, params, sight);
+                    ui.add_space(gap);
+                }
+                self.slots.show(ui, params, setter);
                 ui.add_space(gap);
                 controls::strength_and_mode(ui, params, setter);
                 ui.add_space(gap);
                 controls::shape(ui, params, setter);
             });
-            self.parts = Some(content.content_size.y - 4.0 * gap);
+            let picture = picture.map_or(0.0, |height| height + gap);
+            self.parts = Some(content.content_size.y - 4.0 * gap - picture);
         });
+    }
+
+    /// The spectrogram with the meters beside it.
+    fn picture(&mut self, ui: &mut Ui, height: f32, params: &SiftParams, sight: &Sight<'_>) {
+        let strength = if params.bypass.value() { 0.0 } else { params.strength.value() };
+        let force = Force { mode: params.mode.value().into(), strength };
+        let columns = sight.scope.iter().flat_map(|scope| scope.columns());
+        let peaks = sight.scope.as_ref().map(|scope| scope.peaks()).unwrap_or_default();
+        let scale = sight.scope.as_ref().map(|scope| scope.scale()).unwrap_or_default();
+        ui.allocate_ui_with_layout(
+            vec2(ui.available_width(), height),
+            Layout::right_to_left(Align::Min),
+            |ui| {
+                self.meters.show(ui, peaks, sight.engine.and_then(|engine| engine.presence));
+                ui.add_space(theme::GAP);
+                self.spectrogram.show(ui, columns, force, scale);
+            },
+        );
     }
 
     fn query(
@@ -211,26 +294,38 @@ impl View {
     fn footer(&mut self, ui: &mut Ui, params: &SiftParams, engine: Option<&Snapshot>) {
         let queries = &params.queries.0;
         let failed = queries.stage(params.active_slot()) == Stage::Failed;
-        let query_problem = queries.problem().filter(|_| failed);
+        let query_problem = queries.problem().filter(|_| failed).or_else(|| self.problem.clone());
         let now = ui.input(|input| input.time);
         let falling_behind = engine.is_some_and(|engine| self.lateness.is_fresh(engine.late, now));
         let report = status::report(engine, query_problem, falling_behind, params.bypass.value());
         status::status(ui, &report);
     }
-}
 
-fn header(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, engine: Option<&Snapshot>) {
-    let model = engine.map_or_else(|| params.model.read().clone(), |engine| engine.model.clone());
-    let size = vec2(ui.available_width(), HEADER_HEIGHT);
-    ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), |ui| {
-        controls::listen_and_bypass(ui, params, setter);
-        let words = ui.available_size();
-        ui.allocate_ui_with_layout(words, Layout::left_to_right(Align::Center), |ui| {
-            ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::ACCENT));
-            let model = RichText::new(model).font(theme::font(theme::SMALL)).color(theme::TEXT_WEAK);
-            ui.add(egui::Label::new(model).truncate());
+    fn header(
+        &mut self,
+        ui: &mut Ui,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        engine: Option<&Snapshot>,
+    ) {
+        let model = engine.map_or_else(|| params.model.read().clone(), |engine| engine.model.clone());
+        let size = vec2(ui.available_width(), HEADER_HEIGHT);
+        ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), |ui| {
+            if let Some(theme) = controls::theme_button(ui) {
+                *params.theme.write() = Some(theme);
+                params.mark_edited(setter);
+                self.chosen_theme = Some(theme);
+            }
+            controls::listen_and_bypass(ui, params, setter);
+            let words = ui.available_size();
+            ui.allocate_ui_with_layout(words, Layout::left_to_right(Align::Center), |ui| {
+                ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::of(ui).accent));
+                let model =
+                    RichText::new(model).font(theme::font(theme::SMALL)).color(theme::of(ui).text_weak);
+                ui.add(egui::Label::new(model).truncate());
+            });
         });
-    });
+    }
 }
 
 #[cfg(test)]
@@ -241,11 +336,12 @@ mod tests {
 
     use super::testing::Host;
     use super::*;
+    use crate::params::DEFAULT_WINDOW;
 
     /// The whole window without a host, at its smallest or at `size`.
     fn window(host: &Host, size: Vec2) -> Harness<'_> {
         let mut view = View::default();
-        let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), None);
+        let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), &Sight::default());
         Harness::builder().with_size(size).with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
     }
 
@@ -306,6 +402,34 @@ mod tests {
         assert_eq!(host.params.queries.0.text(0), "a violin");
         assert_eq!(host.params.queries.0.text(1), "drums");
         assert_eq!(window.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
+    }
+
+    #[test]
+    fn the_picture_takes_the_room_that_is_left_and_is_left_out_where_there_is_none() {
+        let host = Host::default();
+        let default = vec2(DEFAULT_WINDOW.0 as f32, DEFAULT_WINDOW.1 as f32);
+        let mut heights = Vec::new();
+        for size in [default, default + vec2(200.0, 200.0)] {
+            let mut window = window(&host, size);
+            window.run_steps(4);
+            heights.push(window.get_by_role(Role::Image).rect().height());
+            let status = window.get_by_label_contains("Not running").rect();
+            assert!(window.get_by_label("Output gain").rect().bottom() < status.top());
+        }
+        assert!(heights[0] > 150.0 && (heights[1] - heights[0] - 200.0).abs() < 40.0, "{heights:?}");
+        let mut smallest = window(&host, SMALLEST);
+        smallest.run_steps(4);
+        assert!(smallest.query_by_role(Role::Image).is_none());
+    }
+
+    #[test]
+    fn a_click_turns_the_theme_over_and_the_project_remembers_it() {
+        let host = Host::default();
+        let mut window = window(&host, SMALLEST);
+        window.get_by_label("Light theme").click();
+        window.run_steps(3);
+        assert_eq!(*host.params.theme.read(), Some(ThemeChoice::Light));
+        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
 
     #[test]

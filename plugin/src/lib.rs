@@ -3,6 +3,8 @@
 mod editor;
 mod live;
 mod params;
+mod preferences;
+mod sets;
 mod vst3;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sift_engine::scope::Scope;
 use sift_engine::{Engine, Readiness, Status};
 
 /// The running engine as the window sees it; empty while the host has not activated the plugin.
@@ -17,6 +18,7 @@ struct Running {
     sample_rate: f64,
     latency: usize,
     hop: Duration,
+    scope: Arc<Scope>,
 }
 
 /// One look at the running engine.
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub load: f32,
     /// Parcels that came late or could not be sent.
     pub late: u64,
+    /// Probability that the described sound is there, where the model tells.
+    pub presence: Option<f32>,
 }
 
 impl Snapshot {
@@ -51,11 +55,17 @@ impl Live {
             sample_rate: grid.sample_rate,
             latency: engine.latency(),
             hop: Duration::from_secs_f64(grid.hop_seconds()),
+            scope: engine.scope().clone(),
         });
     }
 
     pub fn end(&self) {
         *self.0.lock() = None;
+    }
+
+    /// What the running engine shows.
+    pub fn scope(&self) -> Option<Arc<Scope>> {
+        self.0.lock().as_ref().map(|running| running.scope.clone())
     }
 
     pub fn snapshot(&self) -> Option<Snapshot> {
@@ -70,6 +80,7 @@ impl Live {
             latency: running.latency,
             load: status.hop_time().div_duration_f32(running.hop),
             late: status.late() + status.dropped(),
+            presence: status.presence(),
         })
     }
 }

@@ -7,8 +7,10 @@ use nice_plug::prelude::*;
 use parking_lot::RwLock;
 use sift_engine::{Mode, Queries, SLOTS, Shape, package};
 
+use crate::preferences::ThemeChoice;
+
 /// The window's size in logical pixels, when nobody has chosen another.
-pub const DEFAULT_WINDOW: (u32, u32) = (720, 420);
+pub const DEFAULT_WINDOW: (u32, u32) = (760, 620);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ModeParam {
@@ -72,6 +74,9 @@ pub struct SiftParams {
     /// Width and height in logical pixels.
     #[persist = "window"]
     pub window: Arc<RwLock<(u32, u32)>>,
+    /// The theme that was chosen in this project; that of the person's preferences where none was.
+    #[persist = "theme"]
+    pub theme: Arc<RwLock<Option<ThemeChoice>>>,
 }
 
 impl Default for SiftParams {
@@ -109,6 +114,7 @@ impl Default for SiftParams {
             queries: PersistedQueries::default(),
             model: Arc::new(RwLock::new(package::DEFAULT.to_owned())),
             window: Arc::new(RwLock::new(DEFAULT_WINDOW)),
+            theme: Arc::default(),
         }
     }
 }
@@ -127,7 +133,8 @@ impl SiftParams {
         }
     }
 
-    /// Tells the host that the project changed. Call it after an edit of a query, from the window.
+    /// Tells the host that the project changed. Call it after an edit of what is persisted, from the
+    /// window.
     pub fn mark_edited(&self, setter: &ParamSetter<'_>) {
         setter.begin_set_parameter(&self.revision);
         setter.set_parameter(&self.revision, 1 - self.revision.value());

@@ -8,15 +8,21 @@ use nice_plug::prelude::*;
 use super::slider::{Look, set_once, slider};
 use super::theme::{self, Chosen};
 use crate::params::SiftParams;
+use crate::preferences::ThemeChoice;
 
-const STRENGTH: Look =
-    Look { text: theme::BODY, value_text: 20.0, bar_height: 20.0, fill: theme::ACCENT, from_default: false };
+const STRENGTH: Look = Look {
+    text: theme::BODY,
+    value_text: 20.0,
+    bar_height: 20.0,
+    fill: |palette| palette.accent,
+    from_default: false,
+};
 
 const SMALL: Look = Look {
     text: theme::SMALL,
     value_text: theme::SMALL,
     bar_height: 10.0,
-    fill: theme::ACCENT_DIM,
+    fill: |palette| palette.accent_dim,
     from_default: true,
 };
 
@@ -32,7 +38,7 @@ pub fn strength_and_mode(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<
         "How much of the mask is applied. Shift drags finely, a double click sets the default",
     );
     let right = right.with_min_y(right.bottom() - MODE_HEIGHT);
-    switch(ui, right, &params.mode, setter, theme::BODY, [theme::LIT; 2]);
+    switch(ui, right, &params.mode, setter, theme::BODY, [theme::of(ui).lit(); 2]);
 }
 
 /// The shape of the mask, and the gain.
@@ -51,20 +57,41 @@ pub fn shape(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
     });
 }
 
+/// The other theme, when it is asked for.
+pub fn theme_button(ui: &mut Ui) -> Option<ThemeChoice> {
+    let (name, symbol, other) = match ui.visuals().dark_mode {
+        true => ("Light theme", "☀", ThemeChoice::Light),
+        false => ("Dark theme", "🌙", ThemeChoice::Dark),
+    };
+    let (rect, response) = ui.allocate_exact_size(vec2(30.0, ui.available_height()), Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
+    let fill = if response.hovered() { theme::of(ui).surface_hovered } else { theme::of(ui).surface };
+    ui.painter().rect(rect, theme::RADIUS, fill, (1.0, theme::of(ui).outline), StrokeKind::Inside);
+    let font = theme::font(theme::BODY);
+    ui.painter().text(rect.center(), Align2::CENTER_CENTER, symbol, font, theme::of(ui).text_weak);
+    response.on_hover_text(name).clicked().then_some(other)
+}
+
 /// What is listened to, and the bypass: right to left, at the end of a line.
 pub fn listen_and_bypass(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
     let height = ui.available_height();
     let (rect, response) = ui.allocate_exact_size(vec2(72.0, height), Sense::click());
     let on = params.bypass.value();
-    ui.painter().rect(rect, theme::RADIUS, theme::SURFACE, (1.0, theme::OUTLINE), StrokeKind::Inside);
-    let chosen = on.then_some(theme::ALERT);
+    ui.painter().rect(
+        rect,
+        theme::RADIUS,
+        theme::of(ui).surface,
+        (1.0, theme::of(ui).outline),
+        StrokeKind::Inside,
+    );
+    let chosen = on.then_some(theme::of(ui).alert());
     paint_choice(ui, &response, rect.shrink(2.0), params.bypass.name(), chosen, theme::SMALL);
     response.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, on, params.bypass.name()));
     if response.on_hover_text("The input, delayed as Sift delays it").clicked() {
         set_once(&params.bypass, !on, setter);
     }
     let (rect, _) = ui.allocate_exact_size(vec2(220.0, height), Sense::hover());
-    switch(ui, rect, &params.listen, setter, theme::SMALL, [theme::QUIET, theme::ALERT]);
+    switch(ui, rect, &params.listen, setter, theme::SMALL, [theme::of(ui).quiet(), theme::of(ui).alert()]);
 }
 
 /// The two variants of `param` side by side, each as wide as its name needs. The one that is chosen
@@ -77,10 +104,17 @@ fn switch<T: Enum + PartialEq + Copy + 'static>(
     text: f32,
     looks: [Chosen; 2],
 ) {
-    ui.painter().rect(rect, theme::RADIUS, theme::SURFACE, (1.0, theme::OUTLINE), StrokeKind::Inside);
+    ui.painter().rect(
+        rect,
+        theme::RADIUS,
+        theme::of(ui).surface,
+        (1.0, theme::of(ui).outline),
+        StrokeKind::Inside,
+    );
     let chosen = param.value().to_index();
-    let width =
-        |name: &str| ui.painter().layout_no_wrap(name.to_owned(), theme::font(text), theme::TEXT).size().x;
+    let width = |name: &str| {
+        ui.painter().layout_no_wrap(name.to_owned(), theme::font(text), theme::of(ui).text).size().x
+    };
     let widths: Vec<f32> = T::variants().iter().map(|name| width(name)).collect();
     let spare = (rect.width() - widths.iter().sum::<f32>()) / widths.len() as f32;
     let mut left = rect.left();
@@ -98,8 +132,10 @@ fn switch<T: Enum + PartialEq + Copy + 'static>(
 
 /// A flat button with `name` in its middle, filled when `chosen`.
 fn paint_choice(ui: &Ui, response: &Response, rect: Rect, name: &str, chosen: Option<Chosen>, text: f32) {
-    let hovered = response.hovered().then_some(Chosen { fill: theme::SURFACE_HOVERED, text: theme::TEXT });
-    let at_rest = Chosen { fill: theme::SURFACE, text: theme::TEXT_WEAK };
+    let hovered = response
+        .hovered()
+        .then_some(Chosen { fill: theme::of(ui).surface_hovered, text: theme::of(ui).text });
+    let at_rest = Chosen { fill: theme::of(ui).surface, text: theme::of(ui).text_weak };
     let look = chosen.or(hovered).unwrap_or(at_rest);
     let painter = ui.painter();
     painter.rect_filled(rect, CornerRadius::same(5), look.fill);

@@ -1,4 +1,4 @@
-//! The text box: edits the query of the active slot, and says how far it has come.
+//! The text box: edits the query of the active slot, completes it, and says what was understood.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use egui::accesskit::Role;
 use egui::text::CCursor;
 use egui::text_selection::CCursorRange;
 use egui::{
-    Align, Align2, Color32, Frame, Layout, Margin, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui,
-    WidgetInfo, vec2,
+    Align, Align2, Frame, Key, Layout, Margin, Modifiers, Popup, PopupCloseBehavior, Response, RichText,
+    Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
 };
-use sift_engine::{MAX_CHARACTERS, Queries, Readiness, Stage};
+use sift_engine::{MAX_CHARACTERS, Queries, Readiness, SURE, Stage, Understood};
 
-use super::theme;
+use super::theme::{self, Tone};
 
 /// Seconds without a keystroke after which a text is taken as meant.
 const PAUSE: f64 = 0.4;
@@ -21,6 +21,10 @@ const HEIGHT: f32 = 50.0;
 const PASTE_WIDTH: f32 = 74.0;
 /// Characters that may be left before their number is shown.
 const NEARLY_FULL: usize = 56;
+/// Suggestions shown at once.
+const SUGGESTIONS: usize = 5;
+/// Concepts that are less close than this are not worth showing.
+const LEAST_CLOSENESS: f32 = 0.1;
 
 /// The text that a slot is to have.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct QueryBox {
     pending: Option<f64>,
     /// Something was typed since the box got the focus.
     typing: bool,
+    /// The suggestion that the arrow keys chose.
+    chosen: Option<usize>,
 }
 
 impl QueryBox {
@@ -57,9 +63,17 @@ impl QueryBox {
     ) -> Option<Edit> {
         self.follow(queries, active);
         let now = ui.input(|input| input.time);
+        let suggestions = if self.typing { suggestions(&queries.known(), &self.text) } else { Vec::new() };
+        self.choose(ui, &suggestions);
         let mut lost_focus = false;
         ui.horizontal(|ui| {
-            lost_focus = self.text_edit(ui, queries, now);
+            let field = self.text_edit(ui, queries, now);
+            lost_focus = field.lost_focus();
+            if let Some(taken) = self.suggest(&field, &suggestions) {
+                self.text = taken;
+                self.pending = Some(now - PAUSE);
+                (self.typing, self.chosen) = (false, None);
+            }
             if paste_button(ui)
                 && let Some(text) = clipboard()
             {
@@ -100,8 +114,55 @@ impl QueryBox {
         Some(Edit { slot: self.slot, text: self.text.clone() })
     }
 
-    /// Whether the focus left.
-    fn text_edit(&mut self, ui: &mut Ui, queries: &Queries, now: f64) -> bool {
+    /// Moves among the suggestions by the arrow keys, and takes the chosen one by Enter or Tab.
+    fn choose(&mut self, ui: &Ui, suggestions: &[String]) {
+        self.chosen = self.chosen.filter(|chosen| *chosen < suggestions.len());
+        if suggestions.is_empty() {
+            return;
+        }
+        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
+        let last = suggestions.len() - 1;
+        let (down, up) = (pressed(Key::ArrowDown), pressed(Key::ArrowUp));
+        if down {
+            self.chosen = Some(self.chosen.map_or(0, |chosen| last.min(chosen + 1)));
+        }
+        if up {
+            self.chosen = self.chosen.and_then(|chosen| chosen.checked_sub(1));
+        }
+        if down || up {
+            // Who chooses has not paused.
+            self.pending = Some(ui.input(|input| input.time));
+        }
+        // Either key also takes the focus from the box, and so brings the text into force.
+        if let Some(chosen) = self.chosen
+            && ui.input(|input| input.key_pressed(Key::Enter) || input.key_pressed(Key::Tab))
+        {
+            self.text = suggestions[chosen].clone();
+            self.pending = Some(ui.input(|input| input.time));
+        }
+    }
+
+    /// Shows the suggestions under the box; the one that is clicked.
+    fn suggest(&self, field: &Response, suggestions: &[String]) -> Option<String> {
+        let mut taken = None;
+        let open = !suggestions.is_empty() && (field.has_focus() || field.lost_focus());
+        let popup = Popup::from_response(field)
+            .open(open)
+            .close_behavior(PopupCloseBehavior::IgnoreClicks)
+            .width(field.rect.width())
+            .gap(2.0);
+        popup.show(|ui| {
+            ui.set_min_width(field.rect.width() - 2.0 * theme::GAP);
+            for (index, suggestion) in suggestions.iter().enumerate() {
+                if ui.selectable_label(self.chosen == Some(index), suggestion).clicked() {
+                    taken = Some(suggestion.clone());
+                }
+            }
+        });
+        taken
+    }
+
+    fn text_edit(&mut self, ui: &mut Ui, queries: &Queries, now: f64) -> Response {
         let width = ui.available_width() - PASTE_WIDTH - theme::GAP;
         let mut output = TextEdit::singleline(&mut self.text)
             .id_salt("query")
@@ -114,14 +175,14 @@ impl QueryBox {
             .frame(
                 Frame::NONE
                     .inner_margin(Margin::symmetric(14, 0))
-                    .fill(theme::SURFACE)
+                    .fill(theme::of(ui).surface)
                     .corner_radius(theme::RADIUS),
             )
             .show(ui);
-        let response = &output.response.response;
+        let response = output.response.response;
         let outline = match response.has_focus() {
-            true => Stroke::new(2.0, theme::ACCENT),
-            false => Stroke::new(1.0, theme::OUTLINE),
+            true => Stroke::new(2.0, theme::of(ui).accent),
+            false => Stroke::new(1.0, theme::of(ui).outline),
         };
         ui.painter().rect_stroke(response.rect, theme::RADIUS, outline, StrokeKind::Inside);
         if response.changed() {
@@ -136,7 +197,7 @@ impl QueryBox {
             output.state.cursor.set_char_range(Some(everything));
             output.state.clone().store(ui.ctx(), response.id);
         }
-        response.lost_focus()
+        response
     }
 
     fn feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<Readiness>) {
@@ -144,7 +205,8 @@ impl QueryBox {
             Some(_) => Stage::Encoding,
             None => queries.stage(self.slot),
         };
-        let (mut text, color) = feedback(stage, engine);
+        let (mut text, tone) = feedback(stage, engine, &queries.understood(self.slot));
+        let color = tone.color(theme::of(ui));
         if self.slot != active {
             text = format!("You edit slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
         }
@@ -156,25 +218,46 @@ impl QueryBox {
             if length + NEARLY_FULL > MAX_CHARACTERS {
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                     let count = format!("{length} of {MAX_CHARACTERS} characters");
-                    ui.label(RichText::new(count).size(theme::SMALL).color(theme::TEXT_WEAK));
+                    ui.label(RichText::new(count).size(theme::SMALL).color(theme::of(ui).text_weak));
                 });
             }
         });
     }
 }
 
+/// Known sounds that what is being typed begins, or a word of them.
+fn suggestions(known: &[String], typed: &str) -> Vec<String> {
+    let typed = typed.trim().to_lowercase();
+    if typed.is_empty() || known.contains(&typed) {
+        return Vec::new();
+    }
+    let begins = |name: &&String| name.starts_with(&typed);
+    let has_word = |name: &&String| !begins(name) && name.contains(&format!(" {typed}"));
+    known.iter().filter(begins).chain(known.iter().filter(has_word)).take(SUGGESTIONS).cloned().collect()
+}
+
 /// What is said beneath the box.
-fn feedback(stage: Stage, engine: Option<Readiness>) -> (String, Color32) {
-    let (text, color) = match (stage, engine) {
-        (Stage::Empty, _) => ("Type what you want to hear", theme::TEXT_WEAK),
-        (Stage::Failed, _) => ("These words could not be encoded", theme::WARNING),
-        (Stage::Encoding, None) => ("Takes effect once the host activates Sift", theme::TEXT_WEAK),
-        (Stage::Encoding, Some(Readiness::Loading)) => ("Waits for the model", theme::TEXT_WEAK),
-        (_, Some(Readiness::Failed)) => ("Without a model, words have no effect", theme::WARNING),
-        (Stage::Encoding, Some(Readiness::Ready)) => ("Encoding …", theme::TEXT_WEAK),
-        (Stage::Ready, _) => ("Ready", theme::ACCENT),
+fn feedback(stage: Stage, engine: Option<Readiness>, understood: &[Understood]) -> (String, Tone) {
+    if let (Stage::Ready, Some(Readiness::Ready), Some(nearest)) = (stage, engine, understood.first()) {
+        if nearest.closeness < SURE {
+            let known: Vec<_> = understood.iter().take(2).map(|near| near.name.as_str()).collect();
+            let hint = format!("Sift does not know this sound well; try “{}”", known.join("” or “"));
+            return (hint, Tone::Warning);
+        }
+        let near = understood.iter().filter(|near| near.closeness >= LEAST_CLOSENESS);
+        let near: Vec<_> = near.map(|near| format!("{} {:.2}", near.name, near.closeness)).collect();
+        return (near.join(" · "), Tone::Good);
+    }
+    let (text, tone) = match (stage, engine) {
+        (Stage::Empty, _) => ("Type what you want to hear", Tone::Waiting),
+        (Stage::Failed, _) => ("These words could not be encoded", Tone::Warning),
+        (Stage::Encoding, None) => ("Takes effect once the host activates Sift", Tone::Waiting),
+        (Stage::Encoding, Some(Readiness::Loading)) => ("Waits for the model", Tone::Waiting),
+        (_, Some(Readiness::Failed)) => ("Without a model, words have no effect", Tone::Warning),
+        (Stage::Encoding, Some(Readiness::Ready)) => ("Encoding …", Tone::Waiting),
+        (Stage::Ready, _) => ("Ready", Tone::Good),
     };
-    (text.to_owned(), color)
+    (text.to_owned(), tone)
 }
 
 /// A single line of at most [`MAX_CHARACTERS`].
@@ -186,16 +269,22 @@ fn one_line(text: &str) -> String {
 fn paste_button(ui: &mut Ui) -> bool {
     let (rect, response) = ui.allocate_exact_size(vec2(PASTE_WIDTH, HEIGHT), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Paste"));
-    let fill = if response.hovered() { theme::SURFACE_HOVERED } else { theme::SURFACE };
-    ui.painter().rect(rect, theme::RADIUS, fill, Stroke::new(1.0, theme::OUTLINE), StrokeKind::Inside);
-    ui.painter().text(rect.center(), Align2::CENTER_CENTER, "Paste", theme::font(theme::BODY), theme::TEXT);
+    let fill = if response.hovered() { theme::of(ui).surface_hovered } else { theme::of(ui).surface };
+    ui.painter().rect(rect, theme::RADIUS, fill, Stroke::new(1.0, theme::of(ui).outline), StrokeKind::Inside);
+    ui.painter().text(
+        rect.center(),
+        Align2::CENTER_CENTER,
+        "Paste",
+        theme::font(theme::BODY),
+        theme::of(ui).text,
+    );
     // Hosts keep some keys for themselves; the clipboard comes past them.
     response.on_hover_text("Replaces the words by what is in the clipboard").clicked()
 }
 
 /// The clipboard's text, if it has any. The window's own clipboard is out of reach: egui-baseview
 /// reads it only when Ctrl+V (Cmd+V) is pressed.
-fn clipboard() -> Option<String> {
+pub fn clipboard() -> Option<String> {
     let text = copypasta::ClipboardContext::new().ok()?.get_contents().ok()?;
     (!text.trim().is_empty()).then_some(text)
 }
@@ -204,7 +293,6 @@ fn clipboard() -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use egui::Key;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
 
@@ -339,12 +427,73 @@ mod tests {
 
     #[test]
     fn the_feedback_never_promises_what_does_not_happen() {
-        let said = |stage, engine| feedback(stage, engine).0;
+        let said = |stage, engine| feedback(stage, engine, &[]).0;
         assert_eq!(said(Stage::Encoding, None), "Takes effect once the host activates Sift");
         assert_eq!(said(Stage::Encoding, Some(Readiness::Loading)), "Waits for the model");
         assert_eq!(said(Stage::Encoding, Some(Readiness::Ready)), "Encoding …");
         assert_eq!(said(Stage::Ready, Some(Readiness::Ready)), "Ready");
         assert_eq!(said(Stage::Ready, Some(Readiness::Failed)), "Without a model, words have no effect");
         assert_eq!(said(Stage::Failed, Some(Readiness::Ready)), "These words could not be encoded");
+    }
+
+    fn near(name: &str, closeness: f32) -> Understood {
+        Understood { name: name.into(), closeness }
+    }
+
+    #[test]
+    fn what_was_understood_is_said_with_its_closeness() {
+        let said = |understood: &[Understood]| feedback(Stage::Ready, Some(Readiness::Ready), understood).0;
+        let dog = [near("dog barking", 0.83), near("rooster crowing", 0.31), near("cello", 0.04)];
+        assert_eq!(said(&dog), "dog barking 0.83 · rooster crowing 0.31");
+        let none = [near("kitchen", 0.21), near("fan", 0.12), near("wind", 0.1)];
+        assert_eq!(said(&none), "Sift does not know this sound well; try “kitchen” or “fan”");
+    }
+
+    #[test]
+    fn the_arrow_keys_choose_among_the_suggestions_and_enter_takes_the_chosen_one() {
+        let mut desk = desk();
+        desk.state().queries.set_known(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
+        type_text(&mut desk, "gui");
+        desk.step();
+        for key in [Key::ArrowDown, Key::ArrowDown, Key::ArrowDown, Key::ArrowUp, Key::ArrowDown, Key::Enter]
+        {
+            desk.key_press(key);
+            desk.step();
+        }
+        desk.run_steps(2);
+        assert_eq!(desk.state().edits, [edit(0, "bass guitar")]);
+        assert!(desk.query_by_label("acoustic guitar").is_none(), "the suggestions are gone");
+    }
+
+    #[test]
+    fn a_suggestion_that_is_clicked_is_taken() {
+        let mut desk = desk();
+        desk.state().queries.set_known(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
+        type_text(&mut desk, "gui");
+        desk.run_steps(2);
+        desk.get_by_label("acoustic guitar").click();
+        desk.run_steps(3);
+        assert_eq!(desk.state().edits.last(), Some(&edit(0, "acoustic guitar")));
+        assert_eq!(desk.state().queries.text(0), "acoustic guitar");
+    }
+
+    #[test]
+    fn enter_without_a_choice_takes_what_was_typed() {
+        let mut desk = desk();
+        desk.state().queries.set_known(["drums"].map(String::from).into());
+        type_text(&mut desk, "dr");
+        desk.key_press(Key::Enter);
+        desk.run_steps(2);
+        assert_eq!(desk.state().edits, [edit(0, "dr")]);
+    }
+
+    #[test]
+    fn known_sounds_complete_what_is_typed() {
+        let known = ["acoustic guitar", "bass guitar", "drums", "guitar"].map(String::from);
+        assert_eq!(suggestions(&known, "Gui"), ["guitar", "acoustic guitar", "bass guitar"]);
+        assert_eq!(suggestions(&known, "dr"), ["drums"]);
+        for nothing in ["", "  ", "drums", "uitar", "xylophone"] {
+            assert!(suggestions(&known, nothing).is_empty(), "{nothing}");
+        }
     }
 }

@@ -3,12 +3,12 @@
 use egui::text::CCursor;
 use egui::text_selection::CCursorRange;
 use egui::{
-    Align2, CornerRadius, CursorIcon, Id, Key, Rect, Response, Sense, TextEdit, Ui, WidgetInfo, emath, pos2,
-    vec2,
+    Align2, Color32, CornerRadius, CursorIcon, Id, Key, Rect, Response, Sense, TextEdit, Ui, WidgetInfo,
+    emath, pos2, vec2,
 };
 use nice_plug::prelude::*;
 
-use super::theme;
+use super::theme::{self, Palette};
 
 /// Share of the range that a fine drag over the whole bar covers.
 const FINE: f32 = 0.1;
@@ -21,7 +21,7 @@ pub struct Look {
     pub text: f32,
     pub value_text: f32,
     pub bar_height: f32,
-    pub fill: egui::Color32,
+    pub fill: fn(&Palette) -> Color32,
     /// Fill from the default value rather than from the left end.
     pub from_default: bool,
 }
@@ -73,7 +73,7 @@ pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, look: &
         Align2::LEFT_TOP,
         param.name(),
         theme::font(look.text),
-        theme::TEXT_WEAK,
+        theme::of(ui).text_weak,
     );
     let field = Rect::from_min_max(pos2(label.right() + 4.0, line.top()), line.max);
     value_field(ui, field, id.with("value"), param, value, setter, look);
@@ -125,16 +125,24 @@ fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, look
     let active = response.hovered() || response.is_pointer_button_down_on();
     let radius = CornerRadius::same((look.bar_height / 2.0).min(7.0) as u8);
     let painter = ui.painter();
-    painter.rect_filled(bar, radius, if active { theme::SURFACE_HOVERED } else { theme::SURFACE });
+    painter.rect_filled(
+        bar,
+        radius,
+        if active { theme::of(ui).surface_hovered } else { theme::of(ui).surface },
+    );
     let at = |value: f32| emath::lerp(bar.x_range(), value);
     let (left, right) = (at(value.min(origin.unwrap_or(0.0))), at(value.max(origin.unwrap_or(0.0))));
     if right > left {
         let fill = Rect::from_x_y_ranges(left..=right, bar.y_range());
-        painter.rect_filled(fill, radius, look.fill);
+        painter.rect_filled(fill, radius, (look.fill)(theme::of(ui)));
     }
     let x = at(value).clamp(bar.left() + 2.0, bar.right() - 2.0);
     let handle = Rect::from_center_size(pos2(x, bar.center().y), vec2(4.0, bar.height() + 4.0));
-    painter.rect_filled(handle, CornerRadius::same(2), if active { theme::ACCENT } else { theme::TEXT });
+    painter.rect_filled(
+        handle,
+        CornerRadius::same(2),
+        if active { theme::of(ui).accent } else { theme::of(ui).text },
+    );
     if response.hovered() {
         ui.set_cursor_icon(CursorIcon::ResizeHorizontal);
     }
@@ -152,13 +160,14 @@ fn value_field(
 ) {
     let text = param.normalized_value_to_string(value, true);
     let Some(mut typed) = ui.data(|data| data.get_temp::<String>(id)) else {
-        let galley = ui.painter().layout_no_wrap(text.clone(), theme::font(look.value_text), theme::TEXT);
+        let galley =
+            ui.painter().layout_no_wrap(text.clone(), theme::font(look.value_text), theme::of(ui).text);
         let rect = Align2::RIGHT_TOP.align_size_within_rect(galley.size(), field);
         let response = ui.interact(rect, id.with("click"), Sense::click()).on_hover_cursor(CursorIcon::Text);
         response.widget_info(|| {
             WidgetInfo::labeled(egui::accesskit::Role::Button, true, format!("{}: {text}", param.name()))
         });
-        ui.painter().galley(rect.min, galley, theme::TEXT);
+        ui.painter().galley(rect.min, galley, theme::of(ui).text);
         if response.clicked() {
             let mut state = egui::widgets::text_edit::TextEditState::default();
             let end = CCursor::new(text.chars().count());
@@ -175,7 +184,7 @@ fn value_field(
         .font(theme::font(look.value_text))
         .align(Align2::RIGHT_TOP)
         .hint_text(param.name())
-        .frame(egui::Frame::NONE.fill(theme::SURFACE).corner_radius(3));
+        .frame(egui::Frame::NONE.fill(theme::of(ui).surface).corner_radius(3));
     let field = field.with_min_x(field.left().max(field.right() - TYPING_WIDTH));
     let response = ui.put(field, edit);
     if response.lost_focus() {
@@ -201,7 +210,7 @@ mod tests {
         text: theme::BODY,
         value_text: theme::BODY,
         bar_height: 20.0,
-        fill: theme::ACCENT,
+        fill: |palette| palette.accent,
         from_default: false,
     };
 

@@ -4,7 +4,7 @@ use egui::text::{LayoutJob, TextFormat};
 use egui::{Color32, Label, Sense, Ui, vec2};
 use sift_engine::Readiness;
 
-use super::theme;
+use super::theme::{self, Tone};
 use crate::live::Snapshot;
 
 /// Seconds that a late parcel stays a warning.
@@ -12,24 +12,6 @@ const FRESH: f64 = 5.0;
 /// A separator that works this share of its time has no reserve.
 const HEAVY_LOAD: f32 = 0.9;
 const MOST_ROWS: usize = 3;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    Good,
-    Waiting,
-    Warning,
-}
-
-impl Tone {
-    fn color(self) -> Color32 {
-        match self {
-            Tone::Good => theme::ACCENT,
-            Tone::Waiting => theme::TEXT_WEAK,
-            Tone::Warning => theme::WARNING,
-        }
-    }
-}
 
 /// What the line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,15 +91,15 @@ impl Lateness {
 pub fn status(ui: &mut Ui, report: &Report) {
     ui.horizontal_top(|ui| {
         let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL + 4.0), Sense::hover());
-        ui.painter().circle_filled(dot.center(), 4.0, report.tone.color());
+        ui.painter().circle_filled(dot.center(), 4.0, report.tone.color(theme::of(ui)));
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 3.0;
             // The window's corner, by which it is resized, stays free.
             ui.set_max_width(ui.available_width() - 16.0);
             if let Some(problem) = &report.problem {
-                ui.add(line(problem, theme::WARNING, MOST_ROWS));
+                ui.add(line(problem, theme::of(ui).warning, MOST_ROWS));
             }
-            ui.add(line(&report.facts, theme::TEXT_WEAK, 1));
+            ui.add(line(&report.facts, theme::of(ui).text_weak, 1));
         });
     });
 }
@@ -142,6 +124,7 @@ mod tests {
             latency: 2_304,
             load: 0.384,
             late: 0,
+            presence: None,
         }
     }
 

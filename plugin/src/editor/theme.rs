@@ -1,23 +1,84 @@
-//! Colours, text sizes and spacing: a dark theme with one accent.
+//! Colours, text sizes and spacing: a dark theme and a light one, each with one accent.
 
-use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, TextStyle, Theme, Visuals, vec2};
+use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, TextStyle, Theme, Ui, Visuals, vec2};
 
-pub const BACKGROUND: Color32 = Color32::from_rgb(0x16, 0x18, 0x1d);
-/// Behind the status line.
-pub const FOOTER: Color32 = Color32::from_rgb(0x10, 0x12, 0x16);
-/// Fields and buttons at rest.
-pub const SURFACE: Color32 = Color32::from_rgb(0x22, 0x26, 0x2e);
-/// Fields and buttons under the pointer.
-pub const SURFACE_HOVERED: Color32 = Color32::from_rgb(0x2c, 0x31, 0x3b);
-pub const OUTLINE: Color32 = Color32::from_rgb(0x38, 0x3e, 0x4a);
-pub const TEXT: Color32 = Color32::from_rgb(0xe8, 0xea, 0xee);
-pub const TEXT_WEAK: Color32 = Color32::from_rgb(0x97, 0x9f, 0xad);
-pub const ACCENT: Color32 = Color32::from_rgb(0x4a, 0xd6, 0xb4);
-/// The accent where it must not shout.
-pub const ACCENT_DIM: Color32 = Color32::from_rgb(0x2f, 0x86, 0x75);
-/// Text on the accent.
-pub const ON_ACCENT: Color32 = Color32::from_rgb(0x06, 0x1d, 0x18);
-pub const WARNING: Color32 = Color32::from_rgb(0xff, 0xb4, 0x54);
+/// The colours of one theme.
+pub struct Palette {
+    pub background: Color32,
+    /// Behind the status line.
+    pub footer: Color32,
+    /// Fields and buttons at rest.
+    pub surface: Color32,
+    /// Fields and buttons under the pointer.
+    pub surface_hovered: Color32,
+    pub outline: Color32,
+    pub text: Color32,
+    pub text_weak: Color32,
+    pub accent: Color32,
+    /// The accent where it must not shout.
+    pub accent_dim: Color32,
+    /// Text on the accent.
+    pub on_accent: Color32,
+    pub warning: Color32,
+}
+
+static DARK: Palette = Palette {
+    background: Color32::from_rgb(0x16, 0x18, 0x1d),
+    footer: Color32::from_rgb(0x10, 0x12, 0x16),
+    surface: Color32::from_rgb(0x22, 0x26, 0x2e),
+    surface_hovered: Color32::from_rgb(0x2c, 0x31, 0x3b),
+    outline: Color32::from_rgb(0x38, 0x3e, 0x4a),
+    text: Color32::from_rgb(0xe8, 0xea, 0xee),
+    text_weak: Color32::from_rgb(0x97, 0x9f, 0xad),
+    accent: Color32::from_rgb(0x4a, 0xd6, 0xb4),
+    accent_dim: Color32::from_rgb(0x2f, 0x86, 0x75),
+    on_accent: Color32::from_rgb(0x06, 0x1d, 0x18),
+    warning: Color32::from_rgb(0xff, 0xb4, 0x54),
+};
+
+static LIGHT: Palette = Palette {
+    background: Color32::from_rgb(0xf2, 0xf3, 0xf5),
+    footer: Color32::from_rgb(0xe4, 0xe6, 0xea),
+    surface: Color32::from_rgb(0xff, 0xff, 0xff),
+    surface_hovered: Color32::from_rgb(0xe6, 0xf2, 0xef),
+    outline: Color32::from_rgb(0xc2, 0xc7, 0xd0),
+    text: Color32::from_rgb(0x1a, 0x1d, 0x23),
+    text_weak: Color32::from_rgb(0x5a, 0x62, 0x70),
+    accent: Color32::from_rgb(0x0b, 0x7d, 0x69),
+    accent_dim: Color32::from_rgb(0x5f, 0xb5, 0xa5),
+    on_accent: Color32::from_rgb(0xff, 0xff, 0xff),
+    warning: Color32::from_rgb(0x95, 0x4a, 0x00),
+};
+
+/// The palette in force.
+pub fn of(ui: &Ui) -> &'static Palette {
+    palette(if ui.visuals().dark_mode { Theme::Dark } else { Theme::Light })
+}
+
+pub fn palette(theme: Theme) -> &'static Palette {
+    match theme {
+        Theme::Dark => &DARK,
+        Theme::Light => &LIGHT,
+    }
+}
+
+/// How good the news is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    Waiting,
+    Warning,
+}
+
+impl Tone {
+    pub fn color(self, palette: &Palette) -> Color32 {
+        match self {
+            Tone::Good => palette.accent,
+            Tone::Waiting => palette.text_weak,
+            Tone::Warning => palette.warning,
+        }
+    }
+}
 
 /// A choice that is made, by how much it should be noticed.
 #[derive(Clone, Copy)]
@@ -26,11 +87,21 @@ pub struct Chosen {
     pub text: Color32,
 }
 
-/// As things usually are.
-pub const QUIET: Chosen = Chosen { fill: OUTLINE, text: TEXT };
-pub const LIT: Chosen = Chosen { fill: ACCENT, text: ON_ACCENT };
-/// Easily forgotten, and then puzzling.
-pub const ALERT: Chosen = Chosen { fill: WARNING, text: ON_ACCENT };
+impl Palette {
+    /// As things usually are.
+    pub fn quiet(&self) -> Chosen {
+        Chosen { fill: self.outline, text: self.text }
+    }
+
+    pub fn lit(&self) -> Chosen {
+        Chosen { fill: self.accent, text: self.on_accent }
+    }
+
+    /// Easily forgotten, and then puzzling.
+    pub fn alert(&self) -> Chosen {
+        Chosen { fill: self.warning, text: self.on_accent }
+    }
+}
 
 pub const RADIUS: CornerRadius = CornerRadius::same(7);
 /// Between neighbours that belong together, in points.
@@ -45,37 +116,79 @@ pub fn font(size: f32) -> FontId {
     FontId::new(size, FontFamily::Proportional)
 }
 
-/// Gives everything in `ctx` this theme, whatever the system prefers.
+/// Gives everything in `ctx` these themes, and the dark one for a start, whatever the system prefers.
 pub fn apply(ctx: &egui::Context) {
+    for theme in [Theme::Dark, Theme::Light] {
+        ctx.style_mut_of(theme, |style| {
+            style.text_styles = [
+                (TextStyle::Small, font(SMALL)),
+                (TextStyle::Body, font(BODY)),
+                (TextStyle::Button, font(BODY)),
+                (TextStyle::Monospace, FontId::new(SMALL, FontFamily::Monospace)),
+                (TextStyle::Heading, font(LARGE)),
+            ]
+            .into();
+            style.spacing.item_spacing = vec2(GAP, GAP);
+            style.spacing.tooltip_width = 420.0;
+            style.interaction.selectable_labels = false;
+            style.visuals = visuals(theme);
+        });
+    }
     ctx.set_theme(Theme::Dark);
-    ctx.style_mut_of(Theme::Dark, |style| {
-        style.text_styles = [
-            (TextStyle::Small, font(SMALL)),
-            (TextStyle::Body, font(BODY)),
-            (TextStyle::Button, font(BODY)),
-            (TextStyle::Monospace, FontId::new(SMALL, FontFamily::Monospace)),
-            (TextStyle::Heading, font(LARGE)),
-        ]
-        .into();
-        style.spacing.item_spacing = vec2(GAP, GAP);
-        style.spacing.tooltip_width = 420.0;
-        style.interaction.selectable_labels = false;
-        style.visuals = visuals();
-    });
 }
 
-fn visuals() -> Visuals {
-    let mut visuals = Visuals::dark();
-    visuals.panel_fill = BACKGROUND;
-    visuals.window_fill = SURFACE;
-    visuals.window_stroke = Stroke::new(1.0, OUTLINE);
-    visuals.override_text_color = Some(TEXT);
-    visuals.warn_fg_color = WARNING;
-    visuals.error_fg_color = WARNING;
-    visuals.selection.bg_fill = ACCENT_DIM;
-    visuals.selection.stroke = Stroke::new(1.0, TEXT);
-    visuals.text_cursor.stroke = Stroke::new(2.0, ACCENT);
+fn visuals(theme: Theme) -> Visuals {
+    let palette = palette(theme);
+    let mut visuals = theme.default_visuals();
+    visuals.panel_fill = palette.background;
+    visuals.window_fill = palette.surface;
+    visuals.window_stroke = Stroke::new(1.0, palette.outline);
+    visuals.override_text_color = Some(palette.text);
+    visuals.warn_fg_color = palette.warning;
+    visuals.error_fg_color = palette.warning;
+    visuals.selection.bg_fill = palette.accent_dim;
+    visuals.selection.stroke = Stroke::new(1.0, palette.text);
+    visuals.text_cursor.stroke = Stroke::new(2.0, palette.accent);
     visuals.resize_corner_size = 14.0;
     visuals.menu_corner_radius = RADIUS;
     visuals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contrast ratio of two colours: Web Content Accessibility Guidelines 2.1, "contrast ratio".
+    fn contrast(a: Color32, b: Color32) -> f32 {
+        let luminance = |color: Color32| {
+            let linear = |channel: u8| match f32::from(channel) / 255.0 {
+                low if low <= 0.04045 => low / 12.92,
+                high => ((high + 0.055) / 1.055).powf(2.4),
+            };
+            0.2126 * linear(color.r()) + 0.7152 * linear(color.g()) + 0.0722 * linear(color.b())
+        };
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn every_text_can_be_read_on_what_it_stands_on() {
+        for palette in [&DARK, &LIGHT] {
+            for (text, grounds) in [
+                (
+                    palette.text,
+                    [palette.background, palette.surface, palette.surface_hovered, palette.outline],
+                ),
+                (palette.text_weak, [palette.background, palette.surface, palette.footer, palette.surface]),
+                (palette.warning, [palette.background, palette.footer, palette.background, palette.footer]),
+                (palette.accent, [palette.background; 4]),
+                (palette.on_accent, [palette.accent, palette.warning, palette.accent, palette.warning]),
+            ] {
+                for ground in grounds {
+                    let contrast = contrast(text, ground);
+                    assert!(contrast >= 4.5, "{text:?} on {ground:?}: {contrast}");
+                }
+            }
+        }
+    }
 }
