@@ -8,14 +8,15 @@ use sift_engine::scope::Peaks;
 use super::theme;
 
 /// Of all meters together, in points.
-pub const WIDTH: f32 = 104.0;
+pub const WIDTH: f32 = 124.0;
 /// Levels between a meter's ends, in dBFS.
 const RANGE: std::ops::RangeInclusive<f32> = -60.0..=0.0;
 /// How fast a level falls, in decibels a second.
 const FALL: f32 = 24.0;
 /// Seconds that a peak is held.
 const HOLD: f64 = 1.5;
-const NAMES: [&str; 3] = ["In", "Out", "Removed"];
+/// What stands under a meter, and what it is called.
+const NAMES: [(&str, &str); 3] = [("In", "Input"), ("Out", "Output"), ("Cut", "Removed")];
 /// Height of a meter's name.
 const LABEL: f32 = 15.0;
 
@@ -69,14 +70,14 @@ impl Meters {
             let left = rect.left() + index as f32 * pitch;
             Rect::from_x_y_ranges(left..=left + pitch - 5.0, rect.y_range())
         };
-        for (index, (name, level)) in NAMES.into_iter().zip(self.levels).enumerate() {
+        for (index, ((short, name), level)) in NAMES.into_iter().zip(self.levels).enumerate() {
             let height = |level: f32| remap_clamp(level, RANGE, 0.0..=1.0);
             let said = match level.held {
                 held if held < *RANGE.start() => format!("{name}: silent"),
                 held => format!("{name}: peak {held:.1} dB"),
             };
             let fill = if level.held > -0.1 { theme::of(ui).warning } else { theme::of(ui).accent_dim };
-            bar(ui, cell(index), name, &said, height(level.shown), Some(height(level.held)), fill);
+            bar(ui, cell(index), short, &said, height(level.shown), Some(height(level.held)), fill);
         }
         let (said, share) = match presence {
             Some(presence) => (format!("The described sound is there: {:.0} %", 100.0 * presence), presence),
@@ -134,8 +135,8 @@ mod tests {
             meters.show(ui, Peaks { input: 1.0, output: 0.5, removed: 0.0 }, Some(0.83));
         };
         let window = Harness::builder().with_size(vec2(200.0, 120.0)).build_ui_state(show, Meters::default());
-        window.get_by_label("In: peak 0.0 dB");
-        window.get_by_label("Out: peak -6.0 dB");
+        window.get_by_label("Input: peak 0.0 dB");
+        window.get_by_label("Output: peak -6.0 dB");
         window.get_by_label("Removed: silent");
         window.get_by_label("The described sound is there: 83 %");
     }
