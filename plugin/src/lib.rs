@@ -5,6 +5,7 @@ mod live;
 mod params;
 mod preferences;
 mod sets;
+mod toml_file;
 mod vst3;
 
 use std::sync::Arc;

@@ -1,12 +1,10 @@
 //! What is the person's rather than the project's, in a small file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Largest file that is read, in bytes.
-const LIMIT: u64 = 64 << 10;
+use crate::toml_file;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,36 +41,19 @@ impl Preferences {
     /// # Errors
     /// What is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let fault = |fault: &dyn std::fmt::Display| {
-            format!("{}: {fault}. Correct or remove the file", path.display())
-        };
-        let size = match fs::metadata(path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(fault(&error)),
-        };
-        if size > LIMIT {
-            return Err(fault(&format_args!("has {size} bytes, more than the {LIMIT} allowed")));
-        }
-        let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
-        toml::from_str(&text).map_err(|error| fault(&error.to_string().trim_end()))
+        Ok(toml_file::read(path)?.unwrap_or_default())
     }
 
     /// Replaces the file, and only by a whole one.
     pub fn save(&self, path: &Path) -> Result<(), String> {
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-            let draft = path.with_extension("part");
-            fs::write(&draft, toml::to_string_pretty(self).map_err(std::io::Error::other)?)?;
-            fs::rename(draft, path)
-        };
-        write()
-            .map_err(|error| format!("{}: {error}. Check that the folder can be written to", path.display()))
+        toml_file::write(path, self)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,14 @@
 //! Sets of eight queries: some that come with Sift, and a person's own, each a file to be shared.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sift_engine::{MAX_CHARACTERS, SLOTS, package};
 
+use crate::toml_file;
+
 const EXTENSION: &str = "toml";
-/// Largest file that is read, in bytes.
-const LIMIT: u64 = 64 << 10;
 
 /// Sets that come with Sift.
 pub const FACTORY: [(&str, [&str; SLOTS]); 5] = [
@@ -87,15 +86,8 @@ impl Set {
     }
 
     fn read(path: &Path) -> Result<Self, String> {
-        let fault = |fault: &dyn std::fmt::Display| {
-            format!("{}: {fault}. Correct or remove the file", path.display())
-        };
-        let size = fs::metadata(path).map_err(|error| fault(&error))?.len();
-        if size > LIMIT {
-            return Err(fault(&format_args!("has {size} bytes, more than the {LIMIT} allowed")));
-        }
-        let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
-        let set: Self = toml::from_str(&text).map_err(|error| fault(&error.to_string().trim_end()))?;
+        let set: Self = toml_file::read(path)?.ok_or_else(|| toml_file::fault(path, "is there no more"))?;
+        let fault = |fault: &dyn std::fmt::Display| toml_file::fault(path, fault);
         if set.queries.len() > SLOTS {
             return Err(fault(&format_args!(
                 "field `queries` has {} texts, more than {SLOTS}",
@@ -126,7 +118,7 @@ pub fn list(folder: &Path) -> Vec<Result<Set, String>> {
     files.iter().map(|path| Set::read(path)).collect()
 }
 
-/// Writes `set` into `folder` and returns its file. A set of the same name is replaced, and only by a whole one.
+/// Writes `set` into `folder` and returns its file. A set of the same name is replaced.
 pub fn save(folder: &Path, set: &Set) -> Result<PathBuf, String> {
     let stem: String =
         set.name.trim().chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
@@ -134,16 +126,7 @@ pub fn save(folder: &Path, set: &Set) -> Result<PathBuf, String> {
         return Err("A set needs a name with a letter or a digit in it".into());
     }
     let path = folder.join(stem).with_extension(EXTENSION);
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let draft = path.with_extension("part");
-        let mut file = fs::File::create(&draft)?;
-        file.write_all(toml::to_string_pretty(set).map_err(std::io::Error::other)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(draft, &path)
-    };
-    write()
-        .map_err(|error| format!("{}: {error}. Check that the folder can be written to", path.display()))?;
+    toml_file::write(&path, set)?;
     Ok(path)
 }
 

@@ -84,3 +84,9 @@ def trained_captions():
         found += (caption for label in LABELS for caption in except_captions(label, part))
         found += (both_caption(*pair, part) for pair in itertools.permutations(LABELS, 2))
     return list(dict.fromkeys(found))
+
+
+@functools.cache
+def caption_numbers():
+    """The position of each of `trained_captions()`."""
+    return {caption: number for number, caption in enumerate(trained_captions())}

@@ -18,7 +18,7 @@ import soundfile
 import torch
 
 from . import config as configuration
-from .captions import LABELS, MUSIC, both_caption, captions_of, except_captions, trained_captions
+from .captions import LABELS, MUSIC, both_caption, caption_numbers, captions_of, except_captions
 
 FAMILIES = [
     {"rain", "stream", "waterfall", "sea waves", "water drops", "boiling water", "water splash", "bubbles", "rowing",
@@ -211,7 +211,6 @@ class Mixer:
         unknown = sorted(set(corpus.labels) - set(LABELS))
         if unknown:
             raise ValueError(f"the corpus has labels that captions.toml has no phrases for: {', '.join(unknown)}")
-        self._position = {caption: number for number, caption in enumerate(trained_captions())}
         self._conflicts = {label: conflicts(label) for label in [*corpus.labels, MUSIC]}
         self._arrangements = defaultdict(list)
         for clip in corpus.clips:
@@ -396,7 +395,7 @@ class Mixer:
         first, *others = self._asks(rng, parts)
         rng.shuffle(others)
         asks = [first, *others[: self.options["questions"] - 1]]
-        return [(mixture * gain, part * gain, self._position[caption], absent) for caption, part, absent in asks]
+        return [(mixture * gain, part * gain, caption_numbers()[caption], absent) for caption, part, absent in asks]
 
     def batch(self, step):
         """The batch of one training step, as tensors."""

@@ -1,9 +1,11 @@
-"""Trains query projection and separator: `python -m sift_train.train [--minutes M] [--begin-from WEIGHTS] [RUN_FOLDER]`.
+"""Trains query projection and separator:
 
-A run is a folder: `last.pt` (everything needed to go on), `best.safetensors` (the averaged weights that validated
-best, in half precision), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM
-and SIGINT end it after the current step with a checkpoint written. Runs on a GPU where there is one (bfloat16), and on
-several, or several machines, under `torchrun`.
+    python -m sift_train.train [--minutes M] [--begin-from WEIGHTS] [RUN_FOLDER]
+
+A run is a folder: `last.pt` (everything needed to go on), `best.safetensors` (the averaged weights that validated best,
+in half precision), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM and SIGINT end it after the current
+step with a checkpoint written. Runs on a GPU where there is one (bfloat16), and on several, or several machines, under
+`torchrun`.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from . import config as configuration
 from . import arrangements, evaluate, voices
-from .captions import LABELS, captions_of, trained_captions
+from .captions import LABELS, caption_numbers, captions_of, trained_captions
 from .data import Corpus, Mixer, Steps, spectrogram
 from .encoder import TextEncoder, encode
 from .losses import presence_loss, separation_loss
@@ -85,7 +87,7 @@ class Naming(nn.Module):
     def __init__(self, sentences, embedding_size):
         """`sentences` [captions, 384]: of `trained_captions()`."""
         super().__init__()
-        place = {caption: number for number, caption in enumerate(trained_captions())}
+        place = caption_numbers()
         labels = torch.zeros(len(place), len(LABELS))
         for number, label in enumerate(LABELS):
             for part in ("train", "korean"):
@@ -231,7 +233,8 @@ class Run:
         mixture = spectrogram(mixture, audio)
         target = spectrogram(target, audio)
         sentence = self.sentences[captions]
-        sentence = (sentence + self.training["embedding_noise"] * torch.randn_like(sentence)).to(self.device)
+        noise = self.training["embedding_noise"]
+        sentence = (sentence + noise * torch.randn_like(sentence)).to(self.device)
         factor = learning_rate_factor(self.progress(), self.step, self.training)
         self.optimiser.param_groups[0]["lr"] = self.training["learning_rate"] * factor
 
@@ -240,11 +243,9 @@ class Run:
             mask, presence, state = self.parallel(mixture.abs(), sentence, self._initial_state(len(mixture)))
         loss = separation_loss(mask[:, 0].float() * mixture, target, mixture, absent)
         loss = loss + presence_loss(presence.float(), target, mixture)
-        training = self.training
-        noise = training["embedding_noise"]
-        named = self.naming.loss(self.model.query, training["named_captions"], noise)
+        named = self.naming.loss(self.model.query, self.training["named_captions"], noise)
         self.optimiser.zero_grad(set_to_none=True)
-        (loss + training["naming_weight"] * named).backward()
+        (loss + self.training["naming_weight"] * named).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training["gradient_norm"])
         self.optimiser.step()
         self.recurrent = state.recurrent.detach().float()
@@ -360,11 +361,11 @@ def plot(log, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Trains query projection and separator.")
     parser.add_argument("folder", nargs="?", type=Path, help="the run (default: `run` in the cache folder)")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     parser.add_argument("--minutes", type=float, help="wall-clock budget in place of [training] steps")
-    parser.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="a safetensors file that a new run starts with")
+    parser.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="kept weights that a new run starts with")
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     torch.set_num_threads(config["training"]["threads"])

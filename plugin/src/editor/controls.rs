@@ -2,7 +2,7 @@
 //! listened to.
 
 use egui::accesskit::Role;
-use egui::{Align2, CornerRadius, Rect, Response, Sense, StrokeKind, Ui, UiBuilder, WidgetInfo, vec2};
+use egui::{Align2, CornerRadius, Rect, Response, Sense, Ui, UiBuilder, WidgetInfo, vec2};
 use nice_plug::prelude::*;
 
 use super::slider::{Look, set_once, slider};
@@ -65,8 +65,7 @@ pub fn theme_button(ui: &mut Ui) -> Option<ThemeChoice> {
     };
     let (rect, response) = ui.allocate_exact_size(vec2(30.0, ui.available_height()), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
-    let fill = if response.hovered() { theme::of(ui).surface_hovered } else { theme::of(ui).surface };
-    ui.painter().rect(rect, theme::RADIUS, fill, (1.0, theme::of(ui).outline), StrokeKind::Inside);
+    theme::paint_surface(ui, rect, theme::fill(ui, &response));
     let font = theme::font(theme::BODY);
     ui.painter().text(rect.center(), Align2::CENTER_CENTER, symbol, font, theme::of(ui).text_weak);
     response.on_hover_text(name).clicked().then_some(other)
@@ -77,13 +76,7 @@ pub fn listen_and_bypass(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<
     let height = ui.available_height();
     let (rect, response) = ui.allocate_exact_size(vec2(72.0, height), Sense::click());
     let on = params.bypass.value();
-    ui.painter().rect(
-        rect,
-        theme::RADIUS,
-        theme::of(ui).surface,
-        (1.0, theme::of(ui).outline),
-        StrokeKind::Inside,
-    );
+    theme::paint_surface(ui, rect, theme::of(ui).surface);
     let chosen = on.then_some(theme::of(ui).alert());
     paint_choice(ui, &response, rect.shrink(2.0), params.bypass.name(), chosen, theme::SMALL);
     response.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, on, params.bypass.name()));
@@ -104,13 +97,7 @@ fn switch<T: Enum + PartialEq + Copy + 'static>(
     text: f32,
     looks: [Chosen; 2],
 ) {
-    ui.painter().rect(
-        rect,
-        theme::RADIUS,
-        theme::of(ui).surface,
-        (1.0, theme::of(ui).outline),
-        StrokeKind::Inside,
-    );
+    theme::paint_surface(ui, rect, theme::of(ui).surface);
     let chosen = param.value().to_index();
     let width = |name: &str| {
         ui.painter().layout_no_wrap(name.to_owned(), theme::font(text), theme::of(ui).text).size().x

@@ -269,8 +269,7 @@ fn one_line(text: &str) -> String {
 fn paste_button(ui: &mut Ui) -> bool {
     let (rect, response) = ui.allocate_exact_size(vec2(PASTE_WIDTH, HEIGHT), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Paste"));
-    let fill = if response.hovered() { theme::of(ui).surface_hovered } else { theme::of(ui).surface };
-    ui.painter().rect(rect, theme::RADIUS, fill, Stroke::new(1.0, theme::of(ui).outline), StrokeKind::Inside);
+    theme::paint_surface(ui, rect, theme::fill(ui, &response));
     ui.painter().text(
         rect.center(),
         Align2::CENTER_CENTER,

@@ -1,6 +1,9 @@
 //! Colours, text sizes and spacing: a dark theme and a light one, each with one accent.
 
-use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, TextStyle, Theme, Ui, Visuals, vec2};
+use egui::{
+    Color32, CornerRadius, FontFamily, FontId, Rect, Response, Stroke, StrokeKind, TextStyle, Theme, Ui,
+    Visuals, vec2,
+};
 
 /// The colours of one theme.
 pub struct Palette {
@@ -60,6 +63,16 @@ pub fn palette(theme: Theme) -> &'static Palette {
         Theme::Dark => &DARK,
         Theme::Light => &LIGHT,
     }
+}
+
+/// Paints what a field or a button stands on.
+pub fn paint_surface(ui: &Ui, rect: Rect, fill: Color32) {
+    ui.painter().rect(rect, RADIUS, fill, (1.0, of(ui).outline), StrokeKind::Inside);
+}
+
+/// A button's fill: at rest, or under the pointer.
+pub fn fill(ui: &Ui, response: &Response) -> Color32 {
+    if response.hovered() { of(ui).surface_hovered } else { of(ui).surface }
 }
 
 /// How good the news is.
