@@ -10,6 +10,7 @@ import itertools
 import random
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 MUSIC = "music"
 """Not a label of the corpus: several instruments together."""
@@ -75,15 +76,34 @@ def both_caption(first, second, part):
     return rng.choice(BOTH[part]).format(*phrases)
 
 
+class Meaning(NamedTuple):
+    """What a caption asks for."""
+
+    kind: str
+    """"one" sound, everything "but" one, or "both" of two."""
+    labels: frozenset
+    """Several for one sound whose name is ambiguous, such as "guitar"."""
+
+
 @functools.cache
 def trained_captions():
-    """Every caption that training asks by, without repetition, in a fixed order."""
-    found = []
+    """Every caption that training asks by, in a fixed order, with its Meaning."""
+    found = {}
+
+    def add(caption, kind, *labels):
+        known = found.get(caption, Meaning(kind, frozenset()))
+        found[caption] = known._replace(labels=known.labels | set(labels))
+
     for part in ("train", "korean"):
-        found += all_captions(part)
-        found += (caption for label in LABELS for caption in except_captions(label, part))
-        found += (both_caption(*pair, part) for pair in itertools.permutations(LABELS, 2))
-    return list(dict.fromkeys(found))
+        for label in LABELS:
+            for caption in captions_of(label, part):
+                add(caption, "one", label)
+        for label in LABELS:
+            for caption in except_captions(label, part):
+                add(caption, "but", label)
+        for pair in itertools.permutations(LABELS, 2):
+            add(both_caption(*pair, part), "both", *pair)
+    return found
 
 
 @functools.cache

@@ -37,7 +37,7 @@ def multiply_accumulates(separator):
         if type(module) in kinds:
             module.register_forward_hook(kinds[type(module)])
     with torch.no_grad():
-        separator(torch.zeros(1, 1, separator.merge.shape[0]), torch.zeros(1, separator.film.in_features))
+        separator(torch.zeros(1, 1, separator.merge.shape[0]), torch.zeros(1, separator.embedding_size))
     return sum(counted) + separator.merge.numel() + separator.interpolate.numel()
 
 

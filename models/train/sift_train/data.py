@@ -373,16 +373,19 @@ class Mixer:
         if rng.random() < self.options["except_probability"]:
             sentence = rng.choice(except_captions(labels[0], language))
             asks.append((sentence, mixture - parts[0][1], False))
-        if len(parts) > 2 and rng.random() < self.options["both_probability"]:
+        strangers = [
+            label for label in self._weights
+            if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
+        ]
+        if rng.random() < self.options["both_probability"]:
             other = int(rng.integers(1, len(parts)))
-            if self._alone(labels[other], labels[:other] + labels[other + 1 :]):
-                order = [labels[0], labels[other]] if rng.random() < 0.5 else [labels[other], labels[0]]
-                asks.append((both_caption(*order, language), parts[0][1] + parts[other][1], False))
+            there = len(parts) > 2 and self._alone(labels[other], labels[:other] + labels[other + 1 :])
+            # Of "the piano and a dog", the piano is what there is.
+            pair = [labels[0], labels[other] if there else self._draw(rng, strangers)]
+            rng.shuffle(pair)
+            both = parts[0][1] + parts[other][1] if there else parts[0][1]
+            asks.append((both_caption(*pair, language), both, False))
         if rng.random() < self.options["absent_probability"]:
-            strangers = [
-                label for label in self._weights
-                if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
-            ]
             asks.append((caption(self._draw(rng, strangers)), np.zeros(self.length, np.float32), True))
         return asks
 

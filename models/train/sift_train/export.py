@@ -112,7 +112,7 @@ def export_separator(separator, path):
     folded = fold_norms(separator)
     state = folded.initial_state()
     bins = folded.interpolate.shape[1]
-    inputs = (torch.rand(1, 1, bins), torch.rand(1, folded.film.in_features), *state)
+    inputs = (torch.rand(1, 1, bins), torch.rand(1, folded.embedding_size), *state)
     _export(
         StreamingSeparator(folded),
         inputs,

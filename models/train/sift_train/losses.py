@@ -15,18 +15,20 @@ AUDIBLE = 1e-3
 HELD = 31
 """Frames, half a second, for which a sound that was heard counts as present."""
 PRESENCE_WEIGHT = 2.0
-"""A presence that is wrong with certainty costs as much as some ten decibels."""
+"""A presence that is wrong with certainty costs as much as some ten decibels ..."""
+ABSENT_WEIGHT = 4.0
+"""... and where the sound is absent, this much more: about every fifth example is."""
 
 
 def _energy(x):
     return x.abs().square().sum(dim=(1, 2))
 
 
-def separation_loss(estimate, target, mixture, absent):
+def separation_loss(estimate, target, mixture, absent, ratio_weight=1.0):
     """The mean loss of a batch.
 
     `estimate`, `target`, `mixture`: complex spectrograms [B, T, F]. `absent` [B], bool: the described sound is not
-    in the mixture and the target is silence.
+    in the mixture and the target is silence. `ratio_weight`: of the logarithmic terms; 0 leaves the base alone.
 
     The base is LASS-Net's: the mean absolute error of magnitudes, here of power-compressed ones, since otherwise the
     few loudest bins of an example are all that counts, and relative to the mixture's level, since otherwise quiet
@@ -54,13 +56,13 @@ def separation_loss(estimate, target, mixture, absent):
     magnitude_error = difference.abs().mean(dim=(1, 2))
 
     ratio = torch.where(absent, noise_to_signal, 0.9 * noise_to_signal + 0.1 * scale_invariant)
-    return (ratio + 10 * magnitude_error).mean()
+    return (ratio_weight * ratio + 10 * magnitude_error).mean()
 
 
-def presence_loss(presence, target, mixture):
+def presence_loss(presence, target, mixture, absent):
     """Cross entropy of `presence` [B, T] with whether the described sound was heard in the last half second.
 
-    `target`, `mixture`: complex spectrograms [B, T, F].
+    `target`, `mixture`: complex spectrograms [B, T, F]. `absent` [B], bool.
     """
 
     def recent(spectrum):
@@ -68,4 +70,5 @@ def presence_loss(presence, target, mixture):
         return functional.max_pool1d(functional.pad(energy, (HELD - 1, 0)), HELD, stride=1)
 
     heard = (recent(target) > AUDIBLE * recent(mixture) + 1e-8).float()
-    return PRESENCE_WEIGHT * functional.binary_cross_entropy(presence.clamp(1e-5, 1 - 1e-5), heard)
+    weight = PRESENCE_WEIGHT * torch.where(absent, ABSENT_WEIGHT, 1.0)[:, None]
+    return functional.binary_cross_entropy(presence.clamp(1e-5, 1 - 1e-5), heard, weight.expand_as(heard))

@@ -3,8 +3,9 @@
 SeparationNet is the ResUNet of LASS-Net (Liu et al., "Separate What You Describe: Language-Queried Audio Source
 Separation", Interspeech 2022) made causal: frequency is pooled, time never; convolutions see the present frame and the
 one before; two GRUs remember the rest. What one frame leaves for the next is explicit (`StreamState`), so that the
-same module separates whole clips in training and single hops in the plugin. Beside LASS-Net's mask there is the
-presence: the probability that the described sound is there at all, by which the mask is multiplied.
+same module separates whole clips in training and single hops in the plugin. Beside LASS-Net's mask there are the
+presence, the probability that the described sound is there at all, without which nothing passes, and the negation:
+"everything but the drums" is understood as the drums and a mask to be turned around.
 
 Shapes: B batch, C channels, T frames, F frequencies (bins or bands), E embedding size.
 """
@@ -23,15 +24,23 @@ LEAK = 0.01
 
 
 class QueryProjection(nn.Module):
-    """Sentence vector of the frozen text encoder → embedding: Linear and ReLU, as in LASS-Net."""
+    """Sentence vector of the frozen text encoder → embedding: Linear and ReLU, as in LASS-Net, and the negation."""
 
     def __init__(self, embedding_size):
+        """`embedding_size`: with the negation, which is the last number."""
         super().__init__()
-        self.linear = nn.Linear(SENTENCE_SIZE, embedding_size)
+        self.linear = nn.Linear(SENTENCE_SIZE, embedding_size - 1)
+        self.negation = nn.Linear(SENTENCE_SIZE, 1)
+        with torch.no_grad():
+            # Begins by taking every text as it is.
+            self.negation.weight.zero_()
+            self.negation.bias.fill_(-3.0)
 
     def forward(self, sentence):
         """`sentence` [B, 384], components of about unit variance → [B, E]."""
-        return functional.relu(self.linear(sentence))
+        # Exactly 0 or 1 for texts that are clear: a little of a negation would let the rest leak.
+        negation = functional.hardsigmoid(self.negation(sentence))
+        return torch.cat((functional.relu(self.linear(sentence)), negation), dim=1)
 
 
 class StreamState(NamedTuple):
@@ -173,6 +182,8 @@ class SeparationNet(nn.Module):
     def __init__(self, audio, separator, embedding_size):
         """`audio` and `separator` are the tables of that name in the configuration."""
         super().__init__()
+        self.embedding_size = embedding_size
+        described = embedding_size - 1  # without the negation
         bins = audio["n_fft"] // 2 + 1
         edges = band_edges(bins, separator["linear_bands"], separator["merged_bands"])
         bands = len(edges) - 1
@@ -199,7 +210,7 @@ class SeparationNet(nn.Module):
         self.memories = nn.ModuleList(
             (Memory(width, bands >> len(channels), size), Memory(channels[after], bands >> after, size))
         )
-        self.presence = Presence(2 * size, embedding_size)
+        self.presence = Presence(2 * size, described)
         self.decoders = nn.ModuleList()
         for level, count in reversed(list(enumerate(channels))):
             self.decoders.append(UpsamplingBlock(width, count, bands >> level))
@@ -210,9 +221,9 @@ class SeparationNet(nn.Module):
         # States and films are dealt out in the order in which modules are registered.
         self.units = [m for m in self.modules() if isinstance(m, CausalUnit)]
         self.activations = [m for m in self.modules() if isinstance(m, FilmActivation)]
-        self.film = nn.Linear(embedding_size, 2 * sum(a.channels for a in self.activations))
+        self.film = nn.Linear(described, 2 * sum(a.channels for a in self.activations))
         # Starts as the identity, with a little of the query in it.
-        nn.init.normal_(self.film.weight, std=0.3 / embedding_size**0.5)
+        nn.init.normal_(self.film.weight, std=0.3 / described**0.5)
         with torch.no_grad():
             scale_bias, shift_bias = self.film.bias.chunk(2)
             scale_bias.fill_(1.0)
@@ -254,10 +265,10 @@ class SeparationNet(nn.Module):
         compressed = (relative + 1e-9).pow(self.exponent)
         return self.input_norm(compressed.flatten(0, 1)).view_as(compressed).unsqueeze(1), levels[:, -1:]
 
-    def films(self, embedding):
-        """[B, E] → the (scale, shift) of every activation in the order of registration, each [B, C, 1, 1]."""
+    def films(self, described):
+        """`described` [B, E - 1] → (scale, shift) of every activation, in the order of registration, each [B, C, 1, 1]."""
         counts = [activation.channels for activation in self.activations]
-        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.film(described)[:, :, None, None].chunk(2, dim=1)
         return list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
 
     def _pasts(self, flat):
@@ -300,7 +311,8 @@ class SeparationNet(nn.Module):
         """`magnitude` [B, T, bins], `embedding` [B, E] → `mask` [B, 1, T, bins], `presence` [B, T], next StreamState."""
         if state is None:
             state = self.initial_state(magnitude.shape[0])
-        films = iter(self.films(embedding))
+        described, negation = embedding[:, :-1], embedding[:, -1:]
+        films = iter(self.films(described))
         pasts = iter(self._pasts(state.convolution))
         levels = len(self.encoders)
 
@@ -315,11 +327,14 @@ class SeparationNet(nn.Module):
         x, detailed, fast = self.memories[1](x, top, state.recurrent[1:])
         x, third = self.ascend_upper(x, skips[: -self.LOWER], list(films), list(pasts))
 
-        presence = self.presence(torch.cat((lasting, detailed), dim=2), embedding)
+        presence = self.presence(torch.cat((lasting, detailed), dim=2), described)
         convolution = torch.cat([part.flatten(1) for part in first + second + third], dim=1)
         recurrent = torch.cat((slow, fast))
-        # Interpolation weights sum to one only to the last bit.
-        mask = (x @ self.interpolate).clamp_max(1.0) * presence[:, None, :, None]
+        # Interpolation weights sum to one only to the last bit. What is likelier there than not passes whole.
+        mask = (x @ self.interpolate).clamp_max(1.0) * (2 * presence).clamp_max(1.0)[:, None, :, None]
+        mask = torch.lerp(mask, 1 - mask, negation[:, :, None, None])
+        # Of "everything but the drums", something is always there.
+        presence = torch.lerp(presence, torch.ones_like(presence), negation)
         return mask, presence, StreamState(convolution, recurrent, level)
 
 

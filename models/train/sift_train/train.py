@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from . import config as configuration
 from . import arrangements, evaluate, voices
-from .captions import LABELS, caption_numbers, captions_of, trained_captions
+from .captions import LABELS, trained_captions
 from .data import Corpus, Mixer, Steps, spectrogram
 from .encoder import TextEncoder, encode
 from .losses import presence_loss, separation_loss
@@ -78,33 +78,50 @@ def _ignore_signals(_):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class Naming(nn.Module):
-    """Which labels a caption's embedding is of: what keeps unseen ways to say a thing where the seen ones are.
+def _begin(model, weights):
+    """Takes over all weights of a network that may lack parts of this one; these begin untrained, and are named."""
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if unexpected:
+        raise ValueError(f"these weights are of another network: {', '.join(unexpected)}")
+    if missing:
+        print(f"not among the weights, begin untrained: {', '.join(missing)}", flush=True)
 
-    Trained beside the separator, which sees few captions a step, and not exported.
+
+class Naming(nn.Module):
+    """Which labels a caption is of, and whether it means everything but these.
+
+    Keeps unseen ways to say a thing where the seen ones are. Trained beside the separator, which sees few captions a
+    step, and not exported.
     """
+
+    SHARES = {"one": 0.6, "but": 0.2, "both": 0.2}
+    """Of the kinds of captions among those that are drawn."""
 
     def __init__(self, sentences, embedding_size):
         """`sentences` [captions, 384]: of `trained_captions()`."""
         super().__init__()
-        place = caption_numbers()
-        labels = torch.zeros(len(place), len(LABELS))
-        for number, label in enumerate(LABELS):
-            for part in ("train", "korean"):
-                labels[[place[caption] for caption in captions_of(label, part)], number] = 1.0
-        named = labels.any(dim=1)
-        # A caption may be said of several labels.
-        labels = functional.normalize(labels[named], p=1, dim=1)
-        self.register_buffer("sentences", sentences[named], persistent=False)
-        self.register_buffer("labels", labels, persistent=False)
-        self.linear = nn.Linear(embedding_size, len(LABELS))
+        meanings = list(trained_captions().values())
+        labels = torch.tensor([[float(label in meaning.labels) for label in LABELS] for meaning in meanings])
+        self.places = {
+            kind: torch.tensor([place for place, meaning in enumerate(meanings) if meaning.kind == kind])
+            for kind in self.SHARES
+        }
+        self.register_buffer("sentences", sentences, persistent=False)
+        self.register_buffer("labels", functional.normalize(labels, p=1, dim=1), persistent=False)
+        self.register_buffer("negated", torch.tensor([float(m.kind == "but") for m in meanings]), persistent=False)
+        self.linear = nn.Linear(embedding_size - 1, len(LABELS))
 
     def loss(self, query, count, noise):
-        """Cross entropy of `count` captions drawn at random, embedded by `query`."""
-        drawn = torch.randint(len(self.sentences), (count,))
+        """Cross entropies of some `count` captions drawn at random, embedded by `query`."""
+        drawn = torch.cat([
+            self.places[kind][torch.randint(len(self.places[kind]), (round(share * count),))]
+            for kind, share in self.SHARES.items()
+        ])
         sentences = self.sentences[drawn]
-        embedding = query(sentences + noise * torch.randn_like(sentences))
-        return functional.cross_entropy(self.linear(embedding), self.labels[drawn])
+        sentences = sentences + noise * torch.randn_like(sentences)
+        named = functional.cross_entropy(self.linear(query(sentences)[:, :-1]), self.labels[drawn])
+        negation = query.negation(sentences)[:, 0]
+        return named + functional.binary_cross_entropy_with_logits(negation, self.negated[drawn])
 
 
 class Run:
@@ -131,7 +148,7 @@ class Run:
         # On CPUs, convolutions run a sixth faster in this layout.
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)
         if begin_from is not None:
-            self.model.load_state_dict(kept(begin_from))
+            _begin(self.model, kept(begin_from))
         self.average = Average(self.model, self.training["ema_decay"])
         if self.training["compile"]:
             # Recurrent layers gain nothing, and would cost minutes more to compile.
@@ -241,8 +258,9 @@ class Run:
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             mask, presence, state = self.parallel(mixture.abs(), sentence, self._initial_state(len(mixture)))
-        loss = separation_loss(mask[:, 0].float() * mixture, target, mixture, absent)
-        loss = loss + presence_loss(presence.float(), target, mixture)
+        estimate = mask[:, 0].float() * mixture
+        loss = separation_loss(estimate, target, mixture, absent, self.training["ratio_weight"])
+        loss = loss + presence_loss(presence.float(), target, mixture, absent)
         named = self.naming.loss(self.model.query, self.training["named_captions"], noise)
         self.optimiser.zero_grad(set_to_none=True)
         (loss + self.training["naming_weight"] * named).backward()
@@ -360,6 +378,20 @@ def plot(log, path):
     pyplot.close(figure)
 
 
+def corpora(config):
+    """What is trained on, and the list that is validated on. Rendered and decoded if they are not yet."""
+    rate = config["audio"]["sample_rate"]
+    # One process renders and decodes, the others find it done.
+    others_wait = distributed.is_initialized() and distributed.get_rank() > 0
+    if others_wait:
+        distributed.barrier()
+    rendered = [voices.folder(), arrangements.folder()] if config["corpus"]["rendered"] else []
+    corpus = Corpus(config["corpus"]["path"], "train", rate, [*rendered, *config["corpus"]["further"]])
+    if distributed.is_initialized() and not others_wait:
+        distributed.barrier()
+    return corpus, evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Trains query projection and separator.")
     parser.add_argument("folder", nargs="?", type=Path, help="the run (default: `run` in the cache folder)")
@@ -376,19 +408,10 @@ def main():
     if "RANK" in os.environ:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
-    rate = config["audio"]["sample_rate"]
-    # One process renders and decodes, the others find it done.
-    others_wait = distributed.is_initialized() and distributed.get_rank() > 0
-    if others_wait:
-        distributed.barrier()
-    extra = [voices.folder(), arrangements.folder(), *config["corpus"]["further"]]
-    corpus = Corpus(config["corpus"]["path"], "train", rate, extra)
-    if distributed.is_initialized() and not others_wait:
-        distributed.barrier()
-    validation = evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
+    corpus, validation = corpora(config)
     encoder = TextEncoder()
     max_tokens = config["query"]["max_tokens"]
-    sentences = encode(encoder, trained_captions(), max_tokens)
+    sentences = encode(encoder, list(trained_captions()), max_tokens)
     validate = evaluate.QuickCheck(validation, encoder, config)
 
     budget = None if arguments.minutes is None else 60 * arguments.minutes

@@ -62,6 +62,14 @@ def test_all_that_training_asks_by_is_encoded():
         assert captions.both_caption("speech", "piano", language) in trained
 
 
+def test_training_knows_what_a_caption_means():
+    meanings = captions.trained_captions()
+    assert meanings["drums"] == captions.Meaning("one", frozenset({"drums"}))
+    assert {"acoustic guitar", "electric guitar"} <= meanings["guitar"].labels, "an ambiguous name"
+    assert meanings[captions.except_captions("rain", "korean")[0]] == captions.Meaning("but", frozenset({"rain"}))
+    assert meanings[captions.both_caption("rain", "piano", "train")].labels == {"rain", "piano"}
+
+
 def test_the_plugins_factory_queries_are_trained():
     for label, query in FACTORY_QUERIES.items():
         assert query in captions.captions_of(label, "train")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import distributed
 
-from sift_train.captions import trained_captions
+from sift_train.captions import LABELS, both_caption, caption_numbers, except_captions, trained_captions
 from sift_train.data import Corpus, Mixer
 from sift_train.losses import presence_loss, separation_loss
-from sift_train.train import Run, kept, learning_rate_factor
+from sift_train.train import Run, keep, kept, learning_rate_factor
 
 
 @pytest.fixture
@@ -176,11 +176,40 @@ def test_loss_does_not_depend_on_level():
     assert loud == pytest.approx(quiet.item(), abs=1e-3)
 
 
+def test_weights_of_a_smaller_network_are_begun_from_and_those_of_another_refused(start, small_config, corpus, tmp_path, capsys):
+    run = start("run")
+    weights = {name: value for name, value in run.model.state_dict().items() if "negation" not in name}
+    keep(weights, tmp_path / "older.safetensors")
+    fresh = Run(small_config, tmp_path / "a", corpus, run.sentences, begin_from=tmp_path / "older.safetensors")
+    assert "begin untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
+    assert torch.allclose(fresh.model.query.linear.weight, run.model.query.linear.weight, atol=1e-3)
+    keep({**weights, "separator.other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="separator.other"):
+        Run(small_config, tmp_path / "b", corpus, run.sentences, begin_from=tmp_path / "other.safetensors")
+
+
+def test_naming_tells_negations_and_both_sounds_of_a_pair(start):
+    run = start("run")
+    place = caption_numbers()
+    negated = run.naming.negated
+    assert negated[place[except_captions("rain", "train")[0]]] == 1 and negated[place["rain"]] == 0
+    pair = run.naming.labels[place[both_caption("rain", "piano", "train")]]
+    assert pair[LABELS.index("rain")] == pair[LABELS.index("piano")] == 0.5
+
+
 def test_presence_is_asked_for_while_the_sound_is_heard():
     mixture = torch.ones(2, 120, 9, dtype=torch.complex64)
     target = torch.zeros_like(mixture)
     target[0, 20:30] = 0.5
     right = torch.full((2, 120), 0.01)
     right[0, 20 : 30 + 30] = 0.99
-    assert presence_loss(right, target, mixture) < 0.05
-    assert presence_loss(1 - right, target, mixture) > 5
+    absent = torch.tensor([False, True])
+    assert presence_loss(right, target, mixture, absent) < 0.05
+    assert presence_loss(1 - right, target, mixture, absent) > 5
+
+
+def test_a_presence_where_there_is_nothing_costs_more_than_a_pause_that_is_missed():
+    mixture, target = torch.ones(1, 60, 9, dtype=torch.complex64), torch.zeros(1, 60, 9, dtype=torch.complex64)
+    loud = torch.full((1, 60), 0.9)
+    costs = [presence_loss(loud, target, mixture, torch.tensor([absent])) for absent in (True, False)]
+    assert costs[0] > 3 * costs[1]

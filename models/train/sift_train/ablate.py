@@ -1,0 +1,111 @@
+"""Tells what each choice is worth: `python -m sift_train.ablate [--card] [VARIANT ...]`.
+
+Trains the configuration and, one change at a time (`ablations.toml`), its variants from the same random weights for the
+same number of steps, and measures them all on the same cases of the validation list. Every variant is a run of its own
+in the cache folder: what is done is not done again, and several processes can share the work, each given variants of its
+own. Short runs tell what helps early; a change that only pays late, such as augmentation, they undervalue.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import tomllib
+
+import torch
+
+from . import config as configuration
+from . import evaluate
+from .captions import trained_captions
+from .encoder import TextEncoder, encode
+from .train import Run, corpora
+
+VARIANTS = configuration.TRAIN_FOLDER / "ablations.toml"
+FIGURES = configuration.DEFAULT_WEIGHTS.with_name("ablations.json")
+CARD_MARKS = ("<!-- ablations -->", "<!-- end of ablations -->")
+
+
+def variants(path=VARIANTS):
+    """{variant: its changes}, each {table: {key: value}}, those that all share among them."""
+    with open(path, "rb") as file:
+        tables = tomllib.load(file)
+    shared = tables.pop("shared")
+
+    def with_shared(changes):
+        return {table: shared.get(table, {}) | changes.get(table, {}) for table in shared | changes}
+
+    return {name: with_shared(changes) for name, changes in tables.items()}
+
+
+def changed(config, changes):
+    """A copy of the configuration with these changes.
+
+    Raises KeyError for a key that the configuration does not have: a slip of the pen would change nothing.
+    """
+    config = copy.deepcopy(config)
+    for table, values in changes.items():
+        for key, value in values.items():
+            if key not in config[table]:
+                raise KeyError(f"ablations.toml: [{table}] {key} is not in the configuration")
+            config[table][key] = value
+    return config
+
+
+def figures_of(config, folder, encoder, sentences):
+    """Trains one variant, goes on with it, or reads what it came to."""
+    done = folder / "figures.json"
+    if not done.is_file():
+        corpus, validation = corpora(config)
+        run = Run(config, folder, corpus, sentences)
+        run.train()
+        figures = evaluate.QuickCheck(validation, encoder, config)(run.averaged_model())
+        figures |= {"steps": run.step, "minutes": run.seconds / 60}
+        done.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return json.loads(done.read_text(encoding="utf-8"))
+
+
+def markdown(rows):
+    """{variant: figures} as a table."""
+    lines = [
+        "| variant | SDRi | SI-SDR | SI-SDR 10th percentile | SI-SDR of instruments | absent, left |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {row['sdri']:.2f} | {row['si_sdr']:.2f} | {row['si_sdr_10th_percentile']:.2f} | "
+            f"{row['instruments_si_sdr']:.2f} | {row['absent']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help="a name in ablations.toml (default: all)")
+    parser.add_argument("--card", action="store_true", help="write the table into the model card")
+    arguments = parser.parse_args()
+    known = variants()
+    for name in arguments.variants:
+        if name not in known:
+            parser.error(f"no variant {name!r}. Those of {VARIANTS}: {', '.join(known)}")
+    base = configuration.load()
+    torch.set_num_threads(base["training"]["threads"])
+    encoder = TextEncoder()
+    sentences = encode(encoder, list(trained_captions()), base["query"]["max_tokens"])
+    rows = {}
+    for name in arguments.variants or known:
+        config = changed(base, known[name])
+        # Another configuration is another run.
+        settings = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        folder = configuration.cache_folder() / "ablations" / settings[:12]
+        print(f"{name}: {folder}", flush=True)
+        rows[name] = figures_of(config, folder, encoder, sentences)
+        print(rows[name], flush=True)
+    table = markdown(rows)
+    print(table)
+    if arguments.card:
+        FIGURES.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        evaluate.write_into_card(configuration.PACKAGE / "MODEL_CARD.md", CARD_MARKS, table)
+
+
+if __name__ == "__main__":
+    main()
