@@ -5,6 +5,7 @@ mod live;
 mod params;
 mod preferences;
 mod sets;
+mod succession;
 mod toml_file;
 mod vst3;
 
@@ -15,16 +16,16 @@ use nice_plug_egui::EguiEditor;
 use sift_engine::{Aux, Config, Controls, Engine};
 
 use crate::editor::Window;
-use crate::live::Live;
 use crate::params::{ListenParam, SiftParams};
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
 #[derive(Default)]
 pub struct Sift {
     params: Arc<SiftParams>,
-    live: Live,
     /// There is one between `activate` and `deactivate`.
     engine: Option<Engine>,
+    /// On another model, waiting for the engine to give way.
+    next: Option<Engine>,
     /// Per-sample values of a block.
     strength: Vec<f32>,
     gain: Vec<f32>,
@@ -69,7 +70,7 @@ impl Plugin for Sift {
     }
 
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
-        editor::create(self.params.clone(), self.live.clone())
+        editor::create(self.params.clone())
     }
 
     fn activate(
@@ -79,26 +80,24 @@ impl Plugin for Sift {
         context: &mut impl ActivateContext<Self>,
     ) -> bool {
         // The old engine's threads end before the new one's begin.
-        self.engine = None;
+        self.deactivate();
         let config = Config {
             sample_rate: f64::from(buffer.sample_rate),
             max_block: buffer.max_buffer_size as usize,
             channels: layout.main_output_channels.map_or(0, NonZeroU32::get) as usize,
             offline: buffer.process_mode == ProcessMode::Offline,
         };
-        let model = self.params.model.read().clone();
-        let engine = Engine::open(&model, config, self.params.queries.0.clone());
+        let engine = self.params.model.0.begin(config);
         context.set_latency_samples(engine.latency() as u32);
         self.strength = vec![0.0; config.max_block];
         self.gain = vec![0.0; config.max_block];
-        self.live.begin(&engine, model);
         self.engine = Some(engine);
         true
     }
 
     fn deactivate(&mut self) {
-        self.live.end();
-        self.engine = None;
+        self.params.model.0.end();
+        (self.engine, self.next) = (None, None);
     }
 
     fn reset(&mut self) {
@@ -117,6 +116,12 @@ impl Plugin for Sift {
         let Some(engine) = &mut self.engine else {
             return ProcessStatus::Error("process was called before activate");
         };
+        self.next = self.params.model.0.arrived().or(self.next.take());
+        if let Some(mut next) = self.next.take_if(|next| engine.gives_way_to(next)) {
+            next.take_over(engine);
+            context.set_latency_samples(next.latency() as u32);
+            self.params.model.0.give_back(std::mem::replace(engine, next));
+        }
         let samples = buffer.samples();
         let Some((strength, gain)) = self.strength.get_mut(..samples).zip(self.gain.get_mut(..samples))
         else {
@@ -151,6 +156,12 @@ impl Plugin for Sift {
         }
         engine.process(buffer.as_slice(), &mut outputs, &controls);
         ProcessStatus::Tail(engine.latency() as u32)
+    }
+}
+
+impl Drop for Sift {
+    fn drop(&mut self) {
+        self.deactivate();
     }
 }
 

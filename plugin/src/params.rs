@@ -5,9 +5,12 @@ use std::sync::Arc;
 use nice_plug::params::persist::PersistentField;
 use nice_plug::prelude::*;
 use parking_lot::RwLock;
-use sift_engine::{Mode, Queries, SLOTS, Shape, package};
+use serde::{Deserialize, Serialize};
+use sift_engine::{Mode, Queries, SLOTS, Shape};
 
+use crate::live::Live;
 use crate::preferences::ThemeChoice;
+use crate::succession::Succession;
 
 /// The window's size in logical pixels, when nobody has chosen another.
 pub const DEFAULT_WINDOW: (u32, u32) = (760, 620);
@@ -41,6 +44,17 @@ pub enum ListenParam {
     Removed,
 }
 
+/// What the window's spectrogram is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Picture {
+    /// The input, with what is kept lit.
+    #[default]
+    Input,
+    Output,
+    Removed,
+}
+
 #[derive(Params)]
 pub struct SiftParams {
     #[id = "strength"]
@@ -68,19 +82,21 @@ pub struct SiftParams {
 
     #[persist = "queries"]
     pub queries: PersistedQueries,
-    /// The name of the model package.
     #[persist = "model"]
-    pub model: Arc<RwLock<String>>,
+    pub model: PersistedModel,
     /// Width and height in logical pixels.
     #[persist = "window"]
     pub window: Arc<RwLock<(u32, u32)>>,
     /// The theme that was chosen in this project; that of the person's preferences where none was.
     #[persist = "theme"]
     pub theme: Arc<RwLock<Option<ThemeChoice>>>,
+    #[persist = "picture"]
+    pub picture: Arc<RwLock<Picture>>,
 }
 
 impl Default for SiftParams {
     fn default() -> Self {
+        let queries = PersistedQueries::default();
         Self {
             strength: FloatParam::new("Mask strength", 1.0, FloatRange::Linear { min: 0.0, max: 1.0 })
                 .with_smoother(SmoothingStyle::Linear(10.0))
@@ -111,10 +127,11 @@ impl Default for SiftParams {
             revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 })
                 .hide()
                 .non_automatable(),
-            queries: PersistedQueries::default(),
-            model: Arc::new(RwLock::new(package::DEFAULT.to_owned())),
+            model: PersistedModel(Succession::new(queries.0.clone(), Live::default())),
+            queries,
             window: Arc::new(RwLock::new(DEFAULT_WINDOW)),
             theme: Arc::default(),
+            picture: Arc::default(),
         }
     }
 }
@@ -158,6 +175,25 @@ impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
         F: Fn(&Vec<String>) -> R,
     {
         f(&self.0.texts().to_vec())
+    }
+}
+
+/// The name of the model package as host state: loading another has it run, at play or not.
+pub struct PersistedModel(pub Succession);
+
+impl<'a> PersistentField<'a, String> for PersistedModel {
+    fn set(&self, model: String) {
+        if model != self.0.model() {
+            // Without a thread to load it, the model stays the old one until the next activation.
+            let _ = self.0.set_model(&model);
+        }
+    }
+
+    fn map<F, R>(&self, f: F) -> R
+    where
+        F: Fn(&String) -> R,
+    {
+        f(&self.0.model())
     }
 }
 

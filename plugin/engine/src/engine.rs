@@ -149,7 +149,11 @@ impl Engine {
                 };
                 (Some(loan), Box::new(build))
             }
-            Err(error) => (None, Box::new(move || Err(error.to_string()))),
+            Err(error) => {
+                // The engine before this one has nothing to separate by any more, either.
+                queries.connect(None);
+                (None, Box::new(move || Err(error.to_string())))
+            }
         };
         Self::with_separator(&manifest.audio, manifest.separator.lookahead, build, loan, config, queries)
     }
@@ -179,7 +183,8 @@ impl Engine {
         let (mut link, separator_end) = hop::line(delay + 1 + SPARE_PARCELS, grid.model_bins);
         let scope = Arc::new(Scope::new(audio));
         let shown = (status.clone(), scope.clone());
-        let worker = Worker::start(build, separator_end, queries, shown, grid.hop, sample_rate);
+        let reader = loan.as_ref().map_or(queries.reader(), Loan::reader);
+        let worker = Worker::start(build, separator_end, (queries, reader), shown, grid.hop, sample_rate);
         if let Some(thread) = worker.thread() {
             link.wake_on_send(thread.clone());
         }
@@ -273,6 +278,7 @@ impl Engine {
         }
         self.mask.clear();
         self.mix.wet.snap(0.0);
+        self.mix.level.snap(1.0);
         self.pace.restart();
         (self.frame, self.until_hop) = (0, self.grid.hop);
         (self.broken, self.missed, self.fresh, self.patience) = (false, 0, true, PATIENCE);
@@ -282,6 +288,31 @@ impl Engine {
     /// starts its recurrent state anew.
     pub fn seek(&mut self) {
         self.broken = true;
+    }
+
+    /// Whether another engine can [take over](Self::take_over) unheard, now. One of another latency
+    /// cannot before this one has faded out, which begins with the first asking.
+    pub fn gives_way_to(&mut self, next: &Engine) -> bool {
+        if next.latency == self.latency {
+            return self.mix.wet.is_at(0.0);
+        }
+        self.mix.level.set(0.0);
+        self.mix.level.is_at(0.0)
+    }
+
+    /// Goes on where `old` stopped, once that [gives way](Self::gives_way_to): the delayed input
+    /// without a gap, until this engine's first masks are there. Allocates nothing.
+    pub fn take_over(&mut self, old: &Engine) {
+        for (voice, before) in self.voices.iter_mut().zip(&old.voices) {
+            voice.dry.go_on_from(&before.dry, self.mix.wet.samples());
+            voice.history.go_on_from(&before.history);
+        }
+        self.mix = old.mix;
+        self.mix.wet.snap(0.0);
+        self.mix.level.set(1.0);
+        // No frame of this stream is the first one: the separated sound fades in.
+        self.frame = self.delay as u64 + 1;
+        self.fresh = false;
     }
 
     /// Processes one block in place: `channels` holds as many equally long slices as the

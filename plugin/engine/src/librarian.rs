@@ -2,13 +2,14 @@
 //! everyone, and hands out what is ready.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use crate::package::{Listing, Origin, Package};
+use crate::package::{Listing, Package};
 use crate::query::Queries;
 use crate::query::encoder::QueryEncoder;
 use crate::runtime;
@@ -19,12 +20,13 @@ pub(crate) enum Job {
     Open {
         listing: Box<Listing>,
         queries: Arc<Queries>,
+        reader: u64,
         answer: Sender<Answer>,
     },
     /// A text changed.
     Encode(Arc<Queries>),
-    /// The engine of these queries is gone.
-    Close(Arc<Queries>),
+    /// This reader of these queries is gone.
+    Close(Arc<Queries>, u64),
     Quit,
 }
 
@@ -56,11 +58,11 @@ impl Librarian {
     /// Has the package of `listing` loaded, and `queries` encoded by it until the loan is dropped.
     pub fn open(self: &Arc<Self>, listing: Listing, queries: Arc<Queries>) -> (Loan, Opening) {
         let (answer, opened) = bounded(1);
-        queries.connect(self.jobs.clone());
-        let job = Job::Open { listing: Box::new(listing), queries: queries.clone(), answer };
+        let reader = queries.connect(Some(self.jobs.clone()));
+        let job = Job::Open { listing: Box::new(listing), queries: queries.clone(), reader, answer };
         // A librarian that could not start has dropped its inbox; the opening then says so.
         let _ = self.jobs.send(job);
-        (Loan { librarian: self.clone(), queries }, Opening(opened))
+        (Loan { librarian: self.clone(), queries, reader }, Opening(opened))
     }
 }
 
@@ -73,16 +75,24 @@ impl Drop for Librarian {
     }
 }
 
-/// Queries being encoded by a package. Dropping it ends that.
+/// Queries being encoded by a package, until another one is opened for them or this is dropped.
 pub struct Loan {
     librarian: Arc<Librarian>,
     queries: Arc<Queries>,
+    reader: u64,
+}
+
+impl Loan {
+    /// Whom the embeddings are for.
+    pub fn reader(&self) -> u64 {
+        self.reader
+    }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.queries.disconnect();
-        let _ = self.librarian.jobs.send(Job::Close(self.queries.clone()));
+        self.queries.disconnect(self.reader);
+        let _ = self.librarian.jobs.send(Job::Close(self.queries.clone(), self.reader));
     }
 }
 
@@ -107,9 +117,9 @@ struct Shelf {
 /// What the thread owns.
 #[derive(Default)]
 struct Desk {
-    shelves: HashMap<Origin, Shelf>,
-    /// By which package each instance's queries are encoded, keyed by the address of the queries.
-    readers: HashMap<usize, Origin>,
+    shelves: Vec<Shelf>,
+    /// For which reader and by which package queries are encoded, by the address of the queries.
+    readers: HashMap<usize, (u64, Arc<Package>)>,
 }
 
 fn key(queries: &Arc<Queries>) -> usize {
@@ -120,47 +130,53 @@ impl Desk {
     fn work(mut self, inbox: &Receiver<Job>) {
         while let Ok(job) = inbox.recv() {
             match job {
-                Job::Open { listing, queries, answer } => {
+                Job::Open { listing, queries, reader, answer } => {
                     let opened = self.open(&listing);
-                    if opened.is_ok() {
-                        self.readers.insert(key(&queries), listing.origin.clone());
+                    if let Ok(package) = &opened {
+                        self.readers.insert(key(&queries), (reader, package.clone()));
                     }
                     // The separator thread loads its network while the queries are encoded here.
                     let _ = answer.send(opened);
                     self.encode(&queries);
                 }
                 Job::Encode(queries) => self.encode(&queries),
-                Job::Close(queries) => self.close(&queries),
+                Job::Close(queries, reader) => self.close(&queries, reader),
                 Job::Quit => return,
             }
         }
     }
 
     fn open(&mut self, listing: &Listing) -> Answer {
-        if let Some(shelf) = self.shelves.get(&listing.origin)
-            && shelf.package.manifest == listing.manifest
-        {
+        let same =
+            |package: &Package| package.origin == listing.origin && package.manifest == listing.manifest;
+        if let Some(shelf) = self.shelves.iter().find(|shelf| same(&shelf.package)) {
             return Ok(shelf.package.clone());
         }
         let environment = runtime::environment().map_err(|error| error.to_string())?;
         let package = Arc::new(listing.load().map_err(|error| error.to_string())?);
         let encoder = QueryEncoder::new(environment, &package).map_err(|error| error.to_string())?;
-        self.shelves.insert(listing.origin.clone(), Shelf { package: package.clone(), encoder });
+        self.shelves.push(Shelf { package: package.clone(), encoder });
         Ok(package)
     }
 
     fn encode(&mut self, queries: &Arc<Queries>) {
-        let shelf = self.readers.get(&key(queries)).and_then(|origin| self.shelves.get_mut(origin));
-        let Some(shelf) = shelf else { return };
+        let Some((reader, package)) = self.readers.get(&key(queries)) else { return };
+        let shelf = self.shelves.iter_mut().find(|shelf| Arc::ptr_eq(&shelf.package, package));
+        // A newer reader's package is still to be opened.
+        let Some(shelf) = shelf.filter(|_| queries.reader() == *reader) else { return };
         queries.set_known(shelf.encoder.known());
         for (slot, text) in queries.waiting() {
-            queries.deliver(slot, &text, shelf.encoder.encode(&text));
+            queries.deliver(*reader, slot, &text, shelf.encoder.encode(&text));
         }
     }
 
-    /// Forgets the reader, and a package that nobody reads by any more.
-    fn close(&mut self, queries: &Arc<Queries>) {
-        self.readers.remove(&key(queries));
-        self.shelves.retain(|origin, _| self.readers.values().any(|read| read == origin));
+    /// Forgets the reader, and packages that nobody reads by any more.
+    fn close(&mut self, queries: &Arc<Queries>, reader: u64) {
+        if let Entry::Occupied(entry) = self.readers.entry(key(queries))
+            && entry.get().0 == reader
+        {
+            entry.remove();
+        }
+        self.shelves.retain(|shelf| self.readers.values().any(|(_, read)| Arc::ptr_eq(&shelf.package, read)));
     }
 }

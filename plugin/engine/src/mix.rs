@@ -39,6 +39,16 @@ impl Ramp {
         self.target = target;
     }
 
+    /// Whether it rests at `value`.
+    pub fn is_at(&self, value: f32) -> bool {
+        (self.value, self.target) == (value, value)
+    }
+
+    /// Samples from 0 to 1.
+    pub fn samples(&self) -> usize {
+        (1.0 / self.step) as usize
+    }
+
     /// Moves to `target` at once.
     pub fn snap(&mut self, target: f32) {
         (self.value, self.target) = (target, target);
@@ -66,6 +76,8 @@ pub struct Weights {
     bypass: f32,
     /// 0 the delayed input, since no mask came … 1 the separated signal.
     wet: f32,
+    /// 0 silence, between two engines of different latency … 1 all of it.
+    level: f32,
 }
 
 /// One sample of each output.
@@ -77,17 +89,21 @@ pub struct Outputs {
 }
 
 /// The switches, each faded.
+#[derive(Clone, Copy)]
 pub struct Mix {
     pub remove: Ramp,
     pub removed: Ramp,
     pub bypass: Ramp,
     pub wet: Ramp,
+    pub level: Ramp,
 }
 
 impl Mix {
     pub fn new(sample_rate: f64) -> Self {
         let ramp = Ramp::new(sample_rate);
-        Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp }
+        let mut level = ramp;
+        level.snap(1.0);
+        Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp, level }
     }
 
     /// The weights of the next sample.
@@ -98,6 +114,7 @@ impl Mix {
             removed: self.removed.next(),
             bypass: self.bypass.next(),
             wet: self.wet.next(),
+            level: self.level.next(),
         }
     }
 }
@@ -119,7 +136,12 @@ impl Weights {
             dry + amount * ((1.0 - self.remove) * (separated - dry) - self.remove * separated)
         };
         let heard = blend(processed, dry - processed, self.removed) * gain;
-        Outputs { main: blend(heard, dry, self.bypass), target, residual: dry - target }
+        let main = blend(heard, dry, self.bypass);
+        if self.level == 1.0 {
+            return Outputs { main, target, residual: dry - target };
+        }
+        let [main, target, residual] = [main, target, dry - target].map(|sample| sample * self.level);
+        Outputs { main, target, residual }
     }
 }
 
@@ -146,6 +168,24 @@ impl Delay {
     pub fn clear(&mut self) {
         self.ring.fill(0.0);
     }
+
+    /// Holds the newest samples that `other` holds, as many as go in. Before them, in a longer delay,
+    /// there is silence, from which the oldest ones rise within `fade` samples.
+    pub fn go_on_from(&mut self, other: &Delay, fade: usize) {
+        let (newer, older) = other.ring.split_at(other.next);
+        let missing = self.ring.len().saturating_sub(other.ring.len());
+        let held = older.iter().chain(newer).skip(other.ring.len().saturating_sub(self.ring.len()));
+        self.ring[..missing].fill(0.0);
+        for (sample, held) in self.ring[missing..].iter_mut().zip(held) {
+            *sample = *held;
+        }
+        if missing > 0 {
+            for (at, sample) in self.ring[missing..].iter_mut().take(fade).enumerate() {
+                *sample *= at as f32 / fade as f32;
+            }
+        }
+        self.next = 0;
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +193,7 @@ mod tests {
     use super::*;
 
     fn weights(remove: f32) -> Weights {
-        Weights { remove, removed: 0.0, bypass: 0.0, wet: 1.0 }
+        Weights { remove, removed: 0.0, bypass: 0.0, wet: 1.0, level: 1.0 }
     }
 
     #[test]
@@ -184,6 +224,20 @@ mod tests {
     fn what_was_taken_away_is_the_rest_of_the_output() {
         let away = Weights { removed: 1.0, ..weights(0.0) }.mix(0.5, 0.2, 1.0, 1.0);
         assert!((away.main - 0.3).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_delay_goes_on_from_a_longer_or_shorter_one() {
+        for length in [2, 3, 5] {
+            let mut old = Delay::new(3);
+            (1..=7).for_each(|sample| _ = old.process(sample as f32));
+            let mut new = Delay::new(length);
+            new.go_on_from(&old, 2);
+            let heard: Vec<_> = (0..length).map(|_| new.process(0.0)).collect();
+            let expected: &[f32] =
+                if length > 3 { &[0.0, 0.0, 0.0, 3.0, 7.0] } else { &[5.0, 6.0, 7.0][3 - length..] };
+            assert_eq!(heard, expected);
+        }
     }
 
     #[test]

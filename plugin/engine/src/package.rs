@@ -19,8 +19,11 @@ const MANIFEST: &str = "package.toml";
 /// What the query's concept is compared with; a package need not have it.
 pub(crate) const CONCEPTS: &str = "concepts.json";
 
-/// Largest manifest, network, tokenizer and list of concepts that is read, in bytes.
+const CARD: &str = "MODEL_CARD.md";
+
+/// Largest manifest, card, network, tokenizer and list of concepts that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 64 << 10;
+const CARD_LIMIT: u64 = 1 << 20;
 const FILE_LIMIT: u64 = 4 << 30;
 const TOKENIZER_LIMIT: u64 = 64 << 20;
 const CONCEPTS_LIMIT: u64 = 64 << 20;
@@ -217,13 +220,20 @@ impl Listing {
     /// Reads the manifest of the package in `folder`.
     pub fn read(folder: &Path) -> Result<Self, PackageError> {
         let place = folder.join(MANIFEST);
-        let bytes = read_limited(&place, MANIFEST_LIMIT)?;
-        let text = String::from_utf8(bytes).map_err(|_| {
-            PackageError::new(place.display(), "is not UTF-8 text", "Install the package again")
-        })?;
+        let text = read_text(&place, MANIFEST_LIMIT)?;
         let manifest = Manifest::parse(&text, &place)
             .map_err(|error| PackageError { name: claimed_name(&text), ..error })?;
         Ok(Self { manifest, origin: Origin::Folder(folder.to_owned()) })
+    }
+
+    /// The model card: what the model is, knows and cannot do, in Markdown.
+    ///
+    /// # Errors
+    /// When there is none that could be read.
+    pub fn card(&self) -> Result<Cow<'static, str>, PackageError> {
+        let Origin::Folder(folder) = &self.origin else { return Ok(embedded::CARD.into()) };
+        let place = folder.join(CARD);
+        Ok(read_text(&place, CARD_LIMIT)?.into())
     }
 
     /// Reads the package's files and checks their hashes.
@@ -367,6 +377,11 @@ fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, PackageError> {
     std::fs::read(path).map_err(unreadable)
 }
 
+fn read_text(path: &Path, limit: u64) -> Result<String, PackageError> {
+    String::from_utf8(read_limited(path, limit)?)
+        .map_err(|_| PackageError::new(path.display(), "is not UTF-8 text", "Install the package again"))
+}
+
 fn read_hashed(path: &Path, field: &str, expected: &str) -> Result<Vec<u8>, PackageError> {
     let bytes = read_limited(path, FILE_LIMIT)?;
     let actual = sha256(&bytes);
@@ -386,6 +401,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 mod embedded {
     pub const MANIFEST: &str = include_str!("../../../models/default/package.toml");
+    pub const CARD: &str = include_str!("../../../models/default/MODEL_CARD.md");
     pub const SEPARATOR: &[u8] = include_bytes!("../../../models/default/separator.onnx");
     pub const QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
     pub const TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
@@ -448,6 +464,19 @@ mod tests {
             assert!(message.contains(field), "{message}");
             assert!(message.contains("Correct the field"), "{message}");
         }
+    }
+
+    #[test]
+    fn the_card_is_read_from_the_package_and_missed_by_name() {
+        assert!(Listing::built_in().card().unwrap().contains("# Sift default"));
+        let folder = std::env::temp_dir().join(format!("sift-card-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(MANIFEST), VALID).unwrap();
+        let listing = Listing::read(&folder).unwrap();
+        assert!(listing.card().unwrap_err().to_string().contains("MODEL_CARD.md"));
+        std::fs::write(folder.join(CARD), "# Mine").unwrap();
+        assert_eq!(listing.card().unwrap(), "# Mine");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub struct Queries {
     problem: Mutex<Option<String>>,
     /// The librarian, while an engine runs on these queries.
     librarian: Mutex<Option<Sender<Job>>>,
+    /// Who the embeddings are for: grows with every engine that is opened on these queries. The one
+    /// before it finds none any more.
+    reader: AtomicU64,
     /// Taken by the librarian and the separator thread only.
     embeddings: Mutex<[Option<Arc<[f32]>>; SLOTS]>,
     encoded: Condvar,
@@ -92,6 +95,7 @@ impl Queries {
             stages: Default::default(),
             problem: Mutex::new(None),
             librarian: Mutex::new(None),
+            reader: AtomicU64::new(0),
             embeddings: Default::default(),
             encoded: Condvar::new(),
             understood: Default::default(),
@@ -194,23 +198,36 @@ impl Queries {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Has every text encoded by `librarian` from now on, all of them anew.
-    pub(crate) fn connect(self: &Arc<Self>, librarian: Sender<Job>) {
+    /// Has every text encoded by `librarian` from now on, all of them anew, for the reader that is
+    /// returned. Without one there is nothing to read.
+    pub(crate) fn connect(self: &Arc<Self>, librarian: Option<Sender<Job>>) -> u64 {
         let mut texts = self.texts.lock();
         for slot in 0..SLOTS {
             let Text { set, draft } = std::mem::take(&mut texts[slot]);
             self.write(&mut texts, slot, draft.unwrap_or(set));
         }
-        drop(texts);
-        *self.embeddings.lock() = Default::default();
+        let mut embeddings = self.embeddings.lock();
+        *embeddings = Default::default();
+        let reader = self.reader.fetch_add(1, Ordering::AcqRel) + 1;
+        self.encoded.notify_all();
+        drop((embeddings, texts));
         *self.problem.lock() = None;
         self.set_known(Arc::default());
-        *self.librarian.lock() = Some(librarian);
+        *self.librarian.lock() = librarian;
+        reader
     }
 
-    /// Leaves the librarian: no engine runs on these queries.
-    pub(crate) fn disconnect(&self) {
-        *self.librarian.lock() = None;
+    /// Leaves the librarian, unless another reader came since.
+    pub(crate) fn disconnect(&self, reader: u64) {
+        let mut librarian = self.librarian.lock();
+        if self.reader() == reader {
+            *librarian = None;
+        }
+    }
+
+    /// Who the embeddings are for.
+    pub(crate) fn reader(&self) -> u64 {
+        self.reader.load(Ordering::Acquire)
     }
 
     fn ask(self: &Arc<Self>) {
@@ -231,11 +248,11 @@ impl Queries {
             .collect()
     }
 
-    /// Hands over what became of `text` in `slot`, or the reason why nothing did. Ignored when the
-    /// slot says something else by now.
-    pub(crate) fn deliver(&self, slot: usize, text: &str, outcome: Result<Encoding, String>) {
+    /// Hands over to `reader` what became of `text` in `slot`, or the reason why nothing did. Ignored
+    /// when the slot says something else by now, or is read by another.
+    pub(crate) fn deliver(&self, reader: u64, slot: usize, text: &str, outcome: Result<Encoding, String>) {
         let texts = self.texts.lock();
-        if normalise(&texts[slot].set) != text {
+        if normalise(&texts[slot].set) != text || self.reader() != reader {
             return;
         }
         let (stage, embedding) = match outcome {
@@ -255,14 +272,17 @@ impl Queries {
         self.encoded.notify_all();
     }
 
-    /// The embedding in force for `slot`. Where `patience` allows, waits for one being encoded.
-    pub(crate) fn embedding(&self, slot: usize, patience: Duration) -> Option<Arc<[f32]>> {
+    /// The embedding in force for `slot`, if it is for `reader`. Where `patience` allows, waits for one
+    /// being encoded.
+    pub(crate) fn embedding(&self, reader: u64, slot: usize, patience: Duration) -> Option<Arc<[f32]>> {
         let deadline = Instant::now() + patience;
         let mut embeddings = self.embeddings.lock();
-        while self.stage(slot) == Stage::Encoding
+        while self.reader() == reader
+            && self.stage(slot) == Stage::Encoding
             && !self.encoded.wait_until(&mut embeddings, deadline).timed_out()
         {}
         match self.stage(slot) {
+            _ if self.reader() != reader => None,
             // What the slot said before it was emptied is in force no more.
             Stage::Empty => None,
             _ => embeddings[slot].clone(),
@@ -290,28 +310,47 @@ mod tests {
     #[test]
     fn the_old_embedding_stays_in_force_until_the_new_one_is_there() {
         let queries = Arc::new(Queries::default());
-        queries.deliver(1, "drums", Ok(encoding(1.0)));
+        queries.deliver(0, 1, "drums", Ok(encoding(1.0)));
         queries.set_text(1, "bass");
         assert_eq!(queries.stage(1), Stage::Encoding);
-        assert_eq!(queries.embedding(1, Duration::ZERO).unwrap()[0], 1.0);
-        queries.deliver(1, "bass", Ok(encoding(2.0)));
-        assert_eq!(queries.embedding(1, Duration::ZERO).unwrap()[0], 2.0);
+        assert_eq!(queries.embedding(0, 1, Duration::ZERO).unwrap()[0], 1.0);
+        queries.deliver(0, 1, "bass", Ok(encoding(2.0)));
+        assert_eq!(queries.embedding(0, 1, Duration::ZERO).unwrap()[0], 2.0);
     }
 
     #[test]
     fn an_embedding_of_a_text_that_changed_meanwhile_is_ignored() {
         let queries = Arc::new(Queries::default());
         queries.set_text(0, "the singer");
-        queries.deliver(0, "a person speaking", Ok(encoding(1.0)));
+        queries.deliver(0, 0, "a person speaking", Ok(encoding(1.0)));
         assert_eq!(queries.stage(0), Stage::Encoding);
-        assert!(queries.embedding(0, Duration::ZERO).is_none());
+        assert!(queries.embedding(0, 0, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn embeddings_are_for_the_newest_reader_only() {
+        let queries = Arc::new(Queries::default());
+        let (librarian, _inbox) = crossbeam_channel::unbounded();
+        let first = queries.connect(Some(librarian.clone()));
+        queries.deliver(first, 1, "drums", Ok(encoding(1.0)));
+        assert!(queries.embedding(first, 1, Duration::ZERO).is_some());
+        let second = queries.connect(Some(librarian));
+        assert!(queries.embedding(first, 1, Duration::from_secs(60)).is_none(), "and is not waited for");
+        queries.deliver(first, 1, "drums", Ok(encoding(1.0)));
+        assert_eq!(queries.stage(1), Stage::Encoding, "what the first one's model says is ignored");
+        queries.deliver(second, 1, "drums", Ok(encoding(2.0)));
+        assert_eq!(queries.embedding(second, 1, Duration::ZERO).unwrap()[0], 2.0);
+        queries.disconnect(first);
+        assert!(queries.librarian.lock().is_some(), "the second one goes on");
+        queries.disconnect(second);
+        assert!(queries.librarian.lock().is_none());
     }
 
     #[test]
     fn what_was_understood_is_told_of_the_text_that_is_there() {
         let queries = Arc::new(Queries::default());
         assert!(queries.understood(1).is_empty());
-        queries.deliver(1, "drums", Ok(encoding(1.0)));
+        queries.deliver(0, 1, "drums", Ok(encoding(1.0)));
         assert_eq!(queries.understood(1)[0].name, "drums");
         queries.set_text(1, "bass");
         assert!(queries.understood(1).is_empty());
@@ -320,16 +359,16 @@ mod tests {
     #[test]
     fn an_emptied_slot_loses_its_embedding() {
         let queries = Arc::new(Queries::default());
-        queries.deliver(0, "a person speaking", Ok(encoding(1.0)));
+        queries.deliver(0, 0, "a person speaking", Ok(encoding(1.0)));
         queries.set_text(0, "   ");
         assert_eq!(queries.stage(0), Stage::Empty);
-        assert!(queries.embedding(0, Duration::ZERO).is_none());
+        assert!(queries.embedding(0, 0, Duration::ZERO).is_none());
     }
 
     #[test]
     fn what_is_being_typed_is_saved_and_in_force_only_once_it_is_settled() {
         let queries = Arc::new(Queries::default());
-        queries.deliver(0, "a person speaking", Ok(encoding(1.0)));
+        queries.deliver(0, 0, "a person speaking", Ok(encoding(1.0)));
         queries.draft(0, "the sing");
         queries.draft(1, "");
         assert_eq!(queries.texts()[..3], ["the sing", "", "piano"]);

@@ -129,6 +129,12 @@ impl History {
         let (newer, older) = self.ring.split_at(self.next);
         (older, newer)
     }
+
+    /// Holds what `other` holds, as far as that goes.
+    pub fn go_on_from(&mut self, other: &History) {
+        let (older, newer) = other.oldest_first();
+        older.iter().chain(newer).for_each(|sample| self.push(*sample));
+    }
 }
 
 /// The sum of one channel's overlapping output frames.

@@ -45,7 +45,7 @@ fn queries() -> Arc<Queries> {
     let queries = Arc::new(Queries::default());
     for slot in 0..crate::SLOTS {
         let encoding = Encoding { embedding: Arc::from([slot as f32]), understood: Arc::default() };
-        queries.deliver(slot, &queries.text(slot), Ok(encoding));
+        queries.deliver(0, slot, &queries.text(slot), Ok(encoding));
     }
     queries
 }
@@ -516,4 +516,54 @@ fn a_hundred_engines_come_and_go_without_leaving_a_thread() {
     (0..100).for_each(|_| round());
     // Other tests of this process start and end threads meanwhile: a leak would be a hundred.
     assert!(threads() < before + 60);
+}
+
+/// Plays `input` through `old` until it gives way, and the rest through `new`.
+fn play_both(old: &mut Engine, new: &mut Engine, input: &[f32], at: usize) -> (Vec<f32>, usize) {
+    let mut heard = play(old, &input[..at], Knobs { query: 1, ..Knobs::default() }, || 100).main;
+    while !old.gives_way_to(new) {
+        let rest = &input[heard.len()..][..100];
+        heard.extend(play(old, rest, Knobs { query: 1, ..Knobs::default() }, || 100).main);
+    }
+    new.take_over(old);
+    let changed = heard.len();
+    heard.extend(play(new, &input[changed..], Knobs { query: 1, ..Knobs::default() }, || 100).main);
+    (heard, changed)
+}
+
+#[test]
+fn another_engine_of_the_same_latency_goes_on_without_a_gap() {
+    let rate = 48_000.0;
+    let input = sine(96_000, 440.0, rate);
+    // The old one passes everything by then, as one does whose model is being exchanged.
+    let (mut old, mut new) =
+        (engine(constant(1.0), config(rate, 512)), engine(constant(1.0), config(rate, 512)));
+    old.mix.wet.snap(0.0);
+    old.status.fail("its model is being exchanged".into());
+    let (heard, changed) = play_both(&mut old, &mut new, &input, 30_000);
+    assert_eq!(changed, 30_000);
+    let expected = delayed(&input, new.latency());
+    let off = heard.iter().zip(&expected).skip(20_000).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // While the first separated frame fades in, half of it is still missing.
+    assert!(largest_jump(&heard[20_000..]) < 1.3 * largest_jump(&input), "{}", largest_jump(&heard));
+    let settled = changed + 3 * new.latency();
+    let after =
+        heard[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 0.6 && after < 1e-5, "{off} {after}");
+}
+
+#[test]
+fn another_engine_of_another_latency_is_faded_to() {
+    let rate = 48_000.0;
+    let input = sine(96_000, 440.0, rate);
+    let mut old = engine(constant(1.0), config(rate, 512));
+    let mut new = engine(constant(1.0), config(rate, 2_048));
+    let (heard, changed) = play_both(&mut old, &mut new, &input, 30_000);
+    assert!((30_000..31_000).contains(&changed) && new.latency() > old.latency());
+    assert!(largest_jump(&heard[4_000..]) < 1.3 * largest_jump(&input));
+    let settled = changed + 3 * new.latency();
+    let expected = delayed(&input, new.latency());
+    let after =
+        heard[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(after < 1e-5, "{after}");
 }

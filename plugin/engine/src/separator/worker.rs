@@ -28,11 +28,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. `hop_frames` samples at `sample_rate` hertz are the time a hop has.
+    /// Starts the thread, which has the embeddings of `queries` that are for `reader`. `hop_frames` samples at `sample_rate` hertz are the time a hop has.
     pub fn start(
         build: Build,
         end: SeparatorEnd,
-        queries: Arc<Queries>,
+        (queries, reader): (Arc<Queries>, u64),
         (status, scope): (Arc<Status>, Arc<Scope>),
         hop_frames: usize,
         sample_rate: f64,
@@ -45,7 +45,7 @@ impl Worker {
                 // Without the privilege the thread runs at normal priority, which the status
                 // shows as late parcels if it ever matters.
                 let raised = promote_current_thread_to_real_time(hop_frames as u32, sample_rate as u32).ok();
-                Desk { separator, end, queries, status, scope, stream: None }.work();
+                Desk { separator, end, queries, reader, status, scope, stream: None }.work();
                 if let Some(handle) = raised {
                     let _ = demote_current_thread_from_real_time(handle);
                 }
@@ -82,6 +82,7 @@ struct Desk {
     separator: Box<dyn Separator>,
     end: SeparatorEnd,
     queries: Arc<Queries>,
+    reader: u64,
     status: Arc<Status>,
     scope: Arc<Scope>,
     /// The stream whose state the separator holds.
@@ -105,7 +106,7 @@ impl Desk {
     /// Fills in the mask, if there is something to separate by and it works.
     fn separate(&mut self, hop: &mut Hop) -> bool {
         let patience = if hop.exact { PATIENCE } else { Duration::ZERO };
-        let Some(embedding) = self.queries.embedding(hop.query.into(), patience) else {
+        let Some(embedding) = self.queries.embedding(self.reader, hop.query.into(), patience) else {
             self.stream = None;
             self.status.set_presence(None);
             return false;
