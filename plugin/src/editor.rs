@@ -3,9 +3,12 @@
 mod controls;
 mod fonts;
 mod meters;
+mod models;
 mod query_box;
 mod slider;
 mod slots;
+#[cfg(test)]
+mod snapshots;
 mod spectrogram;
 mod status;
 #[cfg(test)]
@@ -29,15 +32,16 @@ use nice_plug_egui::{
     EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
 };
 use sift_engine::Stage;
-use sift_engine::scope::Scope;
+use sift_engine::scope::{Column, Peaks, Scale, Scope};
 
 use self::fonts::Fonts;
 use self::meters::Meters;
+use self::models::Models;
 use self::query_box::QueryBox;
 use self::slots::Slots;
 use self::spectrogram::{Force, Spectrogram};
 use self::status::Lateness;
-use crate::live::{Live, Snapshot};
+use crate::live::Snapshot;
 use crate::params::SiftParams;
 use crate::preferences::{Preferences, ThemeChoice};
 
@@ -54,16 +58,18 @@ const PICTURE_GAP: f32 = 10.0;
 /// A picture that were lower is left out.
 const LEAST_PICTURE: f32 = 70.0;
 const HEADER_HEIGHT: f32 = 30.0;
+/// Between two frames while the picture moves.
+const MOVING: Duration = Duration::from_micros(16_667);
 /// The status changes without anybody touching the window: how often it is looked at.
-const REFRESH: Duration = Duration::from_millis(40);
+const RESTING: Duration = Duration::from_millis(40);
 
 /// The editor that a host opens and closes. Nothing of it runs while it is closed.
-pub fn create(params: Arc<SiftParams>, live: Live) -> Option<EguiEditor<Window>> {
+pub fn create(params: Arc<SiftParams>) -> Option<EguiEditor<Window>> {
     let size = wanted_size(&params);
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(SMALLEST.x, SMALLEST.y));
     let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
-    create_egui_editor(state, RepaintNotifier::new(), settings, Window::new(params, live))
+    create_egui_editor(state, RepaintNotifier::new(), settings, Window::new(params))
 }
 
 /// The size that the state wants for the window, in logical pixels.
@@ -74,7 +80,6 @@ fn wanted_size(params: &SiftParams) -> Vec2 {
 
 pub struct Window {
     params: Arc<SiftParams>,
-    live: Live,
     /// There is one while the window is open.
     host: Option<GuiContext>,
     view: View,
@@ -119,10 +124,9 @@ impl SizeWish {
 }
 
 impl Window {
-    fn new(params: Arc<SiftParams>, live: Live) -> Self {
+    fn new(params: Arc<SiftParams>) -> Self {
         Self {
             params,
-            live,
             host: None,
             view: View::default(),
             fonts: Fonts::default(),
@@ -171,17 +175,20 @@ impl NiceEguiApp for Window {
         let Some(host) = &self.host else { return };
         self.wish.take_if(|wish| !wish.ask(ui.ctx()));
         self.fonts.update(ui.ctx());
-        let snapshot = self.live.snapshot();
+        let live = self.params.model.0.live();
+        let snapshot = live.snapshot();
+        let mut moving = false;
         ResizableWindow::new("sift").min_size(SMALLEST).show(ui, |ui| {
-            let sight = Sight { engine: snapshot.as_ref(), scope: self.live.scope() };
-            self.view.show(ui, &self.params, &host.param_setter(), &sight);
+            let sight = Sight::of(snapshot.as_ref(), live.scope().as_deref());
+            moving = !sight.columns.is_empty();
+            self.view.show(ui, &self.params, &host.param_setter(), sight);
         });
         if let Some(theme) = self.view.chosen_theme.take() {
             self.preferences.theme = theme;
             let saved = Preferences::file().map_or(Ok(()), |file| self.preferences.save(&file));
             self.view.problem = saved.err();
         }
-        ui.ctx().request_repaint_after(REFRESH);
+        ui.ctx().request_repaint_after(if moving { MOVING } else { RESTING });
     }
 
     fn resized(&mut self, size: WindowSize) {
@@ -193,11 +200,20 @@ impl NiceEguiApp for Window {
     }
 }
 
-/// What there is to see of the running engine.
+/// What there is to see of the running engine, and of the sound since the last frame.
 #[derive(Default)]
 struct Sight<'a> {
     engine: Option<&'a Snapshot>,
-    scope: Option<Arc<Scope>>,
+    columns: Vec<Column>,
+    peaks: Peaks,
+    scale: Scale,
+}
+
+impl<'a> Sight<'a> {
+    fn of(engine: Option<&'a Snapshot>, scope: Option<&Scope>) -> Self {
+        let Some(scope) = scope else { return Self { engine, ..Self::default() } };
+        Self { engine, columns: scope.columns().collect(), peaks: scope.peaks(), scale: scope.scale() }
+    }
 }
 
 /// What the window shows, and what it remembers from frame to frame. It needs no host.
@@ -207,6 +223,7 @@ struct View {
     spectrogram: Spectrogram,
     meters: Meters,
     slots: Slots,
+    models: Models,
     lateness: Lateness,
     /// The theme that was chosen in this frame.
     chosen_theme: Option<ThemeChoice>,
@@ -217,7 +234,7 @@ struct View {
 }
 
 impl View {
-    fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, sight: &Sight<'_>) {
+    fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, sight: Sight<'_>) {
         let engine = sight.engine;
         let margin = Margin { top: 9, bottom: 9, ..MARGIN };
         let footer = Panelling::NONE.fill(theme::of(ui).footer).inner_margin(margin);
@@ -241,7 +258,7 @@ impl View {
                 self.query(ui, params, setter, engine);
                 ui.add_space(gap);
                 if let Some(height) = picture {
-                    self.picture(ui, height, params, sight);
+                    self.picture(ui, height, params, setter, sight);
                     ui.add_space(gap);
                 }
                 self.slots.show(ui, params, setter);
@@ -256,21 +273,26 @@ impl View {
     }
 
     /// The spectrogram with the meters beside it.
-    fn picture(&mut self, ui: &mut Ui, height: f32, params: &SiftParams, sight: &Sight<'_>) {
+    fn picture(
+        &mut self,
+        ui: &mut Ui,
+        height: f32,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        sight: Sight<'_>,
+    ) {
         let strength = if params.bypass.value() { 0.0 } else { params.strength.value() };
         let force = Force { mode: params.mode.value().into(), strength };
-        let columns = sight.scope.iter().flat_map(|scope| scope.columns());
-        let peaks = sight.scope.as_ref().map(|scope| scope.peaks()).unwrap_or_default();
-        let scale = sight.scope.as_ref().map(|scope| scope.scale()).unwrap_or_default();
-        ui.allocate_ui_with_layout(
-            vec2(ui.available_width(), height),
-            Layout::right_to_left(Align::Min),
-            |ui| {
-                self.meters.show(ui, peaks, sight.engine.and_then(|engine| engine.presence));
-                ui.add_space(theme::GAP);
-                self.spectrogram.show(ui, columns, force, scale);
-            },
-        );
+        let size = vec2(ui.available_width(), height);
+        ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Min), |ui| {
+            self.meters.show(ui, sight.peaks, sight.engine.and_then(|engine| engine.presence));
+            ui.add_space(theme::GAP);
+            let look = (*params.picture.read(), force);
+            if let Some(chosen) = self.spectrogram.show(ui, sight.columns, look, sight.scale) {
+                *params.picture.write() = chosen;
+                params.mark_edited(setter);
+            }
+        });
     }
 
     fn query(
@@ -308,22 +330,28 @@ impl View {
         setter: &ParamSetter<'_>,
         engine: Option<&Snapshot>,
     ) {
-        let model = engine.map_or_else(|| params.model.read().clone(), |engine| engine.model.clone());
+        let model = engine.map_or_else(|| params.model.0.model(), |engine| engine.model.clone());
         let size = vec2(ui.available_width(), HEADER_HEIGHT);
-        ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), |ui| {
-            if let Some(theme) = controls::theme_button(ui) {
+        ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+            let words = vec2(size.x - controls::HEADER_WIDTH - theme::GAP, HEADER_HEIGHT);
+            ui.allocate_ui_with_layout(words, Layout::left_to_right(Align::Center), |ui| {
+                ui.set_width(words.x);
+                ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::of(ui).accent));
+                if let Some(chosen) = self.models.show(ui, &model) {
+                    let started = params.model.0.set_model(&chosen);
+                    self.problem = started.err().map(|error| {
+                        format!(
+                            "The thread that loads a model could not be started: {error}. Restart the host"
+                        )
+                    });
+                    params.mark_edited(setter);
+                }
+            });
+            if let Some(theme) = controls::listen_bypass_and_theme(ui, params, setter) {
                 *params.theme.write() = Some(theme);
                 params.mark_edited(setter);
                 self.chosen_theme = Some(theme);
             }
-            controls::listen_and_bypass(ui, params, setter);
-            let words = ui.available_size();
-            ui.allocate_ui_with_layout(words, Layout::left_to_right(Align::Center), |ui| {
-                ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::of(ui).accent));
-                let model =
-                    RichText::new(model).font(theme::font(theme::SMALL)).color(theme::of(ui).text_weak);
-                ui.add(egui::Label::new(model).truncate());
-            });
         });
     }
 }
@@ -332,17 +360,23 @@ impl View {
 mod tests {
     use egui::accesskit::Role;
     use egui_kittest::Harness;
-    use egui_kittest::kittest::Queryable;
+    use egui_kittest::kittest::{NodeT, Queryable};
 
     use super::testing::Host;
     use super::*;
-    use crate::params::DEFAULT_WINDOW;
+    use crate::params::{DEFAULT_WINDOW, Picture};
 
     /// The whole window without a host, at its smallest or at `size`.
     fn window(host: &Host, size: Vec2) -> Harness<'_> {
+        scaled_window(host, size, 1.0)
+    }
+
+    /// The same with so many pixels a point.
+    fn scaled_window(host: &Host, size: Vec2, scale: f32) -> Harness<'_> {
         let mut view = View::default();
-        let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), &Sight::default());
-        Harness::builder().with_size(size).with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
+        let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), Sight::default());
+        let builder = Harness::builder().with_size(size).with_pixels_per_point(scale);
+        builder.with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
     }
 
     /// Shows frames in a window of `size` by which `wish` asks for its size; how often it asked, and
@@ -353,7 +387,7 @@ mod tests {
         let mut more = true;
         for frame in 0..frames {
             let screen_rect = Some(egui::Rect::from_min_size(egui::Pos2::ZERO, size));
-            let time = Some(7.0 + f64::from(frame) * REFRESH.as_secs_f64());
+            let time = Some(7.0 + f64::from(frame) * RESTING.as_secs_f64());
             let input = egui::RawInput { screen_rect, time, ..Default::default() };
             let mut output = ctx.run_ui(input, |ui| more = more && wish.ask(ui.ctx()));
             output.textures_delta.clear();
@@ -423,6 +457,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_picture_shows_is_the_projects() {
+        let host = Host::default();
+        let mut window = window(&host, vec2(DEFAULT_WINDOW.0 as f32, DEFAULT_WINDOW.1 as f32));
+        window.run_steps(3);
+        window.get_by_label("Show Removed").click();
+        window.run_steps(3);
+        assert_eq!(*host.params.picture.read(), Picture::Removed);
+        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+    }
+
+    #[test]
     fn a_click_turns_the_theme_over_and_the_project_remembers_it() {
         let host = Host::default();
         let mut window = window(&host, SMALLEST);
@@ -432,16 +477,76 @@ mod tests {
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
 
+    /// What the keyboard has reached.
+    fn focused(window: &Harness<'_>) -> Option<String> {
+        let node = window.query_by(|node| node.is_focused() && node.role() != Role::Window)?;
+        node.accesskit_node().label().or(node.accesskit_node().value())
+    }
+
     #[test]
-    fn everything_fits_into_the_smallest_window() {
+    fn tab_goes_through_everything_in_reading_order() {
         let host = Host::default();
-        let window = window(&host, SMALLEST);
-        let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, SMALLEST);
-        let status = window.get_by_label_contains("Not running").rect();
-        for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
-            let rect = window.get_by_role_and_label(Role::Slider, slider).rect();
-            assert!(screen.contains_rect(rect), "{slider} at {rect} is outside the window");
-            assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
+        let mut window = window(&host, SMALLEST);
+        let mut reached = Vec::new();
+        for _ in 0..40 {
+            window.key_press(egui::Key::Tab);
+            window.run_steps(2);
+            let next = focused(&window).unwrap_or_default();
+            if reached.first() == Some(&next) {
+                break;
+            }
+            reached.push(next);
+        }
+        let expected = [
+            "Sift default ⏷",
+            "Output",
+            "What was taken away",
+            "Bypass",
+            "Light theme",
+            "a person speaking",
+            "Paste",
+            "Slot 1: a person speaking",
+            "Slot 2: drums",
+            "Slot 3: piano",
+            "Slot 4: guitar",
+            "Slot 5: rain",
+            "Slot 6: wind",
+            "Slot 7: a dog barking",
+            "Slot 8: crowd chatter",
+            "Sets",
+            "Mask strength",
+            "Mask strength: 100.0 %",
+            "Isolate",
+            "Remove",
+            "Sharpness",
+            "Sharpness: 1.00",
+            "Floor",
+            "Floor: -80.0 dB",
+            "Smoothing",
+            "Smoothing: 0.0 ms",
+            "Output gain",
+            "Output gain: 0.0 dB",
+        ];
+        assert_eq!(reached, expected);
+    }
+
+    #[test]
+    fn everything_fits_whatever_the_size_and_the_scale() {
+        let host = Host::default();
+        for (size, scale) in
+            [(SMALLEST, 1.0), (SMALLEST, 1.5), (SMALLEST, 3.0), (vec2(3840.0, 2160.0), 1.0), (LARGEST, 2.0)]
+        {
+            let mut window = scaled_window(&host, size, scale);
+            window.run_steps(4);
+            let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
+            let status = window.get_by_label_contains("Not running").rect();
+            for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
+                let rect = window.get_by_role_and_label(Role::Slider, slider).rect();
+                assert!(screen.contains_rect(rect), "{slider} at {rect} is outside of {size}");
+                assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
+            }
+            let picture = window.query_by_role(Role::Image).map_or(0.0, |picture| picture.rect().height());
+            assert!(size == SMALLEST || picture > 0.7 * size.y, "in {size} the picture is {picture} high");
         }
     }
 }

@@ -28,6 +28,9 @@ const SMALL: Look = Look {
 
 const MODE_WIDTH: f32 = 190.0;
 const MODE_HEIGHT: f32 = 34.0;
+const LISTEN_WIDTH: f32 = 220.0;
+const BYPASS_WIDTH: f32 = 72.0;
+const THEME_WIDTH: f32 = 30.0;
 
 /// Strength, the one big control, with the mode beside it.
 pub fn strength_and_mode(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
@@ -58,23 +61,33 @@ pub fn shape(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
 }
 
 /// The other theme, when it is asked for.
-pub fn theme_button(ui: &mut Ui) -> Option<ThemeChoice> {
+fn theme_button(ui: &mut Ui) -> Option<ThemeChoice> {
     let (name, symbol, other) = match ui.visuals().dark_mode {
         true => ("Light theme", "☀", ThemeChoice::Light),
         false => ("Dark theme", "🌙", ThemeChoice::Dark),
     };
-    let (rect, response) = ui.allocate_exact_size(vec2(30.0, ui.available_height()), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(vec2(THEME_WIDTH, ui.available_height()), Sense::click());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
     theme::paint_surface(ui, rect, theme::fill(ui, &response));
     let font = theme::font(theme::BODY);
     ui.painter().text(rect.center(), Align2::CENTER_CENTER, symbol, font, theme::of(ui).text_weak);
+    theme::paint_focus(ui, &response, rect);
     response.on_hover_text(name).clicked().then_some(other)
 }
 
-/// What is listened to, and the bypass: right to left, at the end of a line.
-pub fn listen_and_bypass(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
+/// Width of [`listen_bypass_and_theme`] with the gaps in it.
+pub const HEADER_WIDTH: f32 = LISTEN_WIDTH + BYPASS_WIDTH + THEME_WIDTH + 2.0 * theme::GAP;
+
+/// What is listened to, the bypass, and the theme, from left to right. The theme that was chosen.
+pub fn listen_bypass_and_theme(
+    ui: &mut Ui,
+    params: &SiftParams,
+    setter: &ParamSetter<'_>,
+) -> Option<ThemeChoice> {
     let height = ui.available_height();
-    let (rect, response) = ui.allocate_exact_size(vec2(72.0, height), Sense::click());
+    let (rect, _) = ui.allocate_exact_size(vec2(LISTEN_WIDTH, height), Sense::hover());
+    switch(ui, rect, &params.listen, setter, theme::SMALL, [theme::of(ui).quiet(), theme::of(ui).alert()]);
+    let (rect, response) = ui.allocate_exact_size(vec2(BYPASS_WIDTH, height), Sense::click());
     let on = params.bypass.value();
     theme::paint_surface(ui, rect, theme::of(ui).surface);
     let chosen = on.then_some(theme::of(ui).alert());
@@ -83,8 +96,7 @@ pub fn listen_and_bypass(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<
     if response.on_hover_text("The input, delayed as Sift delays it").clicked() {
         set_once(&params.bypass, !on, setter);
     }
-    let (rect, _) = ui.allocate_exact_size(vec2(220.0, height), Sense::hover());
-    switch(ui, rect, &params.listen, setter, theme::SMALL, [theme::of(ui).quiet(), theme::of(ui).alert()]);
+    theme_button(ui)
 }
 
 /// The two variants of `param` side by side, each as wide as its name needs. The one that is chosen
@@ -127,6 +139,7 @@ fn paint_choice(ui: &Ui, response: &Response, rect: Rect, name: &str, chosen: Op
     let painter = ui.painter();
     painter.rect_filled(rect, CornerRadius::same(5), look.fill);
     painter.text(rect.center(), Align2::CENTER_CENTER, name, theme::font(text), look.text);
+    theme::paint_focus(ui, response, rect);
 }
 
 #[cfg(test)]
@@ -144,7 +157,7 @@ mod tests {
             shape(ui, &host.params, &host.setter());
             ui.horizontal(|ui| {
                 ui.set_height(30.0);
-                listen_and_bypass(ui, &host.params, &host.setter());
+                listen_bypass_and_theme(ui, &host.params, &host.setter());
             });
         })
     }

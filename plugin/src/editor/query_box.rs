@@ -277,6 +277,7 @@ fn paste_button(ui: &mut Ui) -> bool {
         theme::font(theme::BODY),
         theme::of(ui).text,
     );
+    theme::paint_focus(ui, &response, rect);
     // Hosts keep some keys for themselves; the clipboard comes past them.
     response.on_hover_text("Replaces the words by what is in the clipboard").clicked()
 }

@@ -1,10 +1,11 @@
 //! A bar that shows a parameter, and sets it by dragging or typing.
 
+use egui::accesskit::Action;
 use egui::text::CCursor;
 use egui::text_selection::CCursorRange;
 use egui::{
-    Align2, Color32, CornerRadius, CursorIcon, Id, Key, Rect, Response, Sense, TextEdit, Ui, WidgetInfo,
-    emath, pos2, vec2,
+    Align2, Color32, CornerRadius, CursorIcon, Event, EventFilter, Id, Key, MouseWheelUnit, Rect, Response,
+    Sense, TextEdit, Ui, Vec2, WidgetInfo, emath, pos2, vec2,
 };
 use nice_plug::prelude::*;
 
@@ -12,6 +13,9 @@ use super::theme::{self, Palette};
 
 /// Share of the range that a fine drag over the whole bar covers.
 const FINE: f32 = 0.1;
+
+/// Of a touch pad, that count as a notch of a wheel.
+const POINTS_A_NOTCH: f32 = 20.0;
 
 /// Width of the field that a value is typed into, in points, where there is room.
 const TYPING_WIDTH: f32 = 96.0;
@@ -53,8 +57,9 @@ struct Drag {
     sent: f32,
 }
 
-/// Draws `param` over the available width. Dragging sets it, with Shift finely; a double click,
-/// or a click with Ctrl (Cmd), sets the default; a click on the value lets it be typed.
+/// Draws `param` over the available width. Dragging sets it, with Shift finely; so do the wheel, and
+/// the arrow keys where it has the focus. A double click, or a click with Ctrl (Cmd), sets the
+/// default; a click on the value lets it be typed.
 pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, look: &Look) -> Response {
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), look.height()), Sense::hover());
     let (line, bar) = rect.split_top_bottom_at_y(rect.top() + look.line_height());
@@ -62,6 +67,7 @@ pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, look: &
 
     let response = ui.interact(bar, id, Sense::click_and_drag());
     let value = drag(ui, &response, param, setter);
+    step(ui, &response, param, value, setter);
     response.widget_info(|| {
         WidgetInfo::slider(ui.is_enabled(), f64::from(param.preview_plain(value)), param.name())
     });
@@ -120,6 +126,52 @@ fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'
     drag.sent
 }
 
+/// Steps by the wheel over the bar, and by keys and assistive technology where it has the focus.
+fn step(ui: &Ui, response: &Response, param: &FloatParam, value: f32, setter: &ParamSetter<'_>) {
+    let mut steps = assistive_steps(ui, response);
+    if response.has_focus() {
+        let arrows = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
+        ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, arrows));
+        let keys = [(Key::ArrowUp, 1), (Key::ArrowRight, 1), (Key::ArrowDown, -1), (Key::ArrowLeft, -1)];
+        steps += ui
+            .input(|input| keys.iter().map(|(key, step)| step * input.num_presses(*key) as i32).sum::<i32>());
+    }
+    if response.hovered() {
+        let turned: f32 = ui.input_mut(|input| {
+            // What moves the bar is not to scroll the window, too.
+            input.smooth_scroll_delta = Vec2::ZERO;
+            input.events.iter().map(notches).sum()
+        });
+        // A touch pad turns by parts of a notch.
+        let id = response.id.with("wheel");
+        let turned = turned + ui.data(|data| data.get_temp::<f32>(id)).unwrap_or_default();
+        ui.data_mut(|data| data.insert_temp(id, turned.fract()));
+        steps += turned as i32;
+    }
+    if steps == 0 || response.is_pointer_button_down_on() {
+        return;
+    }
+    let finer = ui.input(|input| input.modifiers.shift);
+    let one = |value: f32, _| match steps > 0 {
+        true => param.next_normalized_step(value, finer),
+        false => param.previous_normalized_step(value, finer),
+    };
+    let stepped = (0..steps.unsigned_abs()).fold(value, one);
+    set_once(param, param.preview_plain(stepped), setter);
+}
+
+fn assistive_steps(ui: &Ui, response: &Response) -> i32 {
+    let asked = |action| ui.input(|input| input.num_accesskit_action_requests(response.id, action) as i32);
+    asked(Action::Increment) - asked(Action::Decrement)
+}
+
+/// By how many notches the wheel was turned up; with Shift, systems turn it sideways.
+fn notches(event: &Event) -> f32 {
+    let Event::MouseWheel { unit, delta, .. } = event else { return 0.0 };
+    let turned = delta.x + delta.y;
+    if *unit == MouseWheelUnit::Point { turned / POINTS_A_NOTCH } else { turned }
+}
+
 fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, look: &Look) {
     let bar = response.rect;
     let active = response.hovered() || response.is_pointer_button_down_on();
@@ -143,6 +195,7 @@ fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, look
         CornerRadius::same(2),
         if active { theme::of(ui).accent } else { theme::of(ui).text },
     );
+    theme::paint_focus(ui, response, bar);
     if response.hovered() {
         ui.set_cursor_icon(CursorIcon::ResizeHorizontal);
     }
@@ -284,6 +337,56 @@ mod tests {
         window.run_steps(6);
         assert_eq!(host.params.gain.value(), 0.0);
         assert_eq!(host.gestures().last().unwrap(), "end gain");
+    }
+
+    fn turn(window: &mut Harness<'_>, notches: f32) {
+        let delta = vec2(0.0, notches);
+        window.event(Event::MouseWheel {
+            unit: MouseWheelUnit::Line,
+            delta,
+            phase: egui::TouchPhase::Move,
+            source: egui::MouseWheelSource::Wheel,
+            modifiers: egui::Modifiers::NONE,
+        });
+        window.run_steps(2);
+    }
+
+    #[test]
+    fn the_wheel_steps_over_the_bar_and_nowhere_else() {
+        let host = Host::default();
+        let mut window = harness(&host);
+        let bar = bar(&window);
+        window.hover_at(bar.center() + vec2(0.0, 200.0));
+        turn(&mut window, 1.0);
+        assert!(host.gestures().is_empty());
+        window.hover_at(bar.center());
+        window.step();
+        turn(&mut window, 2.0);
+        let up = host.params.gain.value();
+        assert!((0.2..=3.0).contains(&up), "two notches: {up} dB");
+        assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
+        turn(&mut window, -2.0);
+        assert!(host.params.gain.value().abs() < 1e-3);
+    }
+
+    #[test]
+    fn the_arrow_keys_step_what_has_the_focus_and_assistive_technology_does() {
+        let host = Host::default();
+        let mut window = harness(&host);
+        window.key_press(Key::ArrowUp);
+        window.run_steps(2);
+        assert!(host.gestures().is_empty(), "nothing has the focus");
+        window.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").focus();
+        window.run_steps(2);
+        for key in [Key::ArrowUp, Key::ArrowRight, Key::ArrowLeft] {
+            window.key_press(key);
+            window.run_steps(2);
+        }
+        let up = host.params.gain.value();
+        assert!(up > 0.0 && host.gestures().len() == 9, "{up} {:?}", host.gestures());
+        window.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").decrement_accesskit();
+        window.run_steps(2);
+        assert!(host.params.gain.value() < up);
     }
 
     #[test]

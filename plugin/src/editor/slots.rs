@@ -194,6 +194,7 @@ fn slot(ui: &mut Ui, rect: Rect, index: usize, text: &str, params: &SiftParams, 
     let at = Align2::LEFT_CENTER.align_size_within_rect(galley.size(), words);
     ui.painter().galley_with_override_text_color(at.min, galley, color);
 
+    theme::paint_focus(ui, &response, rect);
     if response.clicked() && !active {
         set_once(&params.query, index as i32 + 1, setter);
     }

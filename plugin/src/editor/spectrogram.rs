@@ -9,6 +9,7 @@ use sift_engine::Mode;
 use sift_engine::scope::{Column, LEVELS, ROWS, Scale};
 
 use super::theme::{self, Palette};
+use crate::params::Picture;
 
 /// Hops that the picture is wide.
 const COLUMNS: usize = 512;
@@ -19,20 +20,8 @@ const SHOWN: std::ops::Range<f32> = -90.0..-10.0;
 /// How bright what is taken away is beside what is kept.
 const DIM: f32 = 0.45;
 
-/// What is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shown {
-    /// The input, with what is kept lit.
-    #[default]
-    Input,
-    Output,
-    Removed,
-}
-
-impl Shown {
-    const ALL: [(Self, &str); 3] =
-        [(Self::Input, "Input"), (Self::Output, "Output"), (Self::Removed, "Removed")];
-}
+const PICTURES: [(Picture, &str); 3] =
+    [(Picture::Input, "Input"), (Picture::Output, "Output"), (Picture::Removed, "Removed")];
 
 /// What of the mask is in force.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,29 +48,28 @@ pub struct Spectrogram {
     next: usize,
     texture: Option<TextureHandle>,
     /// What the texture shows.
-    drawn: Option<(Shown, Force)>,
-    shown: Shown,
+    drawn: Option<(Picture, Force)>,
     frozen: bool,
 }
 
 impl Default for Spectrogram {
     fn default() -> Self {
         let silence = Column { level: [0; ROWS], mask: [255; ROWS] };
-        Self {
-            columns: vec![silence; COLUMNS],
-            next: 0,
-            texture: None,
-            drawn: None,
-            shown: Shown::default(),
-            frozen: false,
-        }
+        Self { columns: vec![silence; COLUMNS], next: 0, texture: None, drawn: None, frozen: false }
     }
 }
 
 impl Spectrogram {
-    /// Draws the picture into all the room there is. `columns` are the hops since the last frame.
-    pub fn show(&mut self, ui: &mut Ui, columns: impl Iterator<Item = Column>, force: Force, scale: Scale) {
-        self.take(ui, columns, force);
+    /// Draws the picture into all the room there is. `columns` are the hops since the last frame. The
+    /// picture that was chosen instead.
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        columns: impl IntoIterator<Item = Column>,
+        look: (Picture, Force),
+        scale: Scale,
+    ) -> Option<Picture> {
+        self.take(ui, columns, look);
         let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click());
         response.widget_info(|| {
             WidgetInfo::selected(Role::Image, true, self.frozen, "Spectrogram; a click freezes it")
@@ -92,13 +80,14 @@ impl Spectrogram {
         let painter = ui.painter_at(rect);
         self.paint(&painter, rect);
         axes(&painter, rect, scale);
-        self.choose(ui, rect);
+        theme::paint_focus(ui, &response, rect.shrink(2.0));
+        let chosen = choose(ui, rect, look.0);
         self.tell(response, rect, scale);
+        chosen
     }
 
     /// Takes in new columns and brings the texture up to date.
-    fn take(&mut self, ui: &Ui, columns: impl Iterator<Item = Column>, force: Force) {
-        let look = (self.shown, force);
+    fn take(&mut self, ui: &Ui, columns: impl IntoIterator<Item = Column>, look: (Picture, Force)) {
         let texture = self.texture.get_or_insert_with(|| {
             let black = ColorImage::filled([COLUMNS, ROWS], Color32::BLACK);
             ui.load_texture("spectrogram", black, TextureOptions::LINEAR)
@@ -132,33 +121,6 @@ impl Spectrogram {
         }
     }
 
-    /// The switch between input, output and what is removed.
-    fn choose(&mut self, ui: &mut Ui, rect: Rect) {
-        let mut right = rect.right() - 6.0;
-        for (shown, name) in Shown::ALL.into_iter().rev() {
-            let galley =
-                ui.painter().layout_no_wrap(name.into(), theme::font(theme::SMALL), theme::of(ui).text);
-            let size = galley.size() + vec2(14.0, 6.0);
-            let part = Rect::from_min_size(pos2(right - size.x, rect.top() + 6.0), size);
-            right = part.left() - 2.0;
-            let response = ui.interact(part, ui.scope_id().with(("shown", name)), Sense::click());
-            let chosen = shown == self.shown;
-            response.widget_info(|| {
-                WidgetInfo::selected(Role::RadioButton, true, chosen, format!("Show {name}"))
-            });
-            let (fill, text) = match (chosen, response.hovered()) {
-                (true, _) => (theme::of(ui).quiet().fill, theme::of(ui).quiet().text),
-                (false, true) => (theme::of(ui).surface_hovered, theme::of(ui).text),
-                (false, false) => (theme::of(ui).surface.gamma_multiply(0.8), theme::of(ui).text_weak),
-            };
-            ui.painter().rect_filled(part, 5, fill);
-            ui.painter().text(part.center(), Align2::CENTER_CENTER, name, theme::font(theme::SMALL), text);
-            if response.clicked() {
-                self.shown = shown;
-            }
-        }
-    }
-
     /// Frequency, time and level under the pointer.
     fn tell(&self, response: Response, rect: Rect, scale: Scale) {
         let Some(at) = response.hover_pos() else { return };
@@ -184,8 +146,36 @@ impl Spectrogram {
     }
 }
 
+/// The switch between input, output and what is removed.
+fn choose(ui: &mut Ui, rect: Rect, shown: Picture) -> Option<Picture> {
+    let mut clicked = None;
+    let mut right = rect.right() - 6.0;
+    for (picture, name) in PICTURES.into_iter().rev() {
+        let galley = ui.painter().layout_no_wrap(name.into(), theme::font(theme::SMALL), theme::of(ui).text);
+        let size = galley.size() + vec2(14.0, 6.0);
+        let part = Rect::from_min_size(pos2(right - size.x, rect.top() + 6.0), size);
+        right = part.left() - 2.0;
+        let response = ui.interact(part, ui.scope_id().with(("shown", name)), Sense::click());
+        let chosen = picture == shown;
+        response
+            .widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, format!("Show {name}")));
+        let (fill, text) = match (chosen, response.hovered()) {
+            (true, _) => (theme::of(ui).quiet().fill, theme::of(ui).quiet().text),
+            (false, true) => (theme::of(ui).surface_hovered, theme::of(ui).text),
+            (false, false) => (theme::of(ui).surface.gamma_multiply(0.8), theme::of(ui).text_weak),
+        };
+        ui.painter().rect_filled(part, 5, fill);
+        ui.painter().text(part.center(), Align2::CENTER_CENTER, name, theme::font(theme::SMALL), text);
+        theme::paint_focus(ui, &response, part);
+        if response.clicked() {
+            clicked = Some(picture);
+        }
+    }
+    clicked
+}
+
 /// The colours of some columns, the highest frequency on top.
-fn image(columns: &[Column], (shown, force): (Shown, Force)) -> ColorImage {
+fn image(columns: &[Column], (shown, force): (Picture, Force)) -> ColorImage {
     let pixels = (0..ROWS).rev().flat_map(|row| {
         columns.iter().map(move |column| {
             let level = lerp(LEVELS.start..=LEVELS.end, f32::from(column.level[row]) / 255.0);
@@ -196,7 +186,7 @@ fn image(columns: &[Column], (shown, force): (Shown, Force)) -> ColorImage {
 }
 
 /// The colour of a point of `level` dBFS, of which `gain` is kept.
-fn colour(level: f32, gain: f32, shown: Shown) -> Color32 {
+fn colour(level: f32, gain: f32, shown: Picture) -> Color32 {
     let bright = |level: f32| {
         let share = remap(level, SHOWN.start..=SHOWN.end, 0.0..=1.0).clamp(0.0, 1.0);
         let colorous::Color { r, g, b } = colorous::INFERNO.eval_continuous(f64::from(share));
@@ -204,9 +194,9 @@ fn colour(level: f32, gain: f32, shown: Shown) -> Color32 {
     };
     let damped = |gain: f32| level + 20.0 * gain.max(1e-5).log10();
     match shown {
-        Shown::Output => bright(damped(gain)),
-        Shown::Removed => bright(damped(1.0 - gain)),
-        Shown::Input => {
+        Picture::Output => bright(damped(gain)),
+        Picture::Removed => bright(damped(1.0 - gain)),
+        Picture::Input => {
             let lit = bright(level);
             let grey = (DIM * lit.intensity() * 255.0) as u8;
             Color32::from_rgb(grey, grey, grey.saturating_add(grey / 4)).lerp_to_gamma(lit, gain)
@@ -272,26 +262,26 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_brighter_than_what_is_taken_away() {
-        let image = image(&[HALF], (Shown::Input, ISOLATE));
+        let image = image(&[HALF], (Picture::Input, ISOLATE));
         let (top, bottom) = (image[(0, 0)], image[(0, ROWS - 1)]);
         assert!(top.intensity() > 1.8 * bottom.intensity(), "{top:?} {bottom:?}");
         assert!(bottom.intensity() > 0.1, "what is taken away can still be seen");
         let removing = Force { mode: Mode::Remove, strength: 1.0 };
-        let turned = super::image(&[HALF], (Shown::Input, removing));
+        let turned = super::image(&[HALF], (Picture::Input, removing));
         assert_eq!((turned[(0, 0)], turned[(0, ROWS - 1)]), (bottom, top));
     }
 
     #[test]
     fn without_strength_everything_is_lit() {
         let none = Force { mode: Mode::Isolate, strength: 0.0 };
-        let image = image(&[HALF], (Shown::Input, none));
+        let image = image(&[HALF], (Picture::Input, none));
         assert_eq!(image[(0, 0)], image[(0, ROWS - 1)]);
     }
 
     #[test]
     fn output_and_removed_show_one_side_each() {
-        let output = image(&[HALF], (Shown::Output, ISOLATE));
-        let removed = image(&[HALF], (Shown::Removed, ISOLATE));
+        let output = image(&[HALF], (Picture::Output, ISOLATE));
+        let removed = image(&[HALF], (Picture::Removed, ISOLATE));
         assert!(output[(0, 0)].intensity() > 0.3 && output[(0, ROWS - 1)].intensity() < 0.02);
         assert_eq!(output[(0, 0)], removed[(0, ROWS - 1)]);
     }
@@ -300,12 +290,15 @@ mod tests {
     struct Desk {
         picture: Spectrogram,
         coming: Vec<Column>,
+        shown: Picture,
     }
 
     fn desk() -> Harness<'static, Desk> {
         let show = |ui: &mut Ui, desk: &mut Desk| {
             let coming = std::mem::take(&mut desk.coming);
-            desk.picture.show(ui, coming.into_iter(), ISOLATE, Scale::default());
+            let look = (desk.shown, ISOLATE);
+            let chosen = desk.picture.show(ui, coming, look, Scale::default());
+            desk.shown = chosen.unwrap_or(desk.shown);
         };
         Harness::builder().with_size(vec2(512.0, 200.0)).build_ui_state(show, Desk::default())
     }
@@ -339,7 +332,8 @@ mod tests {
         let mut desk = desk();
         desk.get_by_label("Show Removed").click();
         desk.run_steps(2);
-        assert_eq!(desk.state().picture.shown, Shown::Removed);
+        assert_eq!(desk.state().shown, Picture::Removed);
+        assert_eq!(desk.state().picture.drawn, Some((Picture::Removed, ISOLATE)));
     }
 
     #[test]

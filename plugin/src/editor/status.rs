@@ -34,7 +34,8 @@ pub fn report(
         let facts = "Not running: the host has not activated Sift".into();
         return Report { tone: Tone::Waiting, problem: None, facts };
     };
-    let latency = format!("latency {:.1} ms", engine.latency_milliseconds());
+    let (latency, rate) = (engine.latency_milliseconds(), engine.sample_rate / 1000.0);
+    let latency = format!("latency {latency:.1} ms at {rate} kHz");
     let model = &engine.model;
     match engine.readiness {
         Readiness::Loading => Report {
@@ -55,7 +56,9 @@ pub fn report(
                 late => format!("{late} late parcels"),
             };
             let too_slow = (engine.load >= HEAVY_LOAD || falling_behind).then(|| {
-                "The separator does not keep up, and its mask is held. Free this computer's processor".into()
+                "The separator does not keep up, and its mask is held. Use a larger block, free this computer's \
+                 processor, or render offline"
+                    .into()
             });
             let problem = engine.problem.clone().or(query_problem).or(too_slow);
             let (tone, bypass) = match (&problem, bypassed) {
@@ -139,14 +142,20 @@ mod tests {
     fn a_model_being_loaded_lets_the_sound_pass() {
         let report = report(Some(&engine(Readiness::Loading)), None, false, false);
         assert_eq!(report.tone, Tone::Waiting);
-        assert_eq!(report.facts, "Loading the model Sift default: sound passes unchanged · latency 48.0 ms");
+        assert_eq!(
+            report.facts,
+            "Loading the model Sift default: sound passes unchanged · latency 48.0 ms at 48 kHz"
+        );
     }
 
     #[test]
     fn a_running_engine_names_model_latency_load_and_late_parcels() {
         let report = report(Some(&engine(Readiness::Ready)), None, false, false);
         assert_eq!((report.tone, report.problem), (Tone::Good, None));
-        assert_eq!(report.facts, "Sift default · latency 48.0 ms · separator 38 % · no late parcels");
+        assert_eq!(
+            report.facts,
+            "Sift default · latency 48.0 ms at 48 kHz · separator 38 % · no late parcels"
+        );
     }
 
     #[test]
@@ -163,7 +172,7 @@ mod tests {
         let report = report(Some(&broken), None, false, false);
         assert_eq!(report.tone, Tone::Warning);
         assert_eq!(report.problem.as_deref(), Some(problem));
-        assert_eq!(report.facts, "Sift default · sound passes unchanged · latency 48.0 ms");
+        assert_eq!(report.facts, "Sift default · sound passes unchanged · latency 48.0 ms at 48 kHz");
     }
 
     #[test]

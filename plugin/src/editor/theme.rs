@@ -70,6 +70,13 @@ pub fn paint_surface(ui: &Ui, rect: Rect, fill: Color32) {
     ui.painter().rect(rect, RADIUS, fill, (1.0, of(ui).outline), StrokeKind::Inside);
 }
 
+/// Paints a ring around what the keyboard has reached.
+pub fn paint_focus(ui: &Ui, response: &Response, rect: Rect) {
+    if response.has_focus() {
+        ui.painter().rect_stroke(rect, RADIUS, (2.0, of(ui).text), StrokeKind::Outside);
+    }
+}
+
 /// A button's fill: at rest, or under the pointer.
 pub fn fill(ui: &Ui, response: &Response) -> Color32 {
     if response.hovered() { of(ui).surface_hovered } else { of(ui).surface }

@@ -1,0 +1,187 @@
+//! The model menu: which packages are installed, what their cards say, and going over to another.
+
+use egui::containers::menu::{MenuButton, MenuConfig};
+use egui::{Align, Button, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
+use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
+use sift_engine::package::{self, Listing, PackageError};
+
+use super::theme;
+
+const MENU_WIDTH: f32 = 330.0;
+/// Share of the window's size that a card takes at most.
+const CARD_SHARE: f32 = 0.85;
+
+/// The menu, and the card that is being read.
+#[derive(Default)]
+pub struct Models {
+    /// What is installed, while the menu is open.
+    listed: Option<Vec<Result<Listing, PackageError>>>,
+    card: Option<Card>,
+    problem: Option<String>,
+}
+
+struct Card {
+    title: String,
+    text: String,
+    cache: CommonMarkCache,
+}
+
+impl Models {
+    /// Draws the button that says `model`, and what it opened. The name of the model that is to run
+    /// from now on, when one was chosen; the same one is loaded anew.
+    pub fn show(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
+        let label = RichText::new(format!("{model} ⏷")).font(theme::font(theme::SMALL));
+        let button = Button::new(label.color(theme::of(ui).text_weak)).frame(false).truncate();
+        let stays = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
+        let (response, content) = MenuButton::from_button(button).config(stays).ui(ui, |ui| {
+            ui.set_width(MENU_WIDTH);
+            let chosen = self.content(ui, model);
+            if chosen.is_some() || self.card.is_some() {
+                ui.close();
+            }
+            chosen
+        });
+        if content.is_none() {
+            (self.listed, self.problem) = (None, None);
+            response.on_hover_text("The network that separates: choose another, or read what this one knows");
+        }
+        self.read_card(ui);
+        content.and_then(|content| content.inner)
+    }
+
+    fn content(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
+        let mut chosen = None;
+        for listed in self.listed.get_or_insert_with(package::installed) {
+            match listed {
+                Ok(listing) => {
+                    let manifest = &listing.manifest;
+                    ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
+                        if ui.button("Card").on_hover_text(format!("What {} is", manifest.name)).clicked() {
+                            match listing.card() {
+                                Ok(text) => self.card = Some(Card::new(listing, &text)),
+                                Err(error) => self.problem = Some(error.to_string()),
+                            }
+                        }
+                        let name = ui.selectable_label(manifest.name == model, &manifest.name);
+                        if name.on_hover_text(listing.origin.to_string()).clicked() {
+                            chosen = Some(manifest.name.clone());
+                        }
+                    });
+                    let facts = format!("version {} · {}", manifest.version, manifest.licence);
+                    ui.label(RichText::new(facts).size(theme::SMALL).color(theme::of(ui).text_weak));
+                }
+                Err(problem) => {
+                    let problem = RichText::new(problem.to_string()).size(theme::SMALL);
+                    ui.label(problem.color(theme::of(ui).warning));
+                }
+            }
+        }
+        ui.separator();
+        if ui.button("Load it anew").on_hover_text("After its files have changed").clicked() {
+            chosen = Some(model.to_owned());
+        }
+        if let Some(folder) = package::user_folder()
+            && ui.button("Open the folder").on_hover_text("Models are installed there").clicked()
+        {
+            let opened = std::fs::create_dir_all(&folder).and_then(|()| open::that_detached(&folder));
+            self.problem =
+                opened.err().map(|error| format!("{}: {error}. Open it by hand", folder.display()));
+        }
+        if let Some(problem) = &self.problem {
+            ui.label(RichText::new(problem).size(theme::SMALL).color(theme::of(ui).warning));
+        }
+        chosen
+    }
+
+    /// Draws the card that is being read, above everything else, until it is closed.
+    fn read_card(&mut self, ui: &Ui) {
+        let Some(card) = &mut self.card else { return };
+        let most = CARD_SHARE * ui.ctx().content_rect().size();
+        let modal = Modal::new(Id::unique("sift model card")).show(ui.ctx(), |ui| {
+            ui.set_width(most.x);
+            ui.horizontal(|ui| {
+                ui.heading(&card.title);
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.button("Close").clicked()).inner
+            })
+            .inner
+            .then(|| ui.close());
+            ui.separator();
+            let area = ScrollArea::both().max_height(most.y - 80.0).auto_shrink([false, true]);
+            area.show(ui, |ui| {
+                ui.set_min_size(vec2(most.x, 0.0));
+                CommonMarkViewer::new().show(ui, &mut card.cache, &card.text);
+            });
+        });
+        if modal.should_close() {
+            self.card = None;
+        }
+    }
+}
+
+impl Card {
+    fn new(listing: &Listing, text: &str) -> Self {
+        // Pictures lie beside the card, where the window does not look.
+        let text =
+            text.lines().filter(|line| !line.trim_start().starts_with("![")).collect::<Vec<_>>().join("\n");
+        let title = format!("{} {}", listing.manifest.name, listing.manifest.version);
+        Self { title, text, cache: CommonMarkCache::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use egui::vec2;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    use super::*;
+
+    /// The menu on its own, opened; what was chosen is collected.
+    fn menu(chosen: &mut Vec<String>) -> Harness<'_> {
+        let mut models = Models::default();
+        let mut harness = Harness::builder()
+            .with_size(vec2(700.0, 500.0))
+            .with_context_setup(theme::apply)
+            .with_step_dt(0.05)
+            .build_ui(move |ui| chosen.extend(models.show(ui, package::DEFAULT)));
+        harness.get_by_label_contains("⏷").click();
+        harness.run_steps(4);
+        harness
+    }
+
+    #[test]
+    fn the_menu_lists_what_is_installed_with_version_and_licence() {
+        let mut chosen = Vec::new();
+        let menu = menu(&mut chosen);
+        let manifest = Listing::built_in().manifest;
+        menu.get_by_label(&manifest.name);
+        menu.get_by_label(&format!("version {} · {}", manifest.version, manifest.licence));
+    }
+
+    #[test]
+    fn the_card_is_read_in_the_window_and_closed() {
+        let mut chosen = Vec::new();
+        let mut menu = menu(&mut chosen);
+        menu.get_by_label("Card").click();
+        menu.run_steps(6);
+        menu.get_by_label("Figures");
+        menu.get_by_label("Close").click();
+        menu.run_steps(4);
+        assert!(menu.query_by_label("Figures").is_none());
+        drop(menu);
+        assert!(chosen.is_empty(), "reading chooses nothing");
+    }
+
+    #[test]
+    fn a_model_is_chosen_once_and_the_same_one_can_be_loaded_anew() {
+        for (button, label) in [(package::DEFAULT, "name"), ("Load it anew", "again")] {
+            let mut chosen = Vec::new();
+            let mut menu = menu(&mut chosen);
+            menu.get_by_label(button).click();
+            menu.run_steps(4);
+            assert!(menu.query_by_label("Load it anew").is_none(), "the menu closes after {label}");
+            drop(menu);
+            assert_eq!(chosen, [package::DEFAULT]);
+        }
+    }
+}
