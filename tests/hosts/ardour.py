@@ -1,4 +1,4 @@
-"""Ardour without a window: scans a plugin, makes a session with it, exports.
+"""Ardour: scans a plugin, makes a session with it, exports; and its window.
 
 Everything Ardour writes stays in one folder, the home of a user who has nothing else: the settings of the real
 user are neither read nor changed. The programs are Debian's (`apt-get install ardour`).
@@ -6,10 +6,12 @@ user are neither read nor changed. The programs are Debian's (`apt-get install a
 
 import shutil
 import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import soundfile
+from desktop import until
 
 PROGRAMS = Path("/usr/lib/ardour7")
 SCRIPTS = Path(__file__).parent
@@ -128,8 +130,66 @@ class Session:
         ]
         self.ardour.lua("insert_sift.lua", self.folder, self.name, *steps)
 
+    def open(self, desktop) -> "Workstation":
+        """Opens the session in Ardour's window on `desktop`, through whose JACK it plays."""
+        return Workstation(self, desktop)
+
     def export(self) -> Path:
         """Exports the session's range at its rate, in float, and returns the file."""
         path = self.folder / "export" / "export.wav"
         self.ardour._run("ardour7-export", "-b", "float", "-o", path, self.folder, self.name)
         return path
+
+
+class Workstation:
+    """Ardour's window with a session. Places are those of Ardour 7.3 in the size that it begins with."""
+
+    AUDIO_SYSTEM, CONNECT = (287, 50), (566, 351)
+    MIXER, FIRST_PLUGIN = (1325, 73), (311, 208)
+
+    def __init__(self, session: Session, desktop):
+        ardour = session.ardour
+        self._desktop = desktop
+        own = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+        desktop.environment |= {name: ardour.environment[name] for name in own}
+        # Asked for by its first start, otherwise.
+        (ardour.home / ".config" / "ardour7" / ".a7").touch()
+        self._program = desktop.start("ardour", "--no-announcements", "--no-splash", session.folder)
+
+        title = f"{session.name} - Ardour"
+
+        def first_window():
+            """Ardour's own, if it knows the audio system from the last time; else the choice of one."""
+            if there := desktop.find(title):
+                return there
+            # Until then it says, in a window without a title, that the sound card is another one.
+            desktop.keys("Return")
+            return desktop.find("Audio/MIDI Setup")
+
+        dialog = until(first_window, "window of Ardour's")
+        if not desktop.find(title):
+            time.sleep(1)
+            dialog.click(*self.AUDIO_SYSTEM)
+            time.sleep(1)
+            desktop.keys("Down", "Return")
+            time.sleep(3)
+            dialog.click(*self.CONNECT)
+        until(lambda: "ardour" in " ".join(desktop.ports()), "connection of Ardour's to JACK")
+        self.window = desktop.window(title)
+
+    def open_plugin(self):
+        """The window of the first track's first plugin."""
+        time.sleep(3)
+        self.window.click(*self.MIXER)
+        time.sleep(2)
+        self.window.click(*self.FIRST_PLUGIN, times=2)
+        plugin = self._desktop.window("Mixture: Sift")
+        time.sleep(3)
+        return plugin
+
+    def save_and_quit(self) -> None:
+        self.window.activate()
+        self._desktop.keys("ctrl+s")
+        time.sleep(3)
+        self._desktop.keys("ctrl+q")
+        self._program.wait(60)

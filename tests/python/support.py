@@ -56,13 +56,14 @@ def _enter(variables: dict[str, str]) -> None:
     os.environ.update(variables)
 
 
-def in_process(trial, *arguments, package: str | None = None):
-    """Runs `trial(*arguments)`, a function of a module, in a fresh process in `environment(package)`.
+def in_process(trial, *arguments, package: str | None = None, display: str | None = None):
+    """Runs `trial(*arguments)`, a function of a module, in a fresh process in `environment(package)`, on `display`.
 
     Which model the plugin finds is decided once a process; and a host that crashes takes only that one along.
     """
+    variables = environment(package) | ({"DISPLAY": display} if display else {})
     with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_enter, initargs=(environment(package),)
+        1, mp_context=get_context("spawn"), initializer=_enter, initargs=(variables,)
     ) as pool:
         return pool.submit(trial, *arguments).result(TRIAL_SECONDS)
 

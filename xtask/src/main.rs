@@ -32,7 +32,7 @@ cargo xtask COMMAND
   demo                 separate assets/demo with the bundled plugin; results in target/demo
   test                 format, lints, every test, the bundles in real hosts: what CI runs
   bench                the figures: time, latency, memory, sizes
-  screenshot           draw the window without a screen into assets/screenshots/window.png
+  screenshot           draw the window while the demo plays, without a screen, into assets/screenshots
   help                 this text
 
 What a command needs and does not find, it sets up, and says so: packages by apt-get (with sudo

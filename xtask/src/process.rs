@@ -105,12 +105,6 @@ impl Run {
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The command itself, for a program that runs beside this one.
-    pub fn into_command(self) -> Command {
-        self.announce();
-        self.command
-    }
-
     fn announce(&self) -> String {
         let line = shown(&self.command);
         println!("$ {line}");

@@ -18,6 +18,7 @@ pub fn run() -> bool {
 
     steps.check("set-up: packages to build", || packages::ensure(packages::BUILD));
     steps.check("set-up: Ardour", || packages::ensure(packages::WORKSTATION));
+    steps.check("set-up: a desktop without a screen", || packages::ensure(packages::DESKTOP));
     steps.check("set-up: Python", python::ensure_environments);
     steps.check("set-up: rustfmt and clippy", rust::ensure_lints);
 
@@ -39,6 +40,7 @@ pub fn run() -> bool {
             .args(["-m", "pytest", "tests"])
             .env("SIFT_BUNDLES", &bundles.folder)
             .env("SIFT_CLI", project::program(Profile::Dev, "sift"))
+            .env("SIFT_STANDALONE", project::program(Profile::Dev, "sift-standalone"))
             .without_env("ORT_DYLIB_PATH");
         run_counting(pytest, tally)
     });

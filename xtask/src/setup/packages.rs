@@ -36,19 +36,22 @@ pub const BUILD: &[Package] = &[
     package("libjack-jackd2-dev", Probe::Library("jack"), "JACK, for the standalone program"),
 ];
 
-/// To show a window without a screen.
-pub const WINDOW: &[Package] = &[
+/// To show a window without a screen, type into it, take pictures of it, and play through it.
+pub const DESKTOP: &[Package] = &[
     package("xvfb", Probe::Program("Xvfb"), "a display without a screen"),
+    package("openbox", Probe::Program("openbox"), "gives windows the keyboard"),
     package("xdotool", Probe::Program("xdotool"), "finds windows and types into them"),
+    package("imagemagick", Probe::Program("import"), "takes the picture"),
+    package("jackd2", Probe::Program("jackd"), "sound without a sound card"),
+    package("sndfile-tools", Probe::Program("sndfile-jackplay"), "plays into a program"),
     package("libx11-xcb1", Probe::Record, "the window's connection to X11"),
     package("libxcursor1", Probe::Record, "the window's mouse pointer"),
     package("libxkbcommon-x11-0", Probe::Record, "the window's keyboard"),
     package("libgl1", Probe::Record, "the window draws with OpenGL"),
     package("libgl1-mesa-dri", Probe::Record, "OpenGL without a graphics card"),
+    package("libvulkan1", Probe::Record, "the pictures that tests of the window draw"),
+    package("mesa-vulkan-drivers", Probe::Record, "Vulkan without a graphics card"),
 ];
-
-/// To take pictures of it.
-pub const PICTURE: &[Package] = &[package("imagemagick", Probe::Program("import"), "takes the picture")];
 
 /// To test the plugin in a real workstation's engine.
 pub const WORKSTATION: &[Package] =
