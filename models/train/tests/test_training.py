@@ -201,8 +201,8 @@ def test_presence_is_asked_for_while_the_sound_is_heard():
     mixture = torch.ones(2, 120, 9, dtype=torch.complex64)
     target = torch.zeros_like(mixture)
     target[0, 20:30] = 0.5
-    right = torch.full((2, 120), 0.01)
-    right[0, 20 : 30 + 30] = 0.99
+    right = torch.full((2, 120), 0.005)
+    right[0, 20 : 30 + 30] = 0.995
     absent = torch.tensor([False, True])
     assert presence_loss(right, target, mixture, absent) < 0.05
     assert presence_loss(1 - right, target, mixture, absent) > 5
