@@ -179,11 +179,18 @@ class Workstation:
 
     def open_plugin(self):
         """The window of the first track's first plugin."""
-        time.sleep(3)
-        self.window.click(*self.MIXER)
-        time.sleep(2)
-        self.window.click(*self.FIRST_PLUGIN, times=2)
-        plugin = self._desktop.window("Mixture: Sift")
+
+        def opened():
+            time.sleep(3)
+            self.window.click(*self.FIRST_PLUGIN, times=2)
+            time.sleep(3)
+            if there := self._desktop.find("Mixture: Sift"):
+                return there
+            # The button shows the mixer, or hides it where the session remembers it shown.
+            self.window.click(*self.MIXER)
+            return None
+
+        plugin = until(opened, "window of the plugin's")
         time.sleep(3)
         return plugin
 
