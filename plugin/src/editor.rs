@@ -15,6 +15,7 @@ mod status;
 mod testing;
 mod theme;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,6 +199,12 @@ impl NiceEguiApp for Window {
     fn editor_closed(&mut self) {
         self.host = None;
     }
+}
+
+/// Shows a folder of the person's, made if it is not there; what is wrong, if it cannot be shown.
+fn open_folder(folder: &Path) -> Option<String> {
+    let opened = std::fs::create_dir_all(folder).and_then(|()| open::that_detached(folder));
+    opened.err().map(|error| format!("{}: {error}. Open it by hand", folder.display()))
 }
 
 /// What there is to see of the running engine, and of the sound since the last frame.

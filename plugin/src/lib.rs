@@ -116,7 +116,10 @@ impl Plugin for Sift {
         let Some(engine) = &mut self.engine else {
             return ProcessStatus::Error("process was called before activate");
         };
-        self.next = self.params.model.0.arrived().or(self.next.take());
+        // A newer one waits in its queue: what is dropped here would be dropped by the audio thread.
+        if self.next.is_none() {
+            self.next = self.params.model.0.arrived();
+        }
         if let Some(mut next) = self.next.take_if(|next| engine.gives_way_to(next)) {
             next.take_over(engine);
             context.set_latency_samples(next.latency() as u32);

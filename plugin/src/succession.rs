@@ -137,7 +137,8 @@ impl Shared {
         }
         drop(self.leaving.pop());
         drop(self.arriving.force_push(engine));
-        while self.is_turn(turn) && self.leaving.pop().is_none() {
+        // Another one may have been on its way, and comes back first.
+        while self.is_turn(turn) && !(self.leaving.pop().is_some() && self.arriving.is_empty()) {
             thread::sleep(NAP);
         }
     }

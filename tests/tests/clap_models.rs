@@ -104,6 +104,23 @@ host_test!(a_model_of_another_latency_has_the_host_told, models("clap_models_lat
     assert!((gain(&mut plugin) - 0.5).abs() < 1e-3);
 });
 
+host_test!(a_model_that_arrives_before_the_last_one_took_over_waits, models("clap_models_queue"), {
+    let noise = Audio::noise(2, 48_000, 0.5, 1);
+    let few = noise.slice(0..16);
+    let mut plugin = playing("Whole", Mode::Realtime);
+    std::thread::sleep(Duration::from_millis(500));
+    plugin.render(&noise, Blocks::of(512).paced(), &[]).unwrap();
+    for model in ["Half", "Whole", "Half"] {
+        let state = state(&mut plugin, model);
+        plugin.load_state(&state).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        // Too few to fade to the next one; an engine that was dropped here would end a debug build.
+        plugin.render(&few, Blocks::of(16), &[]).unwrap();
+    }
+    let taken = eventually(Duration::from_secs(5), || (gain(&mut plugin) - 0.5).abs() < 1e-3);
+    assert!(taken, "the last one that was asked for runs in the end");
+});
+
 host_test!(models_can_change_while_the_last_change_is_under_way, models("clap_models_at_once"), {
     let noise = Audio::noise(2, 2_048, 0.5, 1);
     let mut plugin = playing("Whole", Mode::Realtime);

@@ -129,9 +129,7 @@ impl SetsMenu {
             }
         });
         if ui.button("Open the folder").clicked() {
-            let opened = std::fs::create_dir_all(&folder).and_then(|()| open::that_detached(&folder));
-            self.problem =
-                opened.err().map(|error| format!("{}: {error}. Open it by hand", folder.display()));
+            self.problem = super::open_folder(&folder);
         }
         if let Some(problem) = &self.problem {
             ui.label(RichText::new(problem).size(theme::SMALL).color(theme::of(ui).warning));
