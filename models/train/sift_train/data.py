@@ -58,6 +58,8 @@ INSTRUMENTS = sorted(
 ARRANGEMENT = "arrangement:"
 """What groups begin with whose clips are the stems of one arrangement, as long as one another."""
 BODY_PERCUSSION = {"finger snapping", "hand clapping", "stomping"}
+QUESTIONS = ("one", "absent", "but", "both")
+"""What a mixture can be asked for: one of its sounds, a sound that is not there, everything but a sound, two sounds."""
 
 
 def conflicts(label):
@@ -80,21 +82,24 @@ class Clip:
     """Position in the decoded samples."""
     length: int
     """In samples."""
+    rendered: bool
+    """By a synthesiser, for training."""
 
 
 class Corpus:
     """One split of the corpus, decoded to the training rate once and kept in a cache file."""
 
-    def __init__(self, folder, split, sample_rate, extra=()):
-        """`extra`: further folders with an index of the same columns, whose clips are added."""
-        parts = [self._part(Path(part), split, sample_rate) for part in [folder, *extra]]
+    def __init__(self, folder, split, sample_rate, further=(), rendered=()):
+        """`further`, `rendered`: more folders with an index of the same columns, whose clips are added."""
+        parts = [self._part(Path(part), split, sample_rate) for part in [folder, *further, *rendered]]
         self._samples = np.concatenate([samples for _, samples, _ in parts])
         lengths = np.concatenate([lengths for _, _, lengths in parts])
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-        rows = [row for rows, _, _ in parts for row in rows]
+        recorded = len(parts) - len(rendered)
+        rows = [(row, number >= recorded) for number, (rows, _, _) in enumerate(parts) for row in rows]
         self.clips = [
-            Clip(row["path"], row["label"], row["group"], int(start), int(length))
-            for row, start, length in zip(rows, starts, lengths)
+            Clip(row["path"], row["label"], row["group"], int(start), int(length), is_rendered)
+            for (row, is_rendered), start, length in zip(rows, starts, lengths)
         ]
         self.by_label = defaultdict(list)
         for clip in self.clips:
@@ -246,7 +251,7 @@ class Mixer:
             arranged = rng.random() < self.options["arranged_music"]
             stems = self._stems(rng, forbidden, 2) if arranged else {}
             return sum(stems.values()) if stems else self._music(rng, forbidden)
-        clips = self.corpus.by_label[label]
+        clips = self._clips(rng, label)
         clip = clips[rng.integers(len(clips))]
         # Different utterances of one origin follow one another as speech does; other sounds repeat themselves.
         followers = [c for c in clips if c.group == clip.group] if label == "speech" else [clip]
@@ -275,6 +280,14 @@ class Mixer:
             clip = followers[rng.integers(len(followers))]
             first = False
         return Colouring(rng, self.length, self.sample_rate, self.options)(segment)
+
+    def _clips(self, rng, label):
+        """The recorded clips of a label or, at times, its rendered ones, however many there are of each."""
+        clips = self.corpus.by_label[label]
+        kinds = [[clip for clip in clips if clip.rendered == rendered] for rendered in (False, True)]
+        if not all(kinds):
+            return clips
+        return kinds[rng.random() < self.options["rendered_share"]]
 
     def _loud_part(self, rng, samples):
         """`samples` from a random position on, where the next half segment is not much quieter than the whole."""
@@ -354,59 +367,48 @@ class Mixer:
         """
         return not self._conflicts[label] & set(others)
 
-    def _asks(self, rng, parts):
-        """What a mixture of these parts is asked for: [(caption, samples, absent)], the first part's first.
-
-        Several questions about one mixture differ in the query alone, from which the network learns soonest to heed it.
-        """
+    def _ask(self, rng, parts, kind):
+        """What a mixture of these parts is asked for: (caption, samples, absent). `kind`: a key of `QUESTIONS`."""
         labels = [label for label, _ in parts]
-        mixture = sum(samples for _, samples in parts)
         language = "korean" if rng.random() < self.options["korean_probability"] else "train"
 
         def caption(label):
             return rng.choice(captions_of(label, language))
 
-        asks = [(caption(labels[0]), parts[0][1], False)]
-        for number in range(1, len(parts)):
-            if self._alone(labels[number], labels[:number] + labels[number + 1 :]):
-                asks.append((caption(labels[number]), parts[number][1], False))
-        if rng.random() < self.options["except_probability"]:
-            sentence = rng.choice(except_captions(labels[0], language))
-            asks.append((sentence, mixture - parts[0][1], False))
-        strangers = [
-            label for label in self._weights
-            if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
-        ]
-        if rng.random() < self.options["both_probability"]:
+        def stranger():
+            return self._draw(rng, [
+                label for label in self._weights
+                if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
+            ])
+
+        label, samples = parts[0]
+        if kind == "absent":
+            return caption(stranger()), np.zeros(self.length, np.float32), True
+        if kind == "but":
+            return rng.choice(except_captions(label, language)), sum(part for _, part in parts[1:]), False
+        if kind == "both":
             other = int(rng.integers(1, len(parts)))
             there = len(parts) > 2 and self._alone(labels[other], labels[:other] + labels[other + 1 :])
             # Of "the piano and a dog", the piano is what there is.
-            pair = [labels[0], labels[other] if there else self._draw(rng, strangers)]
+            pair = [label, labels[other] if there else stranger()]
             rng.shuffle(pair)
-            both = parts[0][1] + parts[other][1] if there else parts[0][1]
-            asks.append((both_caption(*pair, language), both, False))
-        if rng.random() < self.options["absent_probability"]:
-            asks.append((caption(self._draw(rng, strangers)), np.zeros(self.length, np.float32), True))
-        return asks
+            return both_caption(*pair, language), samples + parts[other][1] if there else samples, False
+        return caption(label), samples, False
 
-    def examples(self, rng):
-        """One mixture as a few examples: (mixture [N], target [N], position of the caption, absent)."""
+    def example(self, rng):
+        """A mixture and a question about it: (mixture [N], target [N], position of the caption, absent)."""
         parts = self._parts(rng)
         mixture = sum(samples for _, samples in parts)
         peak = 10 ** (rng.uniform(*self.options["peak_range"]) / 20)
         gain = np.float32(peak / (np.abs(mixture).max() + 1e-6))
-        first, *others = self._asks(rng, parts)
-        rng.shuffle(others)
-        asks = [first, *others[: self.options["questions"] - 1]]
-        return [(mixture * gain, part * gain, caption_numbers()[caption], absent) for caption, part, absent in asks]
+        kind = rng.choice(QUESTIONS, p=[self.options["questions"][kind] for kind in QUESTIONS])
+        caption, target, absent = self._ask(rng, parts, kind)
+        return mixture * gain, target * gain, caption_numbers()[caption], absent
 
     def batch(self, step):
         """The batch of one training step, as tensors."""
         rng = np.random.default_rng([self.seed, step])
-        examples = []
-        while len(examples) < self.batch_size:
-            examples += self.examples(rng)
-        mixtures, targets, captions, absent = zip(*examples[: self.batch_size])
+        mixtures, targets, captions, absent = zip(*(self.example(rng) for _ in range(self.batch_size)))
         return (
             torch.from_numpy(np.stack(mixtures)),
             torch.from_numpy(np.stack(targets)),

@@ -386,7 +386,7 @@ def corpora(config):
     if others_wait:
         distributed.barrier()
     rendered = [voices.folder(), arrangements.folder()] if config["corpus"]["rendered"] else []
-    corpus = Corpus(config["corpus"]["path"], "train", rate, [*rendered, *config["corpus"]["further"]])
+    corpus = Corpus(config["corpus"]["path"], "train", rate, config["corpus"]["further"], rendered)
     if distributed.is_initialized() and not others_wait:
         distributed.barrier()
     return corpus, evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)

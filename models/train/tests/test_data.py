@@ -68,7 +68,7 @@ def bandmates(corpus, tmp_path_factory, config):
     plain = {"equaliser_probability": 0.0, "reverberation_probability": 0.0}
     plain |= {"pairing": config["mixing"]["pairing"] | {"instrument_in_arrangement": 1.0}}
     config = config | {"mixing": config["mixing"] | plain}
-    larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[folder])
+    larger = Corpus(config["corpus"]["path"], "val", 32_000, rendered=[folder])
     return Mixer(larger, config)
 
 
@@ -88,7 +88,9 @@ def test_an_arrangement_with_too_few_stems_left_is_passed_over(bandmates):
 def test_an_instrument_is_to_be_taken_out_of_its_arrangement(bandmates, monkeypatch):
     monkeypatch.setattr(bandmates, "_draw", lambda *_: "drums")
     monkeypatch.setitem(bandmates.options, "korean_probability", 0.0)
-    (mixture, target, caption, _), *_ = bandmates.examples(np.random.default_rng(5))
+    only = {"one": 1.0, "absent": 0.0, "but": 0.0, "both": 0.0}
+    monkeypatch.setitem(bandmates.options, "questions", only)
+    mixture, target, caption, _ = bandmates.example(np.random.default_rng(5))
     assert list(captions.trained_captions())[caption] in captions.captions_of("drums", "train")
     # The stems of this arrangement all have the same sound.
     assert abs(np.corrcoef(target, mixture - target)[0, 1]) == pytest.approx(1, abs=1e-3)
@@ -105,76 +107,78 @@ def test_examples_hold_their_target_at_the_levels_of_the_configuration(mixer, co
     low, high = config["mixing"]["peak_range"]
     rng = np.random.default_rng(1)
     for _ in range(20):
-        first, *others = mixer.examples(rng)
-        mixture, target, _, absent = first
-        assert not absent, "what is asked for first is there ..."
-        # ... and heard; what is around it may be quieter.
-        assert abs(10 * np.log10(energy(target) / energy(mixture - target))) < limit + 0.2
-        for mixture, target, _, absent in (first, *others):
-            assert np.isfinite(mixture).all()
-            assert low - 0.1 <= 20 * np.log10(np.abs(mixture).max()) <= high + 0.1
-            assert target.any() != absent
+        mixture, target, caption, absent = mixer.example(rng)
+        assert np.isfinite(mixture).all()
+        assert low - 0.1 <= 20 * np.log10(np.abs(mixture).max()) <= high + 0.1
+        assert target.any() != absent
+        if list(captions.trained_captions().values())[caption].kind == "one" and not absent:
+            assert abs(10 * np.log10(energy(target) / energy(mixture - target))) < limit + 0.2
+
+
+def test_questions_are_drawn_in_the_shares_of_the_configuration(mixer, config, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(mixer, "_parts", lambda _: [("drums", np.ones(4)), ("speech", np.ones(4))])
+    monkeypatch.setattr(mixer, "_ask", lambda rng, parts, kind: drawn.append(kind) or ("drums", np.ones(4), False))
+    monkeypatch.setattr("sift_train.data.caption_numbers", lambda: {"drums": 0})
+    rng = np.random.default_rng(4)
+    for _ in range(2000):
+        mixer.example(rng)
+    for kind, share in config["mixing"]["questions"].items():
+        assert drawn.count(kind) / 2000 == pytest.approx(share, abs=0.03), kind
+
+
+def test_a_label_is_heard_recorded_more_often_than_rendered_however_many_clips_there_are(bandmates, config):
+    rng = np.random.default_rng(0)
+    drawn = [bandmates._clips(rng, "organ")[0].rendered for _ in range(400)]
+    assert np.mean(drawn) == pytest.approx(config["mixing"]["rendered_share"], abs=0.08)
+    assert not any(clip.rendered for clip in bandmates._clips(rng, "violin"))
 
 
 @pytest.fixture
 def ask(mixer, monkeypatch):
-    """Asks about a mixture of these labels, everything that can be asked."""
-    for name in ("absent_probability", "except_probability", "both_probability"):
-        monkeypatch.setitem(mixer.options, name, 1.0)
+    """A question of a kind about a mixture of these labels: (caption, a sample of the answer, absent)."""
     monkeypatch.setitem(mixer.options, "korean_probability", 0.0)
 
-    def of(*labels):
-        rng = np.random.default_rng(2)
+    def of(kind, *labels, seed=2):
         parts = [(label, np.full(mixer.length, 2.0**number, np.float32)) for number, label in enumerate(labels)]
-        return {caption: (samples[0], absent) for caption, samples, absent in mixer._asks(rng, parts)}
+        caption, samples, absent = mixer._ask(np.random.default_rng(seed), parts, kind)
+        return caption, samples[0], absent
 
     return of
 
 
-def asked(asks, label):
-    """What the answer to a description of this label is; None where none was asked for."""
-    return next((asks[caption][0] for caption in captions.captions_of(label, "train") if caption in asks), None)
-
-
-def test_every_source_that_answers_to_its_label_alone_is_asked_for(ask):
-    asks = ask("drums", "speech", "rain")
-    assert [asked(asks, label) for label in ("drums", "speech", "rain")] == [1.0, 2.0, 4.0]
-    asks = ask("drums", "stream", "rain")
-    assert [asked(asks, label) for label in ("drums", "stream", "rain")] == [1.0, None, None]
+def test_the_first_source_is_asked_for_by_its_label(ask):
+    caption, answer, absent = ask("one", "drums", "speech", "rain")
+    assert caption in captions.captions_of("drums", "train") and answer == 1.0 and not absent
 
 
 def test_everything_but_a_source_is_the_others(ask):
-    asks = ask("drums", "speech", "rain")
-    (rest,) = (asks[caption][0] for caption in captions.except_captions("drums", "train") if caption in asks)
-    assert rest == 6.0
+    caption, rest, absent = ask("but", "drums", "speech", "rain")
+    assert caption in captions.except_captions("drums", "train") and rest == 6.0 and not absent
 
 
-def test_two_of_three_sources_are_asked_for_together(ask):
-    asks = ask("drums", "speech", "rain")
-    pairs = {("drums", "speech"): 3.0, ("speech", "drums"): 3.0, ("drums", "rain"): 5.0, ("rain", "drums"): 5.0}
-    assert [asks[c][0] == sum_ for pair, sum_ in pairs.items() if (c := captions.both_caption(*pair, "train")) in asks] == [True]
+@pytest.mark.parametrize("seed", range(4))
+def test_two_of_three_sources_are_asked_for_together(ask, seed):
+    caption, answer, absent = ask("both", "drums", "speech", "rain", seed=seed)
+    there = captions.trained_captions()[caption]
+    assert there.kind == "both" and not absent
+    assert answer == {frozenset({"drums", "speech"}): 3.0, frozenset({"drums", "rain"}): 5.0}[there.labels]
 
 
-def test_of_two_sounds_the_one_that_is_there_is_meant(ask):
-    asks = ask("drums", "speech")
-    found = [caption for caption in asks if captions.trained_captions()[caption].kind == "both"]
-    assert len(found) == 1 and asks[found[0]] == (1.0, False)
-    (stranger,) = captions.trained_captions()[found[0]].labels - {"drums"}
-    assert stranger not in conflicts("drums") | conflicts("speech")
+@pytest.mark.parametrize("labels", [("drums", "speech"), ("drums", "stream", "rain")])
+def test_of_two_sounds_the_one_that_is_there_is_meant(ask, labels):
+    caption, answer, absent = ask("both", *labels)
+    found = captions.trained_captions()[caption]
+    assert found.kind == "both" and (answer, absent) == (1.0, False)
+    (stranger,) = found.labels - {"drums"}
+    assert stranger not in set().union(*map(conflicts, labels))
 
 
 def test_an_absent_sound_could_be_taken_for_none_that_is_there(ask):
-    asks = ask("acoustic guitar", "rain")
-    ((caption, (answer, _)),) = ((caption, found) for caption, found in asks.items() if found[1])
-    assert answer == 0.0
+    caption, answer, absent = ask("absent", "acoustic guitar", "rain")
+    assert absent and answer == 0.0
     strangers = {label for label in captions.LABELS if caption in captions.captions_of(label, "train")}
     assert strangers and not any(strangers & conflicts(label) for label in ("acoustic guitar", "rain"))
-
-
-def test_a_mixture_is_asked_about_no_more_than_the_configuration_allows(mixer, config):
-    rng = np.random.default_rng(4)
-    counts = [len(mixer.examples(rng)) for _ in range(30)]
-    assert max(counts) == config["mixing"]["questions"] and min(counts) < max(counts)
 
 
 def test_spectrograms_invert(config):
@@ -195,7 +199,7 @@ def test_a_missing_corpus_is_named_with_its_remedy(tmp_path):
 def test_a_label_without_phrases_is_named_with_the_file_that_lacks_them(corpus, config, tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
     (tmp_path / "index.csv").write_text("path,label,source,group,split\na.wav,theremin,mine,mine:a,val\n")
-    larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[tmp_path])
+    larger = Corpus(config["corpus"]["path"], "val", 32_000, further=[tmp_path])
     with pytest.raises(ValueError, match="captions.toml.*theremin"):
         Mixer(larger, config)
 
@@ -204,7 +208,7 @@ def test_a_further_folder_adds_its_clips(corpus, config, tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
     columns = "path,label,source,group,split,licence,author,origin"
     (tmp_path / "index.csv").write_text(f"{columns}\na.wav,rain,mine,mine:a,val,CC0,,\n")
-    larger = Corpus(config["corpus"]["path"], "val", 32_000, extra=[tmp_path])
+    larger = Corpus(config["corpus"]["path"], "val", 32_000, further=[tmp_path])
     assert len(larger.clips) == len(corpus.clips) + 1
     added = next(clip for clip in larger.by_label["rain"] if clip.group == "mine:a")
     assert np.allclose(larger.samples(added), 0.1, atol=1e-4)
