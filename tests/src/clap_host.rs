@@ -13,7 +13,8 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! A host calls a plugin from two threads; here both are the caller's, as in a host that renders.
+//! A host calls a plugin from two threads; here both are the caller's, as in a host that renders, but
+//! for [`Instance::play`].
 
 use std::ffi::CString;
 use std::path::Path;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clack_extensions::audio_ports::{AudioPortInfoBuffer, PluginAudioPorts};
 use clack_extensions::audio_ports_config::{AudioPortsConfigBuffer, PluginAudioPortsConfig};
+use clack_extensions::gui::{GuiApiType, GuiConfiguration, PluginGui, Window};
 use clack_extensions::latency::{HostLatency, HostLatencyImpl, PluginLatency};
 use clack_extensions::params::{
     HostParams, HostParamsImplMainThread, HostParamsImplShared, ParamClearFlags, ParamInfoBuffer,
@@ -35,6 +37,11 @@ use clack_host::prelude::*;
 use clap_sys::audio_buffer::clap_audio_buffer;
 
 use crate::audio::{Audio, Random};
+
+/// The name of the thread of [`Instance::play`].
+pub const AUDIO_THREAD: &str = "audio";
+
+const NOT_ACTIVE: &str = "the plugin is not active";
 
 /// Whether the host plays or renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +89,14 @@ pub struct Output {
 
 /// In which pieces a host passes sound on.
 pub struct Blocks {
-    next: Box<dyn FnMut() -> usize>,
+    next: Box<dyn FnMut() -> usize + Send>,
     in_place: bool,
     paced: bool,
-    on_block: Box<dyn FnMut(Duration)>,
+    on_block: Box<dyn FnMut(Duration) + Send>,
 }
 
 impl Blocks {
-    fn new(next: impl FnMut() -> usize + 'static) -> Self {
+    fn new(next: impl FnMut() -> usize + Send + 'static) -> Self {
         Self { next: Box::new(next), in_place: false, paced: false, on_block: Box::new(|_| ()) }
     }
 
@@ -117,7 +124,7 @@ impl Blocks {
     }
 
     /// Calls `observe` with the time the plugin took for each.
-    pub fn timed(mut self, observe: impl FnMut(Duration) + 'static) -> Self {
+    pub fn timed(mut self, observe: impl FnMut(Duration) + Send + 'static) -> Self {
         self.on_block = Box::new(observe);
         self
     }
@@ -126,12 +133,10 @@ impl Blocks {
 /// One instance of the plugin.
 pub struct Instance {
     // Before `plugin`, which cannot be destroyed while it is processing.
-    processor: Option<StartedPluginAudioProcessor<Host>>,
+    processor: Option<Processor>,
     plugin: PluginInstance<Host>,
     parameters: Vec<Parameter>,
     rate: f64,
-    max_block: usize,
-    ports: Ports,
 }
 
 impl Instance {
@@ -152,14 +157,7 @@ impl Instance {
         let host = HostInfo::new("Sift tests", "Sift", "", env!("CARGO_PKG_VERSION"))?;
         let plugin =
             PluginInstance::new(|_| Shared::default(), |shared| MainThread { shared }, &entry, id, &host)?;
-        let mut instance = Self {
-            processor: None,
-            plugin,
-            parameters: Vec::new(),
-            rate: 0.0,
-            max_block: 0,
-            ports: Ports::default(),
-        };
+        let mut instance = Self { processor: None, plugin, parameters: Vec::new(), rate: 0.0 };
         instance.parameters = instance.read_parameters()?;
         instance.idle();
         Ok(instance)
@@ -282,9 +280,8 @@ impl Instance {
                 Mode::Offline => RenderMode::Offline,
             },
         )?;
-        self.ports = Ports::new(&self.input_ports()?, &self.output_ports()?, max_block)?;
+        let ports = Ports::new(&self.input_ports()?, &self.output_ports()?, max_block)?;
         self.rate = rate;
-        self.max_block = max_block;
         let stopped = self.plugin.activate(
             |_, _| (),
             PluginAudioConfiguration {
@@ -294,7 +291,7 @@ impl Instance {
             },
         )?;
         match stopped.start_processing() {
-            Ok(started) => self.processor = Some(started),
+            Ok(started) => self.processor = Some(Processor { started, ports, rate, max_block }),
             Err(refused) => {
                 self.plugin.deactivate(refused.into_stopped_processor());
                 bail!("the plugin refuses to start processing");
@@ -307,7 +304,7 @@ impl Instance {
     /// Stops and deactivates; does nothing if it is not active.
     pub fn deactivate(&mut self) {
         if let Some(processor) = self.processor.take() {
-            self.plugin.deactivate(processor.stop_processing());
+            self.plugin.deactivate(processor.started.stop_processing());
             self.idle();
         }
     }
@@ -331,84 +328,74 @@ impl Instance {
     /// # Errors
     /// If the plugin is not active.
     pub fn reset(&mut self) -> Result<()> {
-        self.processor.as_mut().context("the plugin is not active")?.reset();
+        self.processor.as_mut().context(NOT_ACTIVE)?.started.reset();
         Ok(())
-    }
-
-    /// Sends one block through; `input` gives the samples by channel. Returns what came out of
-    /// [`Ports`] and the time it took.
-    ///
-    /// # Errors
-    /// If the plugin is not active, the block is larger than announced, or the plugin fails.
-    fn process(&mut self, input: &[&[f32]], events: &[Event], in_place: bool) -> Result<Duration> {
-        let frames = input[0].len();
-        ensure!(
-            frames <= self.max_block,
-            "a block of {frames} frames where {} were announced",
-            self.max_block
-        );
-        let processor = self.processor.as_mut().context("the plugin is not active")?;
-        let mut changes = EventBuffer::with_capacity(events.len());
-        for event in events {
-            changes.push(&event.to_clap(event.frame));
-        }
-        let (inputs, mut outputs) = self.ports.prepare(input, in_place);
-        // SAFETY: the pointers lead to vectors of `self.ports`, of at least `max_block` ≥ `frames`
-        // samples, which nothing else touches before the call returns. Input and output may be the
-        // same memory: CLAP allows it where the plugin declares the ports a pair.
-        let (inputs, mut outputs) = unsafe {
-            (
-                InputAudioBuffers::from_raw_buffers(&inputs, frames as u32),
-                OutputAudioBuffers::from_raw_buffers(&mut outputs, frames as u32),
-            )
-        };
-        let begin = Instant::now();
-        processor.process(
-            &inputs,
-            &mut outputs,
-            &changes.as_input(),
-            &mut OutputEvents::void(),
-            None,
-            None,
-        )?;
-        Ok(begin.elapsed())
     }
 
     /// Sends `input` through in blocks, with the parameter changes of `events`, whose frames count
     /// from its start. The output is as long as the input.
     ///
     /// # Errors
-    /// As for a single block: if the plugin is not active, a block is larger than announced, the
-    /// width of the input is not the ports', or the plugin fails.
-    pub fn render(&mut self, input: &Audio, mut blocks: Blocks, events: &[Event]) -> Result<Output> {
-        ensure!(input.width() == self.ports.width, "{} channels for {}", input.width(), self.ports.width);
-        let mut outputs = vec![Audio::silence(input.width(), input.frames()); 3];
-        let begin = Instant::now();
-        let mut start = 0;
-        while start < input.frames() {
-            let end = (start + (blocks.next)()).min(input.frames());
-            let block: Vec<&[f32]> = input.channels().iter().map(|channel| &channel[start..end]).collect();
-            let mut changes: Vec<Event> = events
-                .iter()
-                .filter(|event| (start..end).contains(&event.frame))
-                .map(|event| Event { frame: event.frame - start, ..*event })
-                .collect();
-            changes.sort_by_key(|event| event.frame);
-            if blocks.paced {
-                let due = begin + Duration::from_secs_f64(start as f64 / self.rate);
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            }
-            (blocks.on_block)(self.process(&block, &changes, blocks.in_place)?);
-            for (port, output) in outputs.iter_mut().enumerate() {
-                for (channel, samples) in output.channels_mut().iter_mut().enumerate() {
-                    samples[start..end].copy_from_slice(self.ports.output(port, channel, end - start));
-                }
-            }
+    /// If the plugin is not active, a block is larger than announced, the width of the input is not the
+    /// ports', or the plugin fails.
+    pub fn render(&mut self, input: &Audio, blocks: Blocks, events: &[Event]) -> Result<Output> {
+        let mut processor = self.processor.take().context(NOT_ACTIVE)?;
+        let output = processor.render(input, blocks, events, || self.idle());
+        self.processor = Some(processor);
+        output
+    }
+
+    /// Sends `input` through on a thread of its own, while `meanwhile` does what a host's main thread does.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn play<T>(
+        &mut self,
+        input: &Audio,
+        blocks: Blocks,
+        meanwhile: impl FnOnce(&mut Self) -> T,
+    ) -> Result<(Output, T)> {
+        let mut processor = self.processor.take().context(NOT_ACTIVE)?;
+        let (output, done) = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name(AUDIO_THREAD.into());
+            let playing = thread
+                .spawn_scoped(scope, || processor.render(input, blocks, &[], || ()))
+                .expect("the system starts a thread");
+            let done = meanwhile(self);
+            (playing.join().expect("playing does not panic"), done)
+        });
+        self.processor = Some(processor);
+        Ok((output?, done))
+    }
+
+    /// Lets so much time pass on the main thread.
+    pub fn wait(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
             self.idle();
-            start = end;
+            std::thread::sleep(Duration::from_millis(10).min(end.saturating_duration_since(Instant::now())));
         }
-        let [main, target, residual] = outputs.try_into().expect("three ports");
-        Ok(Output { main, target, residual })
+    }
+
+    /// Opens the plugin's window within an X11 window, which must outlast it.
+    ///
+    /// # Errors
+    /// If the plugin has no such window.
+    pub fn open_window(&mut self, parent: u32) -> Result<()> {
+        let gui = self.extension::<PluginGui>("gui")?;
+        let plugin = self.plugin.plugin_handle();
+        gui.create(&plugin, GuiConfiguration { api_type: GuiApiType::X11, is_floating: false })?;
+        // SAFETY: the caller keeps the window.
+        unsafe { gui.set_parent(&plugin, Window::from_x11_handle(parent.into()))? };
+        Ok(gui.show(&plugin)?)
+    }
+
+    /// # Errors
+    /// If the plugin has no window.
+    pub fn close_window(&mut self) -> Result<()> {
+        let gui = self.extension::<PluginGui>("gui")?;
+        gui.destroy(&self.plugin.plugin_handle());
+        Ok(())
     }
 
     /// # Errors
@@ -501,6 +488,92 @@ impl Drop for Instance {
     }
 }
 
+/// The part of an active plugin that belongs to a host's audio thread.
+struct Processor {
+    started: StartedPluginAudioProcessor<Host>,
+    ports: Ports,
+    rate: f64,
+    max_block: usize,
+}
+
+impl Processor {
+    /// As [`Instance::render`]; calls `idle` after each block.
+    fn render(
+        &mut self,
+        input: &Audio,
+        mut blocks: Blocks,
+        events: &[Event],
+        mut idle: impl FnMut(),
+    ) -> Result<Output> {
+        ensure!(input.width() == self.ports.width, "{} channels for {}", input.width(), self.ports.width);
+        let mut outputs = vec![Audio::silence(input.width(), input.frames()); 3];
+        let begin = Instant::now();
+        let mut start = 0;
+        while start < input.frames() {
+            let end = (start + (blocks.next)()).min(input.frames());
+            let block: Vec<&[f32]> = input.channels().iter().map(|channel| &channel[start..end]).collect();
+            let mut changes: Vec<Event> = events
+                .iter()
+                .filter(|event| (start..end).contains(&event.frame))
+                .map(|event| Event { frame: event.frame - start, ..*event })
+                .collect();
+            changes.sort_by_key(|event| event.frame);
+            if blocks.paced {
+                let due = begin + Duration::from_secs_f64(start as f64 / self.rate);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            (blocks.on_block)(self.process(&block, &changes, blocks.in_place)?);
+            for (port, output) in outputs.iter_mut().enumerate() {
+                for (channel, samples) in output.channels_mut().iter_mut().enumerate() {
+                    samples[start..end].copy_from_slice(self.ports.output(port, channel, end - start));
+                }
+            }
+            idle();
+            start = end;
+        }
+        let [main, target, residual] = outputs.try_into().expect("three ports");
+        Ok(Output { main, target, residual })
+    }
+
+    /// Sends one block through; `input` gives the samples by channel. Leaves what came out in
+    /// [`Ports`], and returns the time it took.
+    ///
+    /// # Errors
+    /// If the block is larger than announced, or the plugin fails.
+    fn process(&mut self, input: &[&[f32]], events: &[Event], in_place: bool) -> Result<Duration> {
+        let frames = input[0].len();
+        ensure!(
+            frames <= self.max_block,
+            "a block of {frames} frames where {} were announced",
+            self.max_block
+        );
+        let mut changes = EventBuffer::with_capacity(events.len());
+        for event in events {
+            changes.push(&event.to_clap(event.frame));
+        }
+        let (inputs, mut outputs) = self.ports.prepare(input, in_place);
+        // SAFETY: the pointers lead to vectors of `self.ports`, of at least `max_block` ≥ `frames`
+        // samples, which nothing else touches before the call returns. Input and output may be the
+        // same memory: CLAP allows it where the plugin declares the ports a pair.
+        let (inputs, mut outputs) = unsafe {
+            (
+                InputAudioBuffers::from_raw_buffers(&inputs, frames as u32),
+                OutputAudioBuffers::from_raw_buffers(&mut outputs, frames as u32),
+            )
+        };
+        let begin = Instant::now();
+        self.started.process(
+            &inputs,
+            &mut outputs,
+            &changes.as_input(),
+            &mut OutputEvents::void(),
+            None,
+            None,
+        )?;
+        Ok(begin.elapsed())
+    }
+}
+
 impl Event {
     fn to_clap(self, frame: usize) -> ParamValueEvent {
         ParamValueEvent::new(frame as u32, self.parameter, Pckn::match_all(), self.value)
@@ -508,7 +581,6 @@ impl Event {
 }
 
 /// The memory behind the plugin's ports: the input, and the outputs Output, Target and Residual.
-#[derive(Default)]
 struct Ports {
     width: usize,
     input: Vec<Vec<f32>>,
@@ -517,6 +589,9 @@ struct Ports {
     output_pointers: Vec<Vec<*mut f32>>,
     in_place: bool,
 }
+
+// SAFETY: the pointers lead to the vectors beside them, which move along.
+unsafe impl Send for Ports {}
 
 impl Ports {
     fn new(inputs: &[Port], outputs: &[Port], max_block: usize) -> Result<Self> {

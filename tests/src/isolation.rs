@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use crate::display::Display;
+
 /// Names the trial that the child process is to run.
 const CHILD: &str = "SIFT_TEST_CHILD";
 
@@ -17,12 +19,13 @@ const CHILD: &str = "SIFT_TEST_CHILD";
 /// user's packages.
 pub struct Environment {
     models: Option<PathBuf>,
+    display: Option<Display>,
 }
 
 impl Environment {
     /// The plugin as delivered, with its built-in model.
     pub fn as_delivered() -> Self {
-        Self { models: None }
+        Self { models: None, display: None }
     }
 
     /// With the package `name` of `tests/packages` in the default one's place.
@@ -32,7 +35,12 @@ impl Environment {
 
     /// With the package in the folder `path` in the default one's place.
     pub fn with_package_at(path: impl Into<PathBuf>) -> Self {
-        Self { models: Some(path.into()) }
+        Self { models: Some(path.into()), display: None }
+    }
+
+    /// With a display to open windows on.
+    pub fn on_a_display(self) -> Self {
+        Self { display: Some(Display::start()), ..self }
     }
 
     fn apply(&self, command: &mut Command) {
@@ -42,6 +50,10 @@ impl Environment {
             .env("XDG_DATA_HOME", crate::fixtures::repository().join("tests/no-such-folder"));
         if let Some(models) = &self.models {
             command.env("SIFT_MODELS", models);
+        }
+        if let Some(display) = &self.display {
+            // One arena: glibc otherwise keeps what threads that have ended had freed.
+            command.env("DISPLAY", display.name()).env("MALLOC_ARENA_MAX", "1");
         }
     }
 }
@@ -61,7 +73,8 @@ pub fn run(name: &str, environment: impl FnOnce() -> Environment, trial: impl Fn
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(std::env::current_exe().expect("the test program knows its path"));
     command.args([name, "--exact", "--nocapture"]).env(CHILD, name);
-    environment().apply(&mut command);
+    let environment = environment();
+    environment.apply(&mut command);
     let output = command.output().expect("the test program starts");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(

@@ -12,6 +12,7 @@
 //! | [`state`] | the plugin's saved state, read and edited |
 //! | [`fixtures`] | where the bundles, packages and recordings lie; the latency to expect |
 //! | [`isolation`] | a process of its own for every trial: [`host_test!`] |
+//! | [`display`] | an X11 display without a screen, and a host's window on it |
 //! | [`priming`] | waiting for a model to be ready, as a listener would notice it |
 //! | [`process`] | memory and threads of this process |
 //!
@@ -21,6 +22,7 @@
 
 pub mod audio;
 pub mod clap_host;
+pub mod display;
 pub mod fixtures;
 pub mod isolation;
 pub mod metrics;

@@ -3,6 +3,9 @@
 //! Signals are mono slices of equal length, sample for sample aligned. Ratios are in dB; they are
 //! computed in `f64` and are infinite for a perfect estimate.
 
+use crate::audio::Audio;
+use crate::fixtures;
+
 /// Scale-invariant signal-to-distortion ratio of `estimate` against `reference`, in dB.
 ///
 /// `s_target = (⟨ŝ, s⟩ / ‖s‖²) s`, and SI-SDR is `10 log10(‖s_target‖² / ‖s_target − ŝ‖²)`:
@@ -86,6 +89,16 @@ fn energy(signal: &[f32]) -> f64 {
 
 fn decibels_of_power(ratio: f64) -> f64 {
     10.0 * ratio.log10()
+}
+
+/// For every hop of `rendered`, whether `played` differs from it: a mask came too late for it. Both
+/// as the target port gives them, the latency taken off, at the host's `rate`.
+pub fn late_hops(played: &Audio, rendered: &Audio, rate: f64) -> Vec<bool> {
+    let (_, hop) = fixtures::stft_frame_and_hop(rate);
+    (0..rendered.frames() / hop)
+        .map(|index| index * hop..(index + 1) * hop)
+        .map(|range| played.slice(range.clone()).first_difference(&rendered.slice(range)).is_some())
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! What the operating system says of this process.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+/// Linux counts processor time in hundredths of a second.
+const TICKS: f64 = 100.0;
 
 /// Resident memory of this process in bytes; `None` where the system does not say (not Linux).
 pub fn resident_memory() -> Option<u64> {
@@ -27,6 +31,23 @@ pub fn release_free_memory() {
 /// Number of threads of this process; `None` where the system does not say (not Linux).
 pub fn threads() -> Option<u64> {
     status_field("Threads:")
+}
+
+/// Processor time that the threads of each name have taken so far. Threads of a pool, whose names differ
+/// by a number, count as one. Empty where the system does not say (not Linux).
+pub fn seconds_by_thread() -> HashMap<String, f64> {
+    let mut spent = HashMap::new();
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    // A thread may end meanwhile.
+    for stat in tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()) {
+        let Some((start, rest)) = stat.rsplit_once(')') else { continue };
+        let name = start.split_once('(').map_or("", |(_, name)| name);
+        let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-' || c == ':');
+        let ticks: f64 =
+            rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+        *spent.entry(name.to_owned()).or_default() += ticks / TICKS;
+    }
+    spent
 }
 
 /// A number of `/proc/self/status`, whose lines read `Name:  value [kB]`.

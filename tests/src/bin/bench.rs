@@ -2,10 +2,8 @@
 //!
 //! `cargo xtask bench` runs it on a release build. A figure that cannot be had says so.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -105,17 +103,19 @@ fn memory_and_start(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result
 
 fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) -> Result<()> {
     let (mut instance, _) = started(plugin, mixture)?;
-    let times = Rc::new(RefCell::new(Vec::new()));
+    let times = Arc::new(Mutex::new(Vec::new()));
     let frames = seconds * RATE as usize;
     let sound = Audio::from_fn(mixture.width(), frames, |channel, frame| {
         mixture.channel(channel)[frame % mixture.frames()]
     });
-    let observed = Rc::clone(&times);
+    let observed = Arc::clone(&times);
     let mut bare = BareTransforms::new(mixture.width());
-    let blocks = Blocks::of(BLOCK).paced().timed(move |time| observed.borrow_mut().push((time, bare.time())));
+    let blocks =
+        Blocks::of(BLOCK).paced().timed(move |time| observed.lock().unwrap().push((time, bare.time())));
     instance.render(&sound, blocks, &[])?;
 
-    let (mut plugin, mut floor): (Vec<_>, Vec<_>) = times.take().into_iter().unzip();
+    let (mut plugin, mut floor): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut *times.lock().unwrap()).into_iter().unzip();
     plugin.sort();
     floor.sort();
     let block = Duration::from_secs_f64(BLOCK as f64 / RATE);

@@ -60,7 +60,8 @@ fn main() -> Result<()> {
     let speech = speech.to_mono();
     let before = metrics::si_sdr(&mixture_mono, &speech);
     let after = metrics::si_sdr(&target_mono, &speech);
-    let (late, hops) = late_hops(&played, &rendered, f64::from(rate));
+    let hops = metrics::late_hops(&played.target, &rendered.target, f64::from(rate));
+    let (late, hops) = (hops.iter().filter(|late| **late).count(), hops.len());
     println!(
         "Sift heard a person speaking: mixture {:.1} dBFS, target {:.1} dBFS, residual {:.1} dBFS; SI-SDR of the speech \
          {before:.1} dB in the mixture, {after:.1} dB in the target ({:+.1} dB); in real time {late} of {hops} hops \
@@ -94,17 +95,4 @@ fn play(plugin: &mut Instance, mixture: &Audio, rate: u32, mode: Mode) -> Result
         target: aligned(&output.target),
         residual: aligned(&output.residual),
     })
-}
-
-/// In how many hops, of how many, the two outputs differ: where a mask came too late in one of them.
-fn late_hops(played: &Output, rendered: &Output, rate: f64) -> (usize, usize) {
-    let (_, hop) = fixtures::stft_frame_and_hop(rate);
-    let hops = rendered.target.frames() / hop;
-    let late = (0..hops)
-        .filter(|index| {
-            let range = index * hop..(index + 1) * hop;
-            played.target.slice(range.clone()).first_difference(&rendered.target.slice(range)).is_some()
-        })
-        .count();
-    (late, hops)
 }
