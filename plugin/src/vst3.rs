@@ -8,7 +8,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use nice_plug::wrapper::setup_logger;
 use nice_plug::wrapper::vst3::vst3::Steinberg::Vst::{
@@ -22,8 +22,8 @@ use nice_plug::wrapper::vst3::vst3::Steinberg::Vst::{
 use nice_plug::wrapper::vst3::vst3::Steinberg::{
     FIDString, FUnknown, IBStream, IPlugView, IPluginBaseTrait, IPluginFactory, IPluginFactory2,
     IPluginFactory2Trait, IPluginFactory3, IPluginFactory3Trait, IPluginFactoryTrait, PClassInfo,
-    PClassInfo2, PClassInfoW, PFactoryInfo, TBool, TUID, int16, int32, kInvalidArgument, kResultFalse,
-    kResultOk, tresult, uint32,
+    PClassInfo2, PClassInfoW, PFactoryInfo, TBool, TUID, int16, int32, kInvalidArgument, kNotInitialized,
+    kResultFalse, kResultOk, tresult, uint32,
 };
 use nice_plug::wrapper::vst3::vst3::{Class, ComWrapper};
 use nice_plug::wrapper::vst3::{PluginInfo, Wrapper};
@@ -41,6 +41,7 @@ const SPARES: usize = AUX * MAX_CHANNELS + 1;
 /// One instance in the host: component and controller in one object.
 struct Component {
     inner: Wrapper<Sift>,
+    is_active: AtomicBool,
     /// Channels of the main buses, as last accepted.
     channels: AtomicUsize,
     /// What the host wants the auxiliary outputs to be; empty: as the main one.
@@ -59,6 +60,7 @@ impl Component {
     fn new() -> Self {
         Self {
             inner: Wrapper::new(),
+            is_active: AtomicBool::new(false),
             channels: AtomicUsize::new(MAX_CHANNELS),
             arrangements: Default::default(),
             spares: Mutex::default(),
@@ -106,9 +108,14 @@ impl IComponentTrait for Component {
         getBusCount(media: MediaType, direction: BusDirection) -> int32;
         getRoutingInfo(input: *mut RoutingInfo, output: *mut RoutingInfo) -> tresult;
         activateBus(media: MediaType, direction: BusDirection, index: int32, state: TBool) -> tresult;
-        setActive(state: TBool) -> tresult;
         setState(state: *mut IBStream) -> tresult;
         getState(state: *mut IBStream) -> tresult;
+    }
+
+    unsafe fn setActive(&self, state: TBool) -> tresult {
+        let result = unsafe { IComponentTrait::setActive(&self.inner, state) };
+        self.is_active.store(state != 0 && result == kResultOk, Ordering::Release);
+        result
     }
 
     /// The auxiliary outputs are not active unless the host asks: an insert stays as wide as its track.
@@ -226,6 +233,11 @@ impl IAudioProcessorTrait for Component {
             return kInvalidArgument;
         }
         unsafe {
+            // nice-plug would end the host.
+            if !self.is_active.load(Ordering::Acquire) {
+                outputs(&*data).iter_mut().for_each(|bus| silence(bus, frames(&*data)));
+                return kNotInitialized;
+            }
             let (host, frames, channels) = (&*data, frames(&*data), self.channels.load(Ordering::Relaxed));
             let Some(mut spares) = self.spares.try_lock() else { return self.flush(host) };
             let Some(main) = outputs(host).first().filter(|main| is_whole(main, channels)).copied() else {

@@ -63,6 +63,13 @@ pub struct Parameter {
     pub is_hidden: bool,
 }
 
+impl Parameter {
+    /// A change to `value`, of [`Self::range`], at `frame`.
+    pub fn change(&self, frame: usize, value: f64) -> Event {
+        Event { frame, parameter: self.id, value }
+    }
+}
+
 /// A change of a parameter during processing.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {

@@ -72,7 +72,7 @@ pub fn run(name: &str, environment: impl FnOnce() -> Environment, trial: impl Fn
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(std::env::current_exe().expect("the test program knows its path"));
-    command.args([name, "--exact", "--nocapture"]).env(CHILD, name);
+    command.args([name, "--exact", "--include-ignored", "--nocapture"]).env(CHILD, name);
     let environment = environment();
     environment.apply(&mut command);
     let output = command.output().expect("the test program starts");

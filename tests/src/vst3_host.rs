@@ -163,6 +163,15 @@ impl Instance {
         }
     }
 
+    /// Stops and deactivates.
+    pub fn deactivate(&mut self) {
+        // SAFETY: the component lives.
+        unsafe {
+            self.processor.setProcessing(0);
+            self.component.setActive(0);
+        }
+    }
+
     /// In samples.
     pub fn latency(&self) -> usize {
         // SAFETY: the component lives.
@@ -248,10 +257,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        self.deactivate();
         // SAFETY: the component lives; a host ends in this order.
         unsafe {
-            self.processor.setProcessing(0);
-            self.component.setActive(0);
             self.component.terminate();
         }
     }

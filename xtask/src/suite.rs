@@ -12,13 +12,14 @@ use crate::project;
 use crate::setup::{onnxruntime, packages, python, rust};
 use crate::tally::Tally;
 
-/// Runs all steps. Whether all passed.
-pub fn run() -> bool {
+/// Runs all steps, and in `full` those tests, too, that take longer than CI may. Whether all passed.
+pub fn run(full: bool) -> bool {
     let mut steps = Steps::default();
 
     steps.check("set-up: packages to build", || packages::ensure(packages::BUILD));
     steps.check("set-up: Ardour", || packages::ensure(packages::WORKSTATION));
     steps.check("set-up: a desktop without a screen", || packages::ensure(packages::DESKTOP));
+    steps.check("set-up: strace", || packages::ensure(packages::TRACING));
     steps.check("set-up: Python", python::ensure_environments);
     steps.check("set-up: rustfmt and clippy", rust::ensure_lints);
 
@@ -32,6 +33,11 @@ pub fn run() -> bool {
     steps.tests("tests in Rust", |tally| {
         cargo_test(tally, &["--workspace", "--exclude", "xtask"], bundles.as_ref())
     });
+    if full {
+        steps.tests("long tests in Rust", |tally| {
+            cargo_test(tally, &["--package", "sift-tests", "--", "--ignored"], bundles.as_ref())
+        });
+    }
     steps.tests("tests in hosts, by Python", |tally| {
         let bundles = bundles.as_ref().context("there are no bundles to test")?;
         let python = python::environment("python-tests", "tests/requirements.txt")?;

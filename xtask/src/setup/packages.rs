@@ -53,6 +53,10 @@ pub const DESKTOP: &[Package] = &[
     package("mesa-vulkan-drivers", Probe::Record, "Vulkan without a graphics card"),
 ];
 
+/// To watch what the audio thread asks of the system.
+pub const TRACING: &[Package] =
+    &[package("strace", Probe::Program("strace"), "lists the system calls of the audio thread")];
+
 /// To test the plugin in a real workstation's engine.
 pub const WORKSTATION: &[Package] =
     &[package("ardour", Probe::Program("ardour7-lua"), "the workstation that the plugin is tested in")];
