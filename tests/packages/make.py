@@ -6,9 +6,11 @@ Their masks are known in advance, so a test can say exactly what the plugin must
   half       the mask is 0.5 everywhere
   by-query   the mask is 1 if the query holds the word KEPT_WORD, else 0
   nan        the mask is NaN while the loudest bin exceeds NAN_ABOVE, else 1
+  gate       the mask is 1 while the loudest bin exceeds GATE_ABOVE, else 0
+  window     the same, of the window kind and complex: run every 4 frames on the last 12, masks 3 frames behind
 
 Each carries the name and the [audio] figures of the default package, so that SIFT_MODELS pointing
-at its folder puts it in the default's place. The query encoder of all four looks every token up in
+at its folder puts it in the default's place. The query encoder of all looks every token up in
 a small table and keeps the largest value of each column: a different text, another embedding.
 
 Run: python tests/packages/make.py      (needs only `onnx`; writes beside itself, the same bytes always)
@@ -28,6 +30,8 @@ BINS = N_FFT // 2 + 1
 EMBEDDING = 4
 KEPT_WORD = "말소리"
 NAN_ABOVE = 100.0
+GATE_ABOVE = 30.0
+CONTEXT, ADVANCE, LOOKAHEAD = 12, 4, 3
 VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
 OPSET, IR_VERSION = 17, 9
 
@@ -82,6 +86,13 @@ def separator(kind: str) -> bytes:
                 helper.make_node("Greater", ["loudest", "limit"], ["loud"]),
                 helper.make_node("Where", ["loud", "nan", "one"], ["value"]),
             ]
+        case "gate":
+            constants["limit"] = np.float32(GATE_ABOVE)
+            nodes = [
+                helper.make_node("ReduceMax", ["magnitude"], ["loudest"], keepdims=0),
+                helper.make_node("Greater", ["loudest", "limit"], ["loud"]),
+                helper.make_node("Cast", ["loud"], ["value"], to=TensorProto.FLOAT),
+            ]
         case _:
             raise ValueError(kind)
     nodes.append(helper.make_node("Expand", ["value", "shape"], ["mask"]))
@@ -91,6 +102,30 @@ def separator(kind: str) -> bytes:
     ]
     outputs = [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 1, BINS])]
     return model(f"separator-{kind}", nodes, inputs, outputs, constants)
+
+
+def window_separator() -> bytes:
+    """magnitude [1, T, F], embedding [1, 4] → mask [1, 2, T, F]: real and imaginary part of each frame's gain."""
+    constants = {
+        "limit": np.float32(GATE_ABOVE),
+        "axis": np.array([1], np.int64),
+        "shape": np.array([1, 1, CONTEXT, BINS], np.int64),
+        "zeros": np.zeros((1, 1, CONTEXT, BINS), np.float32),
+    }
+    nodes = [
+        helper.make_node("ReduceMax", ["magnitude"], ["loudest"], axes=[2]),
+        helper.make_node("Greater", ["loudest", "limit"], ["loud"]),
+        helper.make_node("Cast", ["loud"], ["open"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["open", "axis"], ["gain"]),
+        helper.make_node("Expand", ["gain", "shape"], ["real"]),
+        helper.make_node("Concat", ["real", "zeros"], ["mask"], axis=1),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, [1, CONTEXT, BINS]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, EMBEDDING]),
+    ]
+    outputs = [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 2, CONTEXT, BINS])]
+    return model("separator-window", nodes, inputs, outputs, constants)
 
 
 def tokenizer() -> bytes:
@@ -113,7 +148,10 @@ def tokenizer() -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def manifest(separator_sha256: str, query_sha256: str) -> bytes:
+def manifest(kind: str, separator_sha256: str, query_sha256: str) -> bytes:
+    runs = 'kind = "streaming"\nlookahead = 0'
+    if kind == "window":
+        runs = f'kind = "window"\ncontext = {CONTEXT}\nadvance = {ADVANCE}\nlookahead = {LOOKAHEAD}'
     return f"""\
 name = "{NAME}"
 version = "0.0.0"
@@ -128,8 +166,7 @@ window = "sqrt_hann"
 [separator]
 file = "separator.onnx"
 sha256 = "{separator_sha256}"
-kind = "streaming"
-lookahead = 0
+{runs}
 
 [query]
 file = "query.onnx"
@@ -141,12 +178,13 @@ prefix = ""
 
 
 def main() -> None:
-    for kind in ("identity", "half", "by-query", "nan"):
+    for kind in ("identity", "half", "by-query", "nan", "gate", "window"):
         folder = Path(__file__).parent / kind
         folder.mkdir(exist_ok=True)
-        files = {"separator.onnx": separator(kind), "query.onnx": query(), "tokenizer.json": tokenizer()}
+        network = window_separator() if kind == "window" else separator(kind)
+        files = {"separator.onnx": network, "query.onnx": query(), "tokenizer.json": tokenizer()}
         sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        files["package.toml"] = manifest(sha256["separator.onnx"], sha256["query.onnx"])
+        files["package.toml"] = manifest(kind, sha256["separator.onnx"], sha256["query.onnx"])
         for name, content in files.items():
             (folder / name).write_bytes(content)
 

@@ -23,7 +23,7 @@ pub fn run(out: &mut impl Write) -> Result<()> {
 
 fn describe(listing: &Listing) -> String {
     let manifest = &listing.manifest;
-    let latency = Grid::new(&manifest.audio, RATE).latency(manifest.separator.lookahead, BLOCK);
+    let latency = Grid::new(&manifest.audio, RATE).latency(&manifest.separator, BLOCK);
     let kind = match manifest.separator.kind {
         Kind::Streaming => "streaming",
         Kind::Window => "window",

@@ -12,11 +12,13 @@ use crate::librarian::{Librarian, Loan};
 use crate::mask::{Mask, Shape};
 use crate::mix::{Delay, Mix, Mode, Weights};
 use crate::pace::Pace;
-use crate::package::{self, Audio, Listing, PackageError};
+use crate::package::{self, Audio, Kind, Listing, PackageError, SeparatorSection};
 use crate::query::Queries;
 use crate::runtime;
 use crate::scope::{Peaks, Scope};
+use crate::separator::Separator;
 use crate::separator::streaming::StreamingSeparator;
+use crate::separator::window::WindowSeparator;
 use crate::separator::worker::{Build, PATIENCE, Worker};
 use crate::status::{Readiness, Status};
 use crate::stft::{History, Overlap, Stft};
@@ -71,7 +73,8 @@ pub struct Aux<'a, 'b> {
 /// Separates a stream of audio by the words in its [`Queries`].
 pub struct Engine {
     grid: Grid,
-    lookahead: usize,
+    /// Frames that a mask lies behind the newest one when it comes home.
+    behind: usize,
     /// Hops between a frame's analysis and its synthesis.
     delay: usize,
     latency: usize,
@@ -143,9 +146,15 @@ impl Engine {
                 let build = move || {
                     let package = opening.wait()?;
                     let environment = runtime::environment().map_err(|error| error.to_string())?;
-                    let separator =
-                        StreamingSeparator::new(environment, &package).map_err(|error| error.to_string())?;
-                    Ok(Box::new(separator) as _)
+                    let separator: Result<Box<dyn Separator>, _> = match package.manifest.separator.kind {
+                        Kind::Streaming => {
+                            StreamingSeparator::new(environment, &package).map(|it| Box::new(it) as _)
+                        }
+                        Kind::Window => {
+                            WindowSeparator::new(environment, &package).map(|it| Box::new(it) as _)
+                        }
+                    };
+                    separator.map_err(|error| error.to_string())
                 };
                 (Some(loan), Box::new(build))
             }
@@ -155,12 +164,12 @@ impl Engine {
                 (None, Box::new(move || Err(error.to_string())))
             }
         };
-        Self::with_separator(&manifest.audio, manifest.separator.lookahead, build, loan, config, queries)
+        Self::with_separator(&manifest.audio, &manifest.separator, build, loan, config, queries)
     }
 
     fn with_separator(
         audio: &Audio,
-        lookahead: usize,
+        separator: &SeparatorSection,
         build: Build,
         loan: Option<Loan>,
         config: Config,
@@ -168,8 +177,8 @@ impl Engine {
     ) -> Self {
         let Config { sample_rate, max_block, channels, offline } = config;
         let grid = Grid::new(audio, sample_rate);
-        let delay = grid.delay_hops(lookahead, max_block);
-        let latency = grid.latency(lookahead, max_block);
+        let delay = grid.delay_hops(separator, max_block);
+        let latency = grid.latency(separator, max_block);
         let stft = Stft::new(grid.size, grid.hop, audio.window);
         let model_window_sum: f32 = audio.window.samples(audio.n_fft).iter().sum();
         let spectrum = || vec![Complex32::ZERO; grid.bins()].into_boxed_slice();
@@ -189,7 +198,7 @@ impl Engine {
             link.wake_on_send(thread.clone());
         }
         Self {
-            lookahead,
+            behind: separator.behind(),
             delay,
             latency,
             hold: (HOLD / grid.hop_seconds()).round() as usize,
@@ -421,7 +430,7 @@ impl Engine {
         while let Some(hop) = self.link.receive() {
             self.patience = PATIENCE;
             let slot = self.slot(hop.index);
-            let wanted = hop.index + self.delay as u64 >= self.frame + self.lookahead as u64;
+            let wanted = hop.index + self.delay as u64 >= self.frame + self.behind as u64;
             if wanted && matches!(self.parcels[slot], Parcel::Away) {
                 self.parcels[slot] = Parcel::Home(hop);
             } else {
@@ -433,7 +442,7 @@ impl Engine {
     /// Brings the mask of frame `due` into force, or conceals that it is not there: the last one is
     /// held for a while, then the sound fades to the delayed input.
     fn take_mask(&mut self, due: u64, exact: bool, shape: &Shape) {
-        let slot = self.slot(due + self.lookahead as u64);
+        let slot = self.slot(due + self.behind as u64);
         if exact {
             self.wait_for(slot);
         }

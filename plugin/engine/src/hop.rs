@@ -23,7 +23,7 @@ pub struct Hop {
     pub masked: bool,
     /// Linear magnitude on the model's grid, `model_bins` long.
     pub magnitude: Box<[f32]>,
-    /// Complex gain on the model's grid, `model_bins` long, of frame `index - lookahead`.
+    /// Complex gain on the model's grid, `model_bins` long, of the frame that lies behind `index` as far as the package says.
     pub mask: Box<[Complex32]>,
 }
 

@@ -28,6 +28,10 @@ const FILE_LIMIT: u64 = 4 << 30;
 const TOKENIZER_LIMIT: u64 = 64 << 20;
 const CONCEPTS_LIMIT: u64 = 64 << 20;
 
+/// Most frames that a streaming model may look ahead, and that a window model may see.
+const LOOKAHEAD_LIMIT: usize = 64;
+const CONTEXT_LIMIT: usize = 8192;
+
 /// What is wrong with a package: where, what, and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{place}: {fault}. {remedy}")]
@@ -93,13 +97,39 @@ pub struct SeparatorSection {
     pub file: String,
     pub sha256: String,
     pub kind: Kind,
-    /// Frames that a mask lies behind the newest frame.
+    /// Frames that a run's last mask lies behind its newest frame.
     #[serde(default)]
     pub lookahead: usize,
-    /// Frames a window model sees at once.
+    /// Frames a window model sees at once; given for such a model alone.
     pub context: Option<usize>,
-    /// Frames between two runs of a window model.
+    /// Frames between two runs of a window model, likewise.
     pub advance: Option<usize>,
+}
+
+impl SeparatorSection {
+    /// Frames that the network sees in a run.
+    pub fn context(&self) -> usize {
+        self.context.unwrap_or(1)
+    }
+
+    /// Frames from a run to the next.
+    pub fn advance(&self) -> usize {
+        self.advance.unwrap_or(1)
+    }
+
+    /// Frames that a mask lies behind the newest one when it is there: a window model's first frames wait
+    /// for the last ones of their run.
+    pub fn behind(&self) -> usize {
+        self.lookahead + self.advance() - 1
+    }
+
+    /// Frames that a run may take beyond the time that any has: a window model has until the next one.
+    pub fn budget(&self) -> usize {
+        match self.kind {
+            Kind::Streaming => 0,
+            Kind::Window => self.advance(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -146,14 +176,48 @@ impl Manifest {
         if hop == 0 || hop > n_fft / 2 {
             return fault("audio.hop", format!("is {hop}, not within 1 to half of n_fft ({})", n_fft / 2));
         }
-        if self.separator.kind == Kind::Window {
-            return fault("separator.kind", "is \"window\", which this version of Sift cannot run".into());
-        }
-        if self.separator.lookahead > 64 {
-            return fault(
-                "separator.lookahead",
-                format!("is {}, more than 64 frames", self.separator.lookahead),
-            );
+        let SeparatorSection { kind, lookahead, context, advance, .. } = self.separator;
+        match (kind, context, advance) {
+            (Kind::Streaming, None, None) => {
+                if lookahead > LOOKAHEAD_LIMIT {
+                    return fault(
+                        "separator.lookahead",
+                        format!("is {lookahead}, more than {LOOKAHEAD_LIMIT} frames"),
+                    );
+                }
+            }
+            (Kind::Streaming, Some(_), _) => {
+                return fault("separator.context", "is given for a streaming model".into());
+            }
+            (Kind::Streaming, None, Some(_)) => {
+                return fault("separator.advance", "is given for a streaming model".into());
+            }
+            (Kind::Window, None, _) => {
+                return fault("separator.context", "is missing for a window model".into());
+            }
+            (Kind::Window, _, None) => {
+                return fault("separator.advance", "is missing for a window model".into());
+            }
+            (Kind::Window, Some(context), Some(advance)) => {
+                if !(1..=CONTEXT_LIMIT).contains(&context) {
+                    return fault(
+                        "separator.context",
+                        format!("is {context}, not within 1 to {CONTEXT_LIMIT} frames"),
+                    );
+                }
+                if !(1..=context).contains(&advance) {
+                    return fault(
+                        "separator.advance",
+                        format!("is {advance}, not within 1 to the context ({context})"),
+                    );
+                }
+                if lookahead > context - advance {
+                    return fault(
+                        "separator.lookahead",
+                        format!("is {lookahead}, more than context less advance ({})", context - advance),
+                    );
+                }
+            }
         }
         if !(3..=512).contains(&self.query.max_tokens) {
             return fault("query.max_tokens", format!("is {}, not within 3 to 512", self.query.max_tokens));
@@ -409,6 +473,15 @@ mod embedded {
 }
 
 #[cfg(test)]
+impl SeparatorSection {
+    /// Of a streaming model that has no file.
+    pub(crate) fn streaming(lookahead: usize) -> Self {
+        let (file, sha256) = Default::default();
+        Self { file, sha256, kind: Kind::Streaming, lookahead, context: None, advance: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -455,7 +528,18 @@ mod tests {
             ("max_tokens = 64", "max_tokens = 0", "query.max_tokens"),
             ("file = \"query.onnx\"", "file = \"../query.onnx\"", "query.file"),
             ("file = \"separator.onnx\"", "file = \"/etc/passwd\"", "separator.file"),
-            ("kind = \"streaming\"", "kind = \"window\"", "separator.kind"),
+            ("kind = \"streaming\"", "kind = \"window\"", "separator.context"),
+            ("kind = \"streaming\"", "kind = \"window\"\ncontext = 8", "separator.advance"),
+            ("kind = \"streaming\"", "kind = \"window\"\ncontext = 0\nadvance = 1", "separator.context"),
+            ("kind = \"streaming\"", "kind = \"window\"\ncontext = 8\nadvance = 9", "separator.advance"),
+            (
+                "kind = \"streaming\"",
+                "kind = \"window\"\ncontext = 8\nadvance = 4\nlookahead = 5",
+                "separator.lookahead",
+            ),
+            ("kind = \"streaming\"", "kind = \"streaming\"\nlookahead = 65", "separator.lookahead"),
+            ("kind = \"streaming\"", "kind = \"streaming\"\ncontext = 8", "separator.context"),
+            ("kind = \"streaming\"", "kind = \"streaming\"\nadvance = 2", "separator.advance"),
             ("hop = 512", "hop = \"many\"", "hop"),
             ("licence = \"MIT\"", "", "licence"),
         ] {

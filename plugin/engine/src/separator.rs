@@ -1,6 +1,8 @@
 //! What makes masks: the trait, its thread, and the network behind it.
 
+mod network;
 pub mod streaming;
+pub mod window;
 pub(crate) mod worker;
 
 use realfft::num_complex::Complex32;
@@ -13,7 +15,8 @@ pub trait Separator {
     /// Forgets everything heard so far: the next frame begins a new stream.
     fn reset(&mut self);
 
-    /// Takes the newest frame and fills in the mask of the frame `lookahead` before it.
+    /// Takes the newest frame and fills in the mask of the frame that lies so far before it as the package
+    /// says ([`SeparatorSection::behind`](crate::package::SeparatorSection::behind)).
     ///
     /// `magnitude` is linear, on the model's grid, `F` bins; `embedding` is what the query became;
     /// `mask` is the complex gain of each of the `F` bins. On an error the mask is not used.

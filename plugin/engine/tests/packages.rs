@@ -37,6 +37,38 @@ fn a_network_that_passes_everything_gives_back_the_delayed_input() {
 }
 
 #[test]
+fn a_window_network_masks_every_frame_as_a_streaming_one_does_but_later() {
+    // It comes and goes, in pieces that are no multiple of anything.
+    let mut input = sine(64_000);
+    let mut at = 0;
+    for (number, length) in (0..).map(|number| (number, 2_000 + 777 * (number % 5))) {
+        if at >= input.len() {
+            break;
+        }
+        let end = input.len().min(at + length);
+        let gain = if number % 2 == 0 { 1.0 } else { 0.01 };
+        input[at..end].iter_mut().for_each(|sample| *sample *= gain);
+        at = end;
+    }
+    let [(streaming, early), (window, late)] = ["gate", "window"].map(|name| {
+        let (mut engine, _) = ready(&package(name));
+        let heard = play(&mut engine, &input, Mode::Isolate, 0);
+        assert_eq!((engine.status().late(), engine.status().dropped()), (0, 0), "{name}");
+        (heard, engine.latency())
+    });
+    // Ten frames at this rate: a mask waits for 3 frames ahead and up to 3 of its run, which may take 4.
+    assert_eq!(late - early, 10 * 768);
+    let frames = input.len() - late;
+    assert_same(&window[late..], &streaming[early..][..frames]);
+    let (kept, all) = (energy(&streaming[early..]), energy(&input));
+    assert!(kept > 0.3 * all && kept < 0.999 * all, "some of it is kept: {kept} of {all}");
+}
+
+fn energy(samples: &[f32]) -> f32 {
+    samples.iter().map(|sample| sample * sample).sum()
+}
+
+#[test]
 fn a_network_whose_mask_is_no_number_passes_dry_and_is_counted() {
     for mode in [Mode::Isolate, Mode::Remove] {
         // Its mask is NaN for frames as loud as these.

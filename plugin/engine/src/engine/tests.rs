@@ -5,7 +5,6 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::query::encoder::Encoding;
-use crate::separator::Separator;
 use crate::stft::Window;
 
 const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
@@ -55,7 +54,8 @@ fn config(sample_rate: f64, max_block: usize) -> Config {
 }
 
 fn engine(build: Build, config: Config) -> Engine {
-    let engine = Engine::with_separator(&AUDIO, 0, build, None, config, queries());
+    let engine =
+        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), build, None, config, queries());
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
     engine
 }
@@ -447,7 +447,14 @@ fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() 
     for mode in [Mode::Isolate, Mode::Remove] {
         let build: Build =
             Box::new(|| Err("models/x/separator.onnx: is missing. Install the package again".into()));
-        let mut engine = Engine::with_separator(&AUDIO, 0, build, None, config(48_000.0, 512), queries());
+        let mut engine = Engine::with_separator(
+            &AUDIO,
+            &SeparatorSection::streaming(0),
+            build,
+            None,
+            config(48_000.0, 512),
+            queries(),
+        );
         assert_eq!(engine.latency(), 2304);
         let problem = engine.wait_until_ready(Duration::from_secs(10)).unwrap_err();
         assert!(problem.contains("separator.onnx") && problem.contains("Install"));
@@ -466,7 +473,8 @@ fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
         Ok(Box::new(Fake(|_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO))))
     });
     let live = Config { offline: false, ..config(48_000.0, 512) };
-    let mut engine = Engine::with_separator(&AUDIO, 0, build, None, live, queries());
+    let mut engine =
+        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), build, None, live, queries());
     let input = noise(24_000);
     let heard = play_live(&mut engine, &input, 512, |_| ());
     assert_same(&heard, &delayed(&input, engine.latency()));
@@ -482,8 +490,14 @@ fn an_empty_query_passes_dry_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let queries = queries();
         queries.set_text(0, "");
-        let mut engine =
-            Engine::with_separator(&AUDIO, 0, constant(0.0), None, config(48_000.0, 512), queries);
+        let mut engine = Engine::with_separator(
+            &AUDIO,
+            &SeparatorSection::streaming(0),
+            constant(0.0),
+            None,
+            config(48_000.0, 512),
+            queries,
+        );
         let input = noise(20_000);
         let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
         assert_same(&heard.main, &delayed(&input, engine.latency()));
@@ -499,7 +513,14 @@ fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
         let loud = past.pop_front().unwrap() > 1.0;
         mask.fill(Complex32::new(f32::from(loud), 0.0));
     });
-    let mut engine = Engine::with_separator(&AUDIO, 2, build, None, config(32_000.0, 512), queries());
+    let mut engine = Engine::with_separator(
+        &AUDIO,
+        &SeparatorSection::streaming(2),
+        build,
+        None,
+        config(32_000.0, 512),
+        queries(),
+    );
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
     let mut input = vec![0.0; 32_000];
     input[8192..16_384].copy_from_slice(&noise(8192));

@@ -1,0 +1,174 @@
+//! What both kinds of network share: a session whose inputs and outputs keep the package contract.
+
+use ort::environment::Environment;
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use realfft::num_complex::Complex32;
+
+use crate::package::{Package, PackageError};
+use crate::runtime;
+use crate::separator::Separator;
+
+/// A package's separator network, which takes so many frames a run.
+pub struct Network {
+    pub session: Session,
+    pub frames: usize,
+    pub bins: usize,
+    pub embedding: usize,
+    /// 1: gain; 2: real and imaginary part of a complex gain.
+    mask_channels: usize,
+    tells_presence: bool,
+}
+
+impl Network {
+    /// Checks the inputs and outputs that every network has. `is_further` tells of the name of another
+    /// input whether the kind of network takes it.
+    pub fn checked(
+        session: Session,
+        frames: usize,
+        bins: usize,
+        is_further: impl Fn(&str) -> bool,
+    ) -> Result<Self, String> {
+        let magnitude = tensor(session.inputs(), "input", "magnitude")?;
+        matches_shape("magnitude", &magnitude, &[1, frames, bins])?;
+        let embedding = tensor(session.inputs(), "input", "embedding")?;
+        let &[_, width] = embedding.as_slice() else {
+            return Err(format!("`embedding` has the shape {embedding:?}, not [1, E]"));
+        };
+        matches_shape("embedding", &embedding, &[1, usize::try_from(width).unwrap_or(0)])?;
+        let mask = tensor(session.outputs(), "output", "mask")?;
+        let mask_channels = match mask.get(1) {
+            Some(2) => 2,
+            _ => 1,
+        };
+        matches_shape("mask", &mask, &[1, mask_channels, frames, bins])?;
+
+        let tells_presence = session.outputs().iter().any(|output| output.name() == "presence");
+        if tells_presence {
+            matches_shape("presence", &tensor(session.outputs(), "output", "presence")?, &[1, frames])?;
+        }
+        let known = |name: &str| name == "magnitude" || name == "embedding" || is_further(name);
+        if let Some(input) = session.inputs().iter().find(|input| !known(input.name())) {
+            return Err(format!("has an input `{}` that this kind of separator does not take", input.name()));
+        }
+        Ok(Self { session, frames, bins, embedding: width as usize, mask_channels, tells_presence })
+    }
+
+    /// Refuses what a query became if it is not for this network.
+    pub fn check_embedding(&self, embedding: &[f32]) -> Result<(), String> {
+        if embedding.len() == self.embedding {
+            return Ok(());
+        }
+        Err(format!(
+            "the query network's `embedding` has {} values, the separator takes {}",
+            embedding.len(),
+            self.embedding
+        ))
+    }
+
+    /// The inputs that every network takes: `magnitude`, `frames` of `bins` values each, and the embedding.
+    pub fn inputs<'a>(
+        &self,
+        magnitude: &'a [f32],
+        embedding: &'a [f32],
+    ) -> ort::Result<Vec<(&'static str, SessionInputValue<'a>)>> {
+        Ok(vec![
+            ("magnitude", TensorRef::from_array_view(([1, self.frames, self.bins], magnitude))?.into()),
+            ("embedding", TensorRef::from_array_view(([1, self.embedding], embedding))?.into()),
+        ])
+    }
+}
+
+/// How to read a network's outputs while its session is lent to them.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    frames: usize,
+    bins: usize,
+    mask_channels: usize,
+    tells_presence: bool,
+}
+
+impl From<&Network> for Reading {
+    fn from(network: &Network) -> Self {
+        let &Network { frames, bins, mask_channels, tells_presence, .. } = network;
+        Self { frames, bins, mask_channels, tells_presence }
+    }
+}
+
+impl Reading {
+    /// Fills in the mask of `frame`.
+    pub fn mask(self, outputs: &SessionOutputs<'_>, frame: usize, mask: &mut [Complex32]) -> ort::Result<()> {
+        let (_, values) = outputs["mask"].try_extract_tensor::<f32>()?;
+        let mut maps = values.chunks_exact(self.frames * self.bins);
+        let mut of_frame = || maps.next().map_or(&[][..], |map| &map[frame * self.bins..][..self.bins]);
+        let real = of_frame();
+        match self.mask_channels {
+            1 => mask.iter_mut().zip(real).for_each(|(gain, &value)| *gain = Complex32::new(value, 0.0)),
+            _ => {
+                for ((gain, &re), &im) in mask.iter_mut().zip(real).zip(of_frame()) {
+                    *gain = Complex32::new(re, im);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Of `frame`, where the network tells it.
+    pub fn presence(self, outputs: &SessionOutputs<'_>, frame: usize) -> ort::Result<Option<f32>> {
+        if !self.tells_presence {
+            return Ok(None);
+        }
+        Ok(outputs["presence"].try_extract_tensor::<f32>()?.1.get(frame).copied())
+    }
+}
+
+/// The separator that `check` makes of the network of `package`, after one run on silence.
+///
+/// # Errors
+/// What is wrong with the network, by the name of its file.
+pub fn open<S: Separator>(
+    environment: &Environment,
+    package: &Package,
+    check: impl FnOnce(Session) -> Result<(S, usize), String>,
+) -> Result<S, PackageError> {
+    let fault = |fault: &dyn std::fmt::Display| {
+        let place = package.place(&package.manifest.separator.file);
+        PackageError::new(place, fault, "Install the package again, or export it anew")
+    };
+    let session = runtime::session(environment, &package.separator).map_err(|error| fault(&error))?;
+    let (mut separator, embedding) = check(session).map_err(|error| fault(&error))?;
+    let bins = package.manifest.audio.bins();
+    let mut mask = vec![Complex32::ZERO; bins];
+    // As many hops as it may take until a mask of the network comes out.
+    for _ in 0..package.manifest.separator.advance() {
+        let ran = separator.run(&vec![0.0; bins], &vec![0.0; embedding], &mut mask);
+        ran.map_err(|error| fault(&error))?;
+    }
+    separator.reset();
+    match mask.iter().all(|gain| gain.is_finite()) {
+        true => Ok(separator),
+        false => Err(fault(&"`mask` is not finite for silence")),
+    }
+}
+
+/// The shape of the float tensor called `name`; −1 stands for a dimension left open.
+pub fn tensor(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, String> {
+    let outlet = outlets
+        .iter()
+        .find(|outlet| outlet.name() == name)
+        .ok_or_else(|| format!("has no {side} `{name}`"))?;
+    match outlet.dtype() {
+        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
+            Ok(shape.iter().copied().collect())
+        }
+        other => Err(format!("{side} `{name}` is {other}, not a tensor of 32-bit floats")),
+    }
+}
+
+pub fn matches_shape(name: &str, shape: &[i64], expected: &[usize]) -> Result<(), String> {
+    let fits = |(&actual, &expected): (&i64, &usize)| actual == -1 || usize::try_from(actual) == Ok(expected);
+    if shape.len() == expected.len() && shape.iter().zip(expected).all(fits) && !expected.contains(&0) {
+        return Ok(());
+    }
+    Err(format!("`{name}` has the shape {shape:?}, not {expected:?}"))
+}

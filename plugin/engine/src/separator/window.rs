@@ -1,0 +1,173 @@
+//! The window kind of network: run every few frames on the last ones, without a state of its own.
+
+use ort::environment::Environment;
+use realfft::num_complex::Complex32;
+
+use crate::package::{Package, PackageError, SeparatorSection};
+use crate::separator::Separator;
+use crate::separator::network::{self, Network, Reading};
+
+/// A package's window network.
+pub struct WindowSeparator {
+    network: Network,
+    frames: Frames,
+}
+
+impl WindowSeparator {
+    /// Loads the network of `package`, checks its inputs and outputs against the contract, and
+    /// runs it once.
+    pub fn new(environment: &Environment, package: &Package) -> Result<Self, PackageError> {
+        let section = &package.manifest.separator;
+        let bins = package.manifest.audio.bins();
+        network::open(environment, package, |session| {
+            let frames = Frames::new(section, bins);
+            let network = Network::checked(session, frames.context, bins, |_| false)?;
+            let embedding = network.embedding;
+            Ok((Self { network, frames }, embedding))
+        })
+    }
+
+    /// One run on the window, of which it fills in the masks that are next.
+    fn infer(&mut self, embedding: &[f32]) -> ort::Result<()> {
+        let reading = Reading::from(&self.network);
+        let Frames { context, advance, lookahead, bins, window, masks, presences, .. } = &mut self.frames;
+        let outputs = self.network.session.run(self.network.inputs(window, embedding)?)?;
+        let first = *context - *lookahead - *advance;
+        for (number, mask) in masks.chunks_exact_mut(*bins).enumerate() {
+            reading.mask(&outputs, first + number, mask)?;
+            presences[number] = reading.presence(&outputs, first + number)?;
+        }
+        Ok(())
+    }
+}
+
+impl Separator for WindowSeparator {
+    fn reset(&mut self) {
+        self.frames.clear();
+    }
+
+    fn run(
+        &mut self,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String> {
+        self.network.check_embedding(embedding)?;
+        if self.frames.push(magnitude) {
+            self.infer(embedding).map_err(|error| error.to_string())?;
+        }
+        Ok(self.frames.pop(mask))
+    }
+}
+
+/// The frames that go in and the masks that come out: one of each a hop, the network's runs between.
+struct Frames {
+    context: usize,
+    advance: usize,
+    lookahead: usize,
+    bins: usize,
+    /// Magnitudes of the last `context` frames, the oldest first; silence before the stream's start.
+    window: Vec<f32>,
+    /// Of the last run: `advance` masks, the last of them `lookahead` frames behind the frame that was the newest.
+    masks: Vec<Complex32>,
+    presences: Vec<Option<f32>>,
+    /// Frames since the last run.
+    since: usize,
+}
+
+impl Frames {
+    /// `section`: of a window model, checked.
+    fn new(section: &SeparatorSection, bins: usize) -> Self {
+        let (context, advance) = (section.context(), section.advance());
+        Self {
+            context,
+            advance,
+            lookahead: section.lookahead,
+            bins,
+            window: vec![0.0; context * bins],
+            masks: vec![Complex32::ZERO; advance * bins],
+            presences: vec![None; advance],
+            since: 0,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.window.fill(0.0);
+        self.masks.fill(Complex32::ZERO);
+        self.presences.fill(None);
+        self.since = 0;
+    }
+
+    /// Takes the newest frame. Whether the network is to run now.
+    fn push(&mut self, magnitude: &[f32]) -> bool {
+        self.window.copy_within(self.bins.., 0);
+        let newest = self.window.len() - self.bins;
+        self.window[newest..].copy_from_slice(magnitude);
+        self.since = (self.since + 1) % self.advance;
+        self.since == 0
+    }
+
+    /// The mask and presence of the frame that lies [`SeparatorSection::behind`] the newest.
+    fn pop(&self, mask: &mut [Complex32]) -> Option<f32> {
+        mask.copy_from_slice(&self.masks[self.since * self.bins..][..self.bins]);
+        self.presences[self.since]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::Kind;
+
+    const BINS: usize = 3;
+
+    fn section(context: usize, advance: usize, lookahead: usize) -> SeparatorSection {
+        let (context, advance) = (Some(context), Some(advance));
+        SeparatorSection { kind: Kind::Window, context, advance, ..SeparatorSection::streaming(lookahead) }
+    }
+
+    /// Runs a network whose mask is the magnitude; what comes out a hop after frames 1, 2, 3 …
+    fn masks_of_a_copy(section: &SeparatorSection, hops: usize) -> Vec<f32> {
+        let mut frames = Frames::new(section, BINS);
+        (1..=hops)
+            .map(|number| {
+                if frames.push(&[number as f32; BINS]) {
+                    let first = frames.context - frames.lookahead - frames.advance;
+                    for (mask, magnitude) in frames.masks.iter_mut().zip(&frames.window[first * BINS..]) {
+                        *mask = Complex32::new(*magnitude, 0.0);
+                    }
+                }
+                let mut mask = [Complex32::ZERO; BINS];
+                frames.pop(&mut mask);
+                assert!(mask.iter().all(|gain| *gain == mask[0]));
+                mask[0].re
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_hop_gives_the_mask_of_the_frame_so_far_behind() {
+        for (context, advance, lookahead) in
+            [(1, 1, 0), (8, 1, 0), (8, 1, 3), (8, 4, 0), (8, 4, 4), (9, 5, 2)]
+        {
+            let section = section(context, advance, lookahead);
+            let behind = section.behind();
+            assert_eq!(behind, lookahead + advance - 1);
+            let expected: Vec<f32> =
+                (1..=40_usize).map(|newest| newest.saturating_sub(behind) as f32).collect();
+            assert_eq!(masks_of_a_copy(&section, 40), expected, "{context}, {advance}, {lookahead}");
+        }
+    }
+
+    #[test]
+    fn a_new_stream_begins_with_silence() {
+        let mut frames = Frames::new(&section(4, 2, 0), BINS);
+        for _ in 0..3 {
+            frames.push(&[1.0; BINS]);
+        }
+        frames.clear();
+        frames.push(&[2.0; BINS]);
+        assert!(frames.push(&[3.0; BINS]), "the network runs at the second frame again");
+        assert_eq!(frames.window, [[0.0; BINS], [0.0; BINS], [2.0; BINS], [3.0; BINS]].concat());
+    }
+}
