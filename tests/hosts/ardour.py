@@ -4,6 +4,8 @@ Everything Ardour writes stays in one folder, the home of a user who has nothing
 user are neither read nor changed. The programs are Debian's (`apt-get install ardour`).
 """
 
+import base64
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +17,24 @@ from desktop import until
 
 PROGRAMS = Path("/usr/lib/ardour7")
 SCRIPTS = Path(__file__).parent
+PLAYS_THROUGH_JACK = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Ardour>
+  <Config>
+    <Option name="try-autostart-engine" value="1"/>
+  </Config>
+  <Extra>
+    <AudioMIDISetup>
+      <EngineStates>
+        <State backend="JACK" driver="" device="" input-device="" output-device="" sample-rate="48000" buffer-size="1024"
+          n-periods="0" input-latency="0" output-latency="0" lm-input="" lm-output="" active="1" use-buffered-io="0"
+          midi-option="" lru="1"/>
+      </EngineStates>
+    </AudioMIDISetup>
+  </Extra>
+</Ardour>
+"""
+"""The settings of a user who has chosen JACK once."""
 SUPERCLOCK_TICKS = 282_240_000
 """What Ardour divides a second into."""
 
@@ -83,8 +103,7 @@ class Session:
 
         Ardour imports files only through its window; this writes into the session's file what an import leaves.
         """
-        path = self.folder / f"{self.name}.ardour"
-        tree = ElementTree.parse(path)
+        tree = ElementTree.parse(self.file)
         root = tree.getroot()
         first = int(root.get("id-counter"))
         left, right, region, location = map(str, range(first, first + 4))
@@ -120,7 +139,31 @@ class Session:
         ElementTree.SubElement(root.find("Playlists/Playlist[@name='Mixture']"), "Region", attributes)
         attributes = {"id": location, "name": "session", "start": "a0", "end": length, "flags": "IsSessionRange"}
         ElementTree.SubElement(root.find("Locations"), "Location", attributes | {"locked": "0"})
-        tree.write(path, encoding="UTF-8", xml_declaration=True)
+        tree.write(self.file, encoding="UTF-8", xml_declaration=True)
+
+    @property
+    def file(self) -> Path:
+        """What Ardour writes when it saves."""
+        return self.folder / f"{self.name}.ardour"
+
+    def show_sift(self) -> None:
+        """Has the window of Sift open with the session, as if it had been open when the session was saved."""
+        tree = ElementTree.parse(self.file)
+        root = tree.getroot()
+        track = root.find("Routes/Route[@name='Mixture']")
+        plugin = track.find("Processor[@name='Sift']")
+        extra = root.find("Extra")
+        extra = ElementTree.SubElement(root, "Extra") if extra is None else extra
+        name = f"P-{track.get('id')}-{plugin.get('id')}"
+        attributes = {"name": name, "visible": "1", "x-off": "60", "y-off": "130", "x-size": "-1", "y-size": "-1"}
+        ElementTree.SubElement(ElementTree.SubElement(extra, "UI"), "Window", attributes | {"custom-ui": "1"})
+        tree.write(self.file, encoding="UTF-8", xml_declaration=True)
+
+    def sift_state(self) -> str:
+        """What Sift has stored in the session's file."""
+        chunks = re.findall(r"[A-Za-z0-9+/]{200,}", self.file.read_text().replace("\n", ""))
+        decoded = (base64.b64decode(chunk + "===").decode(errors="replace") for chunk in chunks)
+        return next(chunk for chunk in decoded if "queries" in chunk)
 
     def insert_sift(self, **automation: list[tuple[float, float]]) -> None:
         """Inserts Sift, with steps (seconds, value from 0 to 1) by parameter, `mask_strength` for `Mask strength`."""
@@ -142,61 +185,57 @@ class Session:
 
 
 class Workstation:
-    """Ardour's window with a session. Places are those of Ardour 7.3 in the size that it begins with."""
-
-    AUDIO_SYSTEM, CONNECT = (287, 50), (566, 351)
-    MIXER, FIRST_PLUGIN = (1325, 73), (311, 208)
+    """Ardour's window with a session, and the window of the plugin, which the session has open."""
 
     def __init__(self, session: Session, desktop):
+        self._session, self._desktop = session, desktop
         ardour = session.ardour
-        self._desktop = desktop
         own = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
         desktop.environment |= {name: ardour.environment[name] for name in own}
-        # Asked for by its first start, otherwise.
-        (ardour.home / ".config" / "ardour7" / ".a7").touch()
+        # Without these it asks who its user is, and for an audio system.
+        settings = ardour.home / ".config" / "ardour7"
+        (settings / ".a7").touch()
+        if not (settings / "config").exists():
+            (settings / "config").write_text(PLAYS_THROUGH_JACK)
         self._program = desktop.start("ardour", "--no-announcements", "--no-splash", session.folder)
 
-        title = f"{session.name} - Ardour"
-
-        def first_window():
-            """Ardour's own, if it knows the audio system from the last time; else the choice of one."""
-            if there := desktop.find(title):
-                return there
-            # Until then it says, in a window without a title, that the sound card is another one.
-            desktop.keys("Return")
-            return desktop.find("Audio/MIDI Setup")
-
-        dialog = until(first_window, "window of Ardour's")
-        if not desktop.find(title):
-            time.sleep(1)
-            dialog.click(*self.AUDIO_SYSTEM)
-            time.sleep(1)
-            desktop.keys("Down", "Return")
-            time.sleep(3)
-            dialog.click(*self.CONNECT)
-        until(lambda: "ardour" in " ".join(desktop.ports()), "connection of Ardour's to JACK")
-        self.window = desktop.window(title)
-
-    def open_plugin(self):
-        """The window of the first track's first plugin."""
-
         def opened():
-            time.sleep(3)
-            self.window.click(*self.FIRST_PLUGIN, times=2)
-            time.sleep(3)
-            if there := self._desktop.find("Mixture: Sift"):
+            # It may say, in a window without a title, that the session was made with another audio system.
+            if there := desktop.find(f"{session.name} - Ardour"):
                 return there
-            # The button shows the mixer, or hides it where the session remembers it shown.
-            self.window.click(*self.MIXER)
+            desktop.keys("Return")
             return None
 
-        plugin = until(opened, "window of the plugin's")
-        time.sleep(3)
-        return plugin
+        self._window = until(opened, "window of Ardour's")
+        self.plugin = desktop.window("Mixture: Sift")
 
-    def save_and_quit(self) -> None:
-        self.window.activate()
-        self._desktop.keys("ctrl+s")
-        time.sleep(3)
-        self._desktop.keys("ctrl+q")
-        self._program.wait(60)
+    def save(self) -> None:
+        """Saves the session, and waits until it is written."""
+        file = self._session.file
+        before = file.stat().st_mtime_ns
+
+        def saved():
+            self._window.activate()
+            self._desktop.keys("ctrl+s")
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                if file.stat().st_mtime_ns > before:
+                    return True
+                time.sleep(0.1)
+            return False
+
+        until(saved, "saved session")
+
+    def quit(self) -> None:
+        """Ends Ardour, whose session is saved."""
+
+        def ended():
+            self._window.activate()
+            self._desktop.keys("ctrl+q")
+            try:
+                self._program.wait(5)
+            except subprocess.TimeoutExpired:
+                return False
+            return True
+
+        until(ended, "end of Ardour")

@@ -67,6 +67,12 @@ def type_with_a_slip(desktop: Desktop) -> None:
     desktop.keys("Return")
 
 
+def settle(desktop: Desktop) -> None:
+    """Until the window shows nothing but what it shows at rest."""
+    desktop.rest_pointer()
+    time.sleep(3)
+
+
 def _seconds_by_thread(pid: int) -> Counter:
     """Of processor time that threads of each name have taken so far."""
     spent = Counter()
@@ -80,8 +86,7 @@ def _seconds_by_thread(pid: int) -> Counter:
 
 def _look(desktop: Desktop, pid: int, window, path: Path) -> Look:
     """Once nothing is left in the picture of what was before."""
-    desktop.rest_pointer()
-    time.sleep(3)
+    settle(desktop)
     begin, before = time.monotonic(), _seconds_by_thread(pid)
     recording = path.with_suffix(".wav")
     recording.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
 use clack_extensions::audio_ports::{AudioPortInfoBuffer, PluginAudioPorts};
 use clack_extensions::audio_ports_config::{AudioPortsConfigBuffer, PluginAudioPortsConfig};
 use clack_extensions::gui::{GuiApiType, GuiConfiguration, PluginGui, Window};
@@ -352,7 +353,8 @@ impl Instance {
         output
     }
 
-    /// Sends `input` through on a thread of its own, while `meanwhile` does what a host's main thread does.
+    /// Sends `input` through on a thread of its own, with the priority that hosts give theirs where the system
+    /// grants it, while `meanwhile` does what a host's main thread does.
     ///
     /// # Errors
     /// As [`Self::render`].
@@ -365,9 +367,16 @@ impl Instance {
         let mut processor = self.processor.take().context(NOT_ACTIVE)?;
         let (output, done) = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name(AUDIO_THREAD.into());
-            let playing = thread
-                .spawn_scoped(scope, || processor.render(input, blocks, &[], || ()))
-                .expect("the system starts a thread");
+            let play = || {
+                let raised =
+                    promote_current_thread_to_real_time(processor.max_block as u32, processor.rate as u32);
+                let output = processor.render(input, blocks, &[], || ());
+                if let Ok(handle) = raised {
+                    drop(demote_current_thread_from_real_time(handle));
+                }
+                output
+            };
+            let playing = thread.spawn_scoped(scope, play).expect("the system starts a thread");
             let done = meanwhile(self);
             (playing.join().expect("playing does not panic"), done)
         });

@@ -112,7 +112,7 @@ fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) 
     let mut bare = BareTransforms::new(mixture.width());
     let blocks =
         Blocks::of(BLOCK).paced().timed(move |time| observed.lock().unwrap().push((time, bare.time())));
-    instance.render(&sound, blocks, &[])?;
+    instance.play(&sound, blocks, |_| ())?;
 
     let (mut plugin, mut floor): (Vec<_>, Vec<_>) =
         std::mem::take(&mut *times.lock().unwrap()).into_iter().unzip();
