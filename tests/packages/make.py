@@ -9,7 +9,14 @@ Their masks are known in advance, so a test can say exactly what the plugin must
   gate       the mask is 1 while the loudest bin exceeds GATE_ABOVE, else 0
   window     the same, of the window kind and complex: run every 4 frames on the last 12, masks 3 frames behind
 
-Each carries the name and the [audio] figures of the default package, so that SIFT_MODELS pointing
+and, in `hostile`, separators that no package may have:
+
+  external   a weight that lies in a file outside the package's folder
+  custom     an operator of somebody's own
+  memory     four terabytes of zeros
+  state      a state as large
+
+Each package carries the name and the [audio] figures of the default package, so that SIFT_MODELS pointing
 at its folder puts it in the default's place. The query encoder of all looks every token up in
 a small table and keeps the largest value of each column: a different text, another embedding.
 
@@ -128,6 +135,36 @@ def window_separator() -> bytes:
     return model("separator-window", nodes, inputs, outputs, constants)
 
 
+def hostile_separator(kind: str) -> bytes:
+    """An `identity` with something in it that would do harm if it were run."""
+    shape = [1, 1, 1, BINS]
+    graph = onnx.load_from_string(separator("identity")).graph
+    opsets = [helper.make_opsetid("", OPSET)]
+    match kind:
+        case "external":
+            (value,) = (tensor for tensor in graph.initializer if tensor.name == "value")
+            value.ClearField("raw_data")
+            value.data_location = TensorProto.EXTERNAL
+            for key, text in {"location": "../../outside.bin", "offset": "0", "length": "4"}.items():
+                value.external_data.add(key=key, value=text)
+        case "custom":
+            graph.node.append(helper.make_node("Shell", ["mask"], ["ran"], domain="example"))
+            graph.output.append(helper.make_tensor_value_info("ran", TensorProto.FLOAT, shape))
+            opsets.append(helper.make_opsetid("example", 1))
+        case "memory":
+            graph.initializer.append(numpy_helper.from_array(np.array([1 << 40], np.int64), "size"))
+            graph.node.append(helper.make_node("ConstantOfShape", ["size"], ["zeros"]))
+            graph.node.append(helper.make_node("ReduceSum", ["zeros"], ["presence"], keepdims=1))
+        case "state":
+            size = [1, 1 << 40]
+            graph.input.append(helper.make_tensor_value_info("state_0", TensorProto.FLOAT, size))
+            graph.output.append(helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, size))
+            graph.node.append(helper.make_node("Identity", ["state_0"], ["next_state_0"]))
+        case _:
+            raise ValueError(kind)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString(deterministic=True)
+
+
 def tokenizer() -> bytes:
     """Words between white space, each a token; unknown ones become [UNK]."""
     content = {
@@ -187,6 +224,11 @@ def main() -> None:
         files["package.toml"] = manifest(kind, sha256["separator.onnx"], sha256["query.onnx"])
         for name, content in files.items():
             (folder / name).write_bytes(content)
+
+    hostile = Path(__file__).parent / "hostile"
+    hostile.mkdir(exist_ok=True)
+    for kind in ("external", "custom", "memory", "state"):
+        (hostile / f"{kind}.onnx").write_bytes(hostile_separator(kind))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
@@ -427,18 +429,27 @@ fn claimed_name(manifest: &str) -> Option<String> {
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
+/// The content of a file of the package whose folder it is in.
 fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, PackageError> {
-    let unreadable =
-        |error: std::io::Error| PackageError::new(path.display(), error, "Install the package again");
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > limit {
-        return Err(PackageError::new(
-            path.display(),
-            format_args!("has {size} bytes, more than the {limit} allowed"),
-            "Install the package again",
-        ));
+    let fault =
+        |fault: &dyn fmt::Display| PackageError::new(path.display(), fault, "Install the package again");
+    let unreadable = |error: io::Error| fault(&error);
+    let real = path.canonicalize().map_err(unreadable)?;
+    let folder = path.parent().unwrap_or(Path::new("")).canonicalize().map_err(unreadable)?;
+    if !real.starts_with(folder) {
+        return Err(fault(&"is a link that leads out of the package's folder"));
     }
-    std::fs::read(path).map_err(unreadable)
+    // A pipe or a device would never end.
+    let meta = real.metadata().map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(fault(&"is not a file"));
+    }
+    if meta.len() > limit {
+        return Err(fault(&format_args!("has {} bytes, more than the {limit} allowed", meta.len())));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    File::open(real).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
+    Ok(bytes)
 }
 
 fn read_text(path: &Path, limit: u64) -> Result<String, PackageError> {

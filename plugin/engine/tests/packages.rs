@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{OFFLINE, assert_same, delayed, package, play, settled, sine};
 use sift_engine::package::{DEFAULT, Listing};
@@ -256,4 +256,66 @@ fn a_broken_manifest_is_named_with_its_field() {
     copy.edit_manifest("hop = 512", "hop = -1");
     let problem = copy.problem();
     assert!(problem.contains("package.toml") && problem.contains("hop"), "{problem}");
+}
+
+#[test]
+fn a_hostile_network_is_refused_soon() {
+    for (kind, said) in [
+        ("external", "External data path"),
+        ("custom", "example"),
+        ("memory", "separator.onnx"),
+        ("state", "at most"),
+    ] {
+        let copy = Copy::new(&format!("hostile-{kind}"));
+        copy.replace("separator.onnx", &fs::read(package("hostile").join(format!("{kind}.onnx"))).unwrap());
+        let begin = Instant::now();
+        let problem = copy.problem();
+        assert!(problem.contains("separator.onnx") && problem.contains(said), "{kind}: {problem}");
+        assert!(begin.elapsed() < Duration::from_secs(20), "{kind}: {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn a_tokenizer_of_a_gigabyte_is_refused_unread() {
+    let copy = Copy::new("gigabyte");
+    fs::File::create(copy.0.join("tokenizer.json")).unwrap().set_len(1 << 30).unwrap();
+    let begin = Instant::now();
+    let problem = copy.problem();
+    assert!(problem.contains("tokenizer.json") && problem.contains("more than the"), "{problem}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_a_link_out_of_the_folder_is_refused() {
+    for file in ["package.toml", "separator.onnx", "query.onnx", "tokenizer.json"] {
+        let (copy, outside) = (Copy::new(&format!("link-{file}")), Copy::new(&format!("outside-{file}")));
+        fs::remove_file(copy.0.join(file)).unwrap();
+        std::os::unix::fs::symlink(outside.0.join(file), copy.0.join(file)).unwrap();
+        let problem =
+            Listing::read(&copy.0).and_then(|listing| listing.load().map(|_| ())).unwrap_err().to_string();
+        assert!(problem.contains(file) && problem.contains("leads out of"), "{problem}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let copy = Copy::new("pipe");
+    let pipe = copy.0.join("tokenizer.json");
+    fs::remove_file(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let problem = copy.problem();
+    assert!(problem.contains("tokenizer.json") && problem.contains("is not a file"), "{problem}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_package_whose_folder_is_a_link_is_as_good_as_any() {
+    let copy = Copy::new("linked-folder");
+    let link = copy.0.with_extension("link");
+    std::os::unix::fs::symlink(&copy.0, &link).unwrap();
+    let loaded = Listing::read(&link).and_then(|listing| listing.load().map(|_| ()));
+    fs::remove_file(&link).unwrap();
+    loaded.unwrap();
 }

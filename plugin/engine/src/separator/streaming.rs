@@ -107,7 +107,9 @@ fn fixed(name: &str, shape: &[i64]) -> Result<Vec<usize>, String> {
         .iter()
         .map(|&length| match usize::try_from(length) {
             Ok(length) if (1..=STATE_LIMIT).contains(&length) => Ok(length),
-            _ => Err(format!("`{name}` has the shape {shape:?}, and a state's must be fixed")),
+            _ => Err(format!(
+                "`{name}` has the shape {shape:?}, and a state's must be fixed, of at most {STATE_LIMIT} values"
+            )),
         })
         .collect()
 }
