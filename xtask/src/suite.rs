@@ -50,9 +50,13 @@ pub fn run(full: bool) -> bool {
             .without_env("ORT_DYLIB_PATH");
         run_counting(pytest, tally)
     });
-    steps.tests("tests of the training", |tally| {
-        run_counting(Run::new("models/train/python").args(["-m", "pytest", "models/train"]), tally)
-    });
+    for (what, folder) in
+        [("tests of the training", "models/train"), ("tests of the export", "models/export")]
+    {
+        steps.tests(what, |tally| {
+            run_counting(Run::new(format!("{folder}/python")).args(["-m", "pytest", folder]), tally)
+        });
+    }
 
     steps.finish()
 }

@@ -11,12 +11,12 @@ from torch import nn
 
 from . import config as configuration
 from .encoder import TextEncoder
-from .export import fold_norms
+from .folding import fold_norms
 from .model import Model
 
 
-def multiply_accumulates(separator):
-    """Of one hop."""
+def multiply_accumulates(separator, audio):
+    """Of a second of audio. `audio`: the table of that name in the configuration."""
     separator = fold_norms(separator)
     counted = []
 
@@ -38,7 +38,8 @@ def multiply_accumulates(separator):
             module.register_forward_hook(kinds[type(module)])
     with torch.no_grad():
         separator(torch.zeros(1, 1, separator.merge.shape[0]), torch.zeros(1, separator.embedding_size))
-    return sum(counted) + separator.merge.numel() + separator.interpolate.numel()
+    hop = sum(counted) + separator.merge.numel() + separator.interpolate.numel()
+    return hop * audio["sample_rate"] / audio["hop"]
 
 
 def count(module):
@@ -52,13 +53,13 @@ def main():
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     config = configuration.load(parser.parse_args().config)
     model = Model(config).eval()
-    hop = multiply_accumulates(model.separator)
+    second = multiply_accumulates(model.separator, config["audio"])
     hops = config["audio"]["sample_rate"] / config["audio"]["hop"]
     print(f"separator          {count(model.separator) / 1e6:.2f} million parameters")
     print(f"query projection   {count(model.query) / 1e6:.2f} million parameters")
     print(f"text encoder       {count(TextEncoder()) / 1e6:.2f} million parameters")
-    print(f"one hop            {hop / 1e6:.2f} million multiply-accumulates")
-    print(f"a second of audio  {hop * hops / 1e9:.3f} billion multiply-accumulates")
+    print(f"one hop            {second / hops / 1e6:.2f} million multiply-accumulates")
+    print(f"a second of audio  {second / 1e9:.3f} billion multiply-accumulates")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ of a training run, which then become the committed ones; its last ones are kept 
 
 import argparse
 import contextlib
-import copy
 import os
 import shutil
 import tempfile
@@ -20,7 +19,9 @@ from torch import nn
 from . import concepts
 from . import config as configuration
 from .attribution import attribution
+from .cost import multiply_accumulates
 from .encoder import TextEncoder, tokenizer
+from .folding import fold_norms
 from .model import Model, StreamState
 from .train import keep, kept
 
@@ -42,6 +43,7 @@ file = "separator.onnx"
 sha256 = "{separator_sha256}"
 kind = "streaming"
 lookahead = 0
+multiply_accumulates = {multiply_accumulates:.3e}
 
 [query]
 file = "query.onnx"
@@ -76,35 +78,6 @@ class StreamingSeparator(nn.Module):
     def forward(self, magnitude, embedding, *state):
         mask, presence, state = self.separator(magnitude, embedding, StreamState(*state))
         return mask, presence, *state
-
-
-class _Affine(nn.Module):
-    """What is left of a batch normalisation when its statistics are fixed."""
-
-    def __init__(self, norm):
-        super().__init__()
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        self.register_buffer("scale", scale.detach())
-        self.register_buffer("shift", (norm.bias - norm.running_mean * scale).detach())
-
-    def forward(self, x):
-        return x * self.scale + self.shift
-
-
-@torch.no_grad()
-def fold_norms(separator):
-    """A copy whose batch normalisations are folded into FiLM's linear layer, which computes the same in one step."""
-    folded = copy.deepcopy(separator).eval()
-    folded.input_norm = _Affine(folded.input_norm)
-    mean = torch.cat([activation.norm.running_mean for activation in folded.activations])
-    deviation = torch.cat([(a.norm.running_var + a.norm.eps).sqrt() for a in folded.activations])
-    for tensor in (folded.film.weight, folded.film.bias):
-        scale, shift = tensor.view(2, len(mean), -1)
-        scale /= deviation[:, None]
-        shift -= mean[:, None] * scale
-    for activation in folded.activations:
-        activation.norm = nn.Identity()
-    return folded
 
 
 def export_separator(separator, path):
@@ -173,6 +146,7 @@ def write_package(model, config, folder):
         table = PACKAGE_TOML.format(
             **config["audio"],
             max_tokens=max_tokens,
+            multiply_accumulates=multiply_accumulates(model.separator, config["audio"]),
             separator_sha256=configuration.digest(scratch / "separator.onnx"),
             query_sha256=configuration.digest(scratch / "query.onnx"),
         )

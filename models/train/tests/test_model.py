@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sift_train.export import fold_norms
+from sift_train.folding import fold_norms
 from sift_train.model import Model, band_edges, interpolation_matrix, merging_matrix
 
 BINS = 513

@@ -114,7 +114,8 @@ impl Timing {
         match hop < available {
             true => Ok(figures),
             false => Err(format!(
-                "{figures}: too slow to separate live. Close other programs, or use a smaller model"
+                "{figures}: {:.1} times slower than real time here: use it for rendering, or a smaller model",
+                hop / available
             )),
         }
     }

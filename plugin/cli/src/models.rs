@@ -24,12 +24,18 @@ pub fn run(out: &mut impl Write) -> Result<()> {
 fn describe(listing: &Listing) -> String {
     let manifest = &listing.manifest;
     let latency = Grid::new(&manifest.audio, RATE).latency(&manifest.separator, BLOCK);
-    let kind = match manifest.separator.kind {
-        Kind::Streaming => "streaming",
-        Kind::Window => "window",
+    let separator = &manifest.separator;
+    let kind = match separator.kind {
+        Kind::Streaming => "streaming".into(),
+        Kind::Window => {
+            format!("window of {} frames, run every {}", separator.context(), separator.advance())
+        }
     };
+    let work = separator.multiply_accumulates.map_or("not told".into(), |count| {
+        format!("{:.2} billion multiply-accumulates a second of audio", count / 1e9)
+    });
     format!(
-        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK} ({latency} samples)\n  origin   {}\n",
+        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK} ({latency} samples)\n  work     {work}\n  origin   {}\n",
         manifest.name,
         manifest.version,
         manifest.licence,

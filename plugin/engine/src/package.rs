@@ -106,6 +106,8 @@ pub struct SeparatorSection {
     pub context: Option<usize>,
     /// Frames between two runs of a window model, likewise.
     pub advance: Option<usize>,
+    /// What the network computes for a second of audio, as its maker says.
+    pub multiply_accumulates: Option<f64>,
 }
 
 impl SeparatorSection {
@@ -488,7 +490,15 @@ impl SeparatorSection {
     /// Of a streaming model that has no file.
     pub(crate) fn streaming(lookahead: usize) -> Self {
         let (file, sha256) = Default::default();
-        Self { file, sha256, kind: Kind::Streaming, lookahead, context: None, advance: None }
+        Self {
+            file,
+            sha256,
+            kind: Kind::Streaming,
+            lookahead,
+            context: None,
+            advance: None,
+            multiply_accumulates: None,
+        }
     }
 }
 
