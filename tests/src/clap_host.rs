@@ -25,7 +25,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
 use clack_extensions::audio_ports::{AudioPortInfoBuffer, PluginAudioPorts};
 use clack_extensions::audio_ports_config::{AudioPortsConfigBuffer, PluginAudioPortsConfig};
-use clack_extensions::gui::{GuiApiType, GuiConfiguration, PluginGui, Window};
+use clack_extensions::gui::{GuiApiType, GuiConfiguration, GuiSize, HostGui, HostGuiImpl, PluginGui, Window};
 use clack_extensions::latency::{HostLatency, HostLatencyImpl, PluginLatency};
 use clack_extensions::params::{
     HostParams, HostParamsImplMainThread, HostParamsImplShared, ParamClearFlags, ParamInfoBuffer,
@@ -675,7 +675,11 @@ impl HostHandlers for Host {
     type AudioProcessor<'a> = ();
 
     fn declare_extensions(builder: &mut HostExtensions<Self>, _: &Shared) {
-        builder.register::<HostLatency>().register::<HostParams>().register::<HostState>();
+        builder
+            .register::<HostGui>()
+            .register::<HostLatency>()
+            .register::<HostParams>()
+            .register::<HostState>();
     }
 }
 
@@ -695,6 +699,25 @@ impl SharedHandler<'_> for Shared {
     fn request_callback(&self) {
         self.callback_requested.store(true, Ordering::Release);
     }
+}
+
+/// The parent window stays as it is, whatever the plugin asks for.
+impl HostGuiImpl for Shared {
+    fn resize_hints_changed(&self) {}
+
+    fn request_resize(&self, _: GuiSize) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn request_show(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn request_hide(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn closed(&self, _: bool) {}
 }
 
 impl HostParamsImplShared for Shared {
