@@ -54,7 +54,8 @@ pub fn run(full: bool) -> bool {
         [("tests of the training", "models/train"), ("tests of the export", "models/export")]
     {
         steps.tests(what, |tally| {
-            run_counting(Run::new(format!("{folder}/python")).args(["-m", "pytest", folder]), tally)
+            let pytest = Run::new(format!("{folder}/python")).args(["-m", "pytest", folder]);
+            run_counting(pytest.env("SIFT_CLI", project::program(Profile::Dev, "sift")), tally)
         });
     }
 

@@ -1,0 +1,1 @@
+"""Turns published checkpoints of language-queried separators into Sift's model packages."""

@@ -1,0 +1,89 @@
+"""What both separators are built of."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+NEGATIVE_SLOPE = 0.01
+"""Of every leaky ReLU."""
+
+NORM_EPSILON = 1e-5
+
+
+class FrozenNorm(nn.Module):
+    """Batch normalisation by the statistics that were learned, on axis 1 of [B, C, ...]."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def affine(self):
+        """The same as scale [C] and shift [C]: x · scale + shift."""
+        scale = self.weight / (self.running_var + NORM_EPSILON).sqrt()
+        return scale, self.bias - self.running_mean * scale
+
+    def forward(self, x):
+        scale, shift = self.affine()
+        return x * along_channels(scale) + along_channels(shift)
+
+
+class Affine(nn.Module):
+    """What is left of a normalisation that no linear layer precedes: a scale and, unless FiLM adds it, a shift."""
+
+    def __init__(self, scale, shift=None):
+        super().__init__()
+        self.register_buffer("scale", along_channels(scale).clone())
+        self.register_buffer("shift", None if shift is None else along_channels(shift).clone())
+
+    def forward(self, x):
+        scaled = x * self.scale
+        return scaled if self.shift is None else scaled + self.shift
+
+
+def along_channels(values):
+    """[C] or [1, C] as [1, C, 1, 1], to be added to [B, C, T, F]."""
+    return values.reshape(1, -1, 1, 1)
+
+
+def activate(x):
+    return functional.leaky_relu(x, NEGATIVE_SLOPE)
+
+
+def convolution(channels_in, channels_out, size):
+    """Square, and of the size of its input; one of 3×3 has no bias, one of 1×1 has."""
+    return nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=size == 1)
+
+
+def scale_output(convolution, scale):
+    """Multiplies what a convolution without bias gives by `scale` [C]."""
+    convolution.weight = nn.Parameter(convolution.weight * scale[:, None, None, None])
+
+
+def padded_to_multiple(x, multiple):
+    """`x` [B, C, T, F] with zeros after its last frame, so that T is a multiple."""
+    return functional.pad(x, (0, 0, 0, -int(x.shape[2]) % multiple))
+
+
+class Shifts:
+    """A vector [1, E] handed out in the order in which a network adds its parts.
+
+    Sizes are plain integers, here and where frames are padded and cut, so that an exported graph holds them fixed.
+    """
+
+    def __init__(self, vector):
+        self._vector = vector
+        self._used = 0
+
+    def take(self, channels):
+        """The next part, [1, channels, 1, 1]."""
+        start, self._used = self._used, self._used + channels
+        return along_channels(self._vector[:, start : self._used])
+
+    def finish(self):
+        """Makes sure that the network and the query agree about the vector's size."""
+        size = int(self._vector.shape[1])
+        if self._used != size:
+            raise ValueError(f"the network adds {self._used} shifts, the query gives {size}")
