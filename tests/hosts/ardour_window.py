@@ -32,6 +32,8 @@ class Typed:
     """... and in the one that was opened and saved again."""
     exported: np.ndarray
     """[channels, frames] of that one."""
+    pixels: np.ndarray
+    """[height, width, 3]: its window."""
 
 
 def type_and_reopen(home: Path, picture: Path) -> Typed:
@@ -58,9 +60,10 @@ def type_and_reopen(home: Path, picture: Path) -> Typed:
         workstation = session.open(desktop)
         screenshot.settle(desktop)
         workstation.plugin.save(picture)
+        pixels = workstation.plugin.pixels()
         workstation.save()
         workstation.quit()
-    return Typed(saved, session.sift_state(), support.read(session.export())[0])
+    return Typed(saved, session.sift_state(), support.read(session.export())[0], pixels)
 
 
 def kept_and_lost(exported: np.ndarray) -> tuple[float, float]:
