@@ -19,12 +19,10 @@ pub fn private_memory() -> Option<u64> {
 /// Has the allocator give free memory back to the system, so that [`private_memory`] tells what is in
 /// use; how much it keeps otherwise depends on who freed what when. Does nothing but with glibc.
 pub fn release_free_memory() {
+    // SAFETY: a plain call.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        unsafe extern "C" {
-            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
-        }
-        malloc_trim(0);
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

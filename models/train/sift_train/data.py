@@ -368,7 +368,7 @@ class Mixer:
         return not self._conflicts[label] & set(others)
 
     def _ask(self, rng, parts, kind):
-        """What a mixture of these parts is asked for: (caption, samples, absent). `kind`: a key of `QUESTIONS`."""
+        """What a mixture of these parts is asked for: (caption, samples, absent). `kind`: one of `QUESTIONS`."""
         labels = [label for label, _ in parts]
         language = "korean" if rng.random() < self.options["korean_probability"] else "train"
 

@@ -57,7 +57,15 @@ mod tests {
     fn the_built_in_package_is_described_whole() {
         let text = describe(&Listing::built_in());
         assert!(text.starts_with(package::DEFAULT), "{text}");
-        for part in ["licence  ", "32000 Hz", "streaming", "48.0 ms", "2304 samples", "built in"] {
+        for part in [
+            "licence  ",
+            "32000 Hz",
+            "streaming",
+            "48.0 ms",
+            "2304 samples",
+            "billion multiply-accumulates",
+            "built in",
+        ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
     }

@@ -9,11 +9,18 @@ use crate::package::{Package, PackageError};
 use crate::runtime;
 use crate::separator::Separator;
 
-/// A package's separator network, which takes so many frames a run.
+/// A package's separator network.
 pub struct Network {
     pub session: Session,
-    pub frames: usize,
-    pub bins: usize,
+    pub layout: Layout,
+}
+
+/// What goes into a run and comes out of it.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// That the network sees at once.
+    frames: usize,
+    bins: usize,
     pub embedding: usize,
     /// 1: gain; 2: real and imaginary part of a complex gain.
     mask_channels: usize,
@@ -51,11 +58,14 @@ impl Network {
         if let Some(input) = session.inputs().iter().find(|input| !known(input.name())) {
             return Err(format!("has an input `{}` that this kind of separator does not take", input.name()));
         }
-        Ok(Self { session, frames, bins, embedding: width as usize, mask_channels, tells_presence })
+        let layout = Layout { frames, bins, embedding: width as usize, mask_channels, tells_presence };
+        Ok(Self { session, layout })
     }
+}
 
+impl Layout {
     /// Refuses what a query became if it is not for this network.
-    pub fn check_embedding(&self, embedding: &[f32]) -> Result<(), String> {
+    pub fn check_embedding(self, embedding: &[f32]) -> Result<(), String> {
         if embedding.len() == self.embedding {
             return Ok(());
         }
@@ -68,7 +78,7 @@ impl Network {
 
     /// The inputs that every network takes: `magnitude`, `frames` of `bins` values each, and the embedding.
     pub fn inputs<'a>(
-        &self,
+        self,
         magnitude: &'a [f32],
         embedding: &'a [f32],
     ) -> ort::Result<Vec<(&'static str, SessionInputValue<'a>)>> {
@@ -77,25 +87,7 @@ impl Network {
             ("embedding", TensorRef::from_array_view(([1, self.embedding], embedding))?.into()),
         ])
     }
-}
 
-/// How to read a network's outputs while its session is lent to them.
-#[derive(Clone, Copy)]
-pub struct Reading {
-    frames: usize,
-    bins: usize,
-    mask_channels: usize,
-    tells_presence: bool,
-}
-
-impl From<&Network> for Reading {
-    fn from(network: &Network) -> Self {
-        let &Network { frames, bins, mask_channels, tells_presence, .. } = network;
-        Self { frames, bins, mask_channels, tells_presence }
-    }
-}
-
-impl Reading {
     /// Fills in the mask of `frame`.
     pub fn mask(self, outputs: &SessionOutputs<'_>, frame: usize, mask: &mut [Complex32]) -> ort::Result<()> {
         let (_, values) = outputs["mask"].try_extract_tensor::<f32>()?;

@@ -7,7 +7,7 @@ use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
 use crate::separator::Separator;
-use crate::separator::network::{self, Network, Reading, matches_shape, tensor};
+use crate::separator::network::{self, Network, matches_shape, tensor};
 
 /// Values that all the states of a network may have together.
 const STATE_LIMIT: usize = 1 << 24;
@@ -32,7 +32,7 @@ impl StreamingSeparator {
     pub fn new(environment: &Environment, package: &Package) -> Result<Self, PackageError> {
         network::open(environment, package, |session| {
             let separator = Self::checked(session, package.manifest.audio.bins())?;
-            let embedding = separator.network.embedding;
+            let embedding = separator.network.layout.embedding;
             Ok((separator, embedding))
         })
     }
@@ -62,12 +62,12 @@ impl StreamingSeparator {
         embedding: &[f32],
         mask: &mut [Complex32],
     ) -> ort::Result<Option<f32>> {
-        let reading = Reading::from(&self.network);
-        let mut inputs = self.network.inputs(magnitude, embedding)?;
+        let layout = self.network.layout;
+        let mut inputs = layout.inputs(magnitude, embedding)?;
         inputs.extend(self.states.iter().map(|state| (state.input.as_str(), (&state.value).into())));
         let mut outputs = self.network.session.run(inputs)?;
-        reading.mask(&outputs, 0, mask)?;
-        let presence = reading.presence(&outputs, 0)?;
+        layout.mask(&outputs, 0, mask)?;
+        let presence = layout.presence(&outputs, 0)?;
         for state in &mut self.states {
             state.value = outputs.remove(&state.output).expect("checked when the network was loaded");
         }
@@ -90,7 +90,7 @@ impl Separator for StreamingSeparator {
         embedding: &[f32],
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String> {
-        self.network.check_embedding(embedding)?;
+        self.network.layout.check_embedding(embedding)?;
         self.infer(magnitude, embedding, mask).map_err(|error| error.to_string())
     }
 }

@@ -5,7 +5,7 @@ use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError, SeparatorSection};
 use crate::separator::Separator;
-use crate::separator::network::{self, Network, Reading};
+use crate::separator::network::{self, Network};
 
 /// A package's window network.
 pub struct WindowSeparator {
@@ -22,20 +22,20 @@ impl WindowSeparator {
         network::open(environment, package, |session| {
             let frames = Frames::new(section, bins);
             let network = Network::checked(session, frames.context, bins, |_| false)?;
-            let embedding = network.embedding;
+            let embedding = network.layout.embedding;
             Ok((Self { network, frames }, embedding))
         })
     }
 
     /// One run on the window, of which it fills in the masks that are next.
     fn infer(&mut self, embedding: &[f32]) -> ort::Result<()> {
-        let reading = Reading::from(&self.network);
+        let layout = self.network.layout;
         let Frames { context, advance, lookahead, bins, window, masks, presences, .. } = &mut self.frames;
-        let outputs = self.network.session.run(self.network.inputs(window, embedding)?)?;
+        let outputs = self.network.session.run(layout.inputs(window, embedding)?)?;
         let first = *context - *lookahead - *advance;
         for (number, mask) in masks.chunks_exact_mut(*bins).enumerate() {
-            reading.mask(&outputs, first + number, mask)?;
-            presences[number] = reading.presence(&outputs, first + number)?;
+            layout.mask(&outputs, first + number, mask)?;
+            presences[number] = layout.presence(&outputs, first + number)?;
         }
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Separator for WindowSeparator {
         embedding: &[f32],
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String> {
-        self.network.check_embedding(embedding)?;
+        self.network.layout.check_embedding(embedding)?;
         if self.frames.push(magnitude) {
             self.infer(embedding).map_err(|error| error.to_string())?;
         }
