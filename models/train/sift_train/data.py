@@ -334,26 +334,27 @@ class Mixer:
             total += part * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(energy(part) + 1e-6))
         return total
 
-    def _interferers(self, rng, label):
+    def _interferers(self, rng, label, at_least):
         """What is heard beside a target of this label: [(label, samples)], of equal energy to within some decibels."""
         counts = self.options["interferer_counts"]
-        labels = [self.interferer_label(rng, label) for _ in range(1 + int(rng.choice(len(counts), p=counts)))]
+        count = max(at_least, 1 + int(rng.choice(len(counts), p=counts)))
+        labels = [self.interferer_label(rng, label) for _ in range(count)]
         parts = []
         for other in labels:
             part = self.source(rng, other, self._conflicts[label])
             parts.append((other, part * np.float32(10 ** (rng.uniform(-8, 0) / 20) / np.sqrt(energy(part) + 1e-6))))
         return parts
 
-    def _parts(self, rng):
-        """What a mixture consists of: [(label, samples)]. The first one answers to its label alone."""
+    def _parts(self, rng, at_least):
+        """What a mixture of `at_least` so many sounds is: [(label, samples)]. The first one answers to its label alone."""
         label = self._draw(rng, list(self._weights))
         stems = {}
         if label in INSTRUMENTS and rng.random() < self.options["pairing"]["instrument_in_arrangement"]:
-            stems = self._stems(rng, self._conflicts[label], 2, label)
+            stems = self._stems(rng, self._conflicts[label], at_least, label)
         if stems:
             target, others = stems.pop(label), list(stems.items())
         else:
-            target, others = self.source(rng, label, set()), self._interferers(rng, label)
+            target, others = self.source(rng, label, set()), self._interferers(rng, label, at_least - 1)
         limit = self.options["snr_limit"]
         snr = float(np.clip(rng.normal(0, self.options["snr_deviation"]), -limit, limit))
         interference = sum(samples for _, samples in others)
@@ -397,11 +398,13 @@ class Mixer:
 
     def example(self, rng):
         """A mixture and a question about it: (mixture [N], target [N], position of the caption, absent)."""
-        parts = self._parts(rng)
+        kind = rng.choice(QUESTIONS, p=[self.options["questions"][kind] for kind in QUESTIONS])
+        # Two sounds can be told from a third one only where there is one.
+        third = kind == "both" and rng.random() < self.options["both_beside_another"]
+        parts = self._parts(rng, 3 if third else 2)
         mixture = sum(samples for _, samples in parts)
         peak = 10 ** (rng.uniform(*self.options["peak_range"]) / 20)
         gain = np.float32(peak / (np.abs(mixture).max() + 1e-6))
-        kind = rng.choice(QUESTIONS, p=[self.options["questions"][kind] for kind in QUESTIONS])
         caption, target, absent = self._ask(rng, parts, kind)
         return mixture * gain, target * gain, caption_numbers()[caption], absent
 

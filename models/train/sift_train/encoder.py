@@ -26,6 +26,7 @@ SIZE = 384
 INNER = 1536
 POSITIONS = 512
 NORM_EPSILON = 1e-12
+TEXTS_AT_ONCE = 128
 
 INITIALS, VOWELS, FINALS = range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)
 """The letters of modern Hangul, into which the tokenizer takes syllables apart."""
@@ -224,7 +225,8 @@ def encode(encoder, texts, max_tokens):
         by_length[len(ids)].append((place, ids))
     sentences = torch.empty(len(texts), SIZE)
     for rows in by_length.values():
-        places, ids = zip(*rows)
-        ids = torch.tensor(ids)
-        sentences[list(places)] = encoder(ids, torch.ones_like(ids))
+        for first in range(0, len(rows), TEXTS_AT_ONCE):
+            places, ids = zip(*rows[first : first + TEXTS_AT_ONCE])
+            ids = torch.tensor(ids)
+            sentences[list(places)] = encoder(ids, torch.ones_like(ids))
     return sentences

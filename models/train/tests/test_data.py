@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from sift_train import captions
-from sift_train.data import FAMILIES, INSTRUMENTS, Corpus, Mixer, conflicts, energy, scale_to_snr, spectrogram, waveform
+from sift_train.data import FAMILIES, INSTRUMENTS, QUESTIONS, Corpus, Mixer, conflicts, energy, scale_to_snr, spectrogram, waveform
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_examples_hold_their_target_at_the_levels_of_the_configuration(mixer, co
 
 def test_questions_are_drawn_in_the_shares_of_the_configuration(mixer, config, monkeypatch):
     drawn = []
-    monkeypatch.setattr(mixer, "_parts", lambda _: [("drums", np.ones(4)), ("speech", np.ones(4))])
+    monkeypatch.setattr(mixer, "_parts", lambda *_: [("drums", np.ones(4)), ("speech", np.ones(4))])
     monkeypatch.setattr(mixer, "_ask", lambda rng, parts, kind: drawn.append(kind) or ("drums", np.ones(4), False))
     monkeypatch.setattr("sift_train.data.caption_numbers", lambda: {"drums": 0})
     rng = np.random.default_rng(4)
@@ -125,6 +125,21 @@ def test_questions_are_drawn_in_the_shares_of_the_configuration(mixer, config, m
         mixer.example(rng)
     for kind, share in config["mixing"]["questions"].items():
         assert drawn.count(kind) / 2000 == pytest.approx(share, abs=0.03), kind
+
+
+def test_a_mixture_that_is_asked_for_two_sounds_mostly_has_a_third(mixer, monkeypatch):
+    def sounds(kind):
+        """Of 40 mixtures with such a question: the share that has three sounds or more."""
+        counts = []
+        monkeypatch.setitem(mixer.options, "questions", {other: float(other == kind) for other in QUESTIONS})
+        ask = mixer._ask
+        monkeypatch.setattr(mixer, "_ask", lambda rng, parts, kind: counts.append(len(parts)) or ask(rng, parts, kind))
+        for seed in range(40):
+            mixer.example(np.random.default_rng(seed))
+        return np.mean([count > 2 for count in counts])
+
+    assert sounds("both") > 0.6
+    assert sounds("one") < 0.6
 
 
 def test_a_label_is_heard_recorded_more_often_than_rendered_however_many_clips_there_are(bandmates, config):
