@@ -2,6 +2,7 @@
 
 mod controls;
 mod fonts;
+mod keyboard;
 mod meters;
 mod models;
 mod query_box;
@@ -36,6 +37,7 @@ use sift_engine::Stage;
 use sift_engine::scope::{Column, Peaks, Scale, Scope};
 
 use self::fonts::Fonts;
+use self::keyboard::Keyboard;
 use self::meters::Meters;
 use self::models::Models;
 use self::query_box::QueryBox;
@@ -85,6 +87,7 @@ pub struct Window {
     host: Option<GuiContext>,
     view: View,
     fonts: Fonts,
+    keyboard: Keyboard,
     /// State may be loaded after the host learnt the editor's size.
     wish: Option<SizeWish>,
     preferences: Preferences,
@@ -131,6 +134,7 @@ impl Window {
             host: None,
             view: View::default(),
             fonts: Fonts::default(),
+            keyboard: Keyboard::default(),
             wish: None,
             preferences: Preferences::default(),
         }
@@ -162,6 +166,7 @@ impl NiceEguiApp for Window {
         }
         self.host = Some(host);
         self.view = View::default();
+        self.keyboard = Keyboard::default();
         let read = Preferences::file().map_or(Ok(Preferences::default()), |file| Preferences::read(&file));
         match read {
             Ok(preferences) => self.preferences = preferences,
@@ -189,6 +194,7 @@ impl NiceEguiApp for Window {
             let saved = Preferences::file().map_or(Ok(()), |file| self.preferences.save(&file));
             self.view.problem = saved.err();
         }
+        self.keyboard.hand_over(ui.ctx(), frame);
         ui.ctx().request_repaint_after(if moving { MOVING } else { RESTING });
     }
 
@@ -268,7 +274,9 @@ impl View {
                     self.picture(ui, height, params, setter, sight);
                     ui.add_space(gap);
                 }
-                self.slots.show(ui, params, setter);
+                if self.slots.show(ui, params, setter) {
+                    self.query_box.begin();
+                }
                 ui.add_space(gap);
                 controls::strength_and_mode(ui, params, setter);
                 ui.add_space(gap);
@@ -365,26 +373,16 @@ impl View {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use egui::accesskit::Role;
     use egui_kittest::Harness;
     use egui_kittest::kittest::{NodeT, Queryable};
+    use sift_engine::Readiness;
 
-    use super::testing::Host;
+    use super::testing::{Host, scaled_window, window};
     use super::*;
     use crate::params::{DEFAULT_WINDOW, Picture};
-
-    /// The whole window without a host, at its smallest or at `size`.
-    fn window(host: &Host, size: Vec2) -> Harness<'_> {
-        scaled_window(host, size, 1.0)
-    }
-
-    /// The same with so many pixels a point.
-    fn scaled_window(host: &Host, size: Vec2, scale: f32) -> Harness<'_> {
-        let mut view = View::default();
-        let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), Sight::default());
-        let builder = Harness::builder().with_size(size).with_pixels_per_point(scale);
-        builder.with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
-    }
 
     /// Shows frames in a window of `size` by which `wish` asks for its size; how often it asked, and
     /// whether it still would.
@@ -482,6 +480,43 @@ mod tests {
         window.run_steps(3);
         assert_eq!(*host.params.theme.read(), Some(ThemeChoice::Light));
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+    }
+
+    /// What a frame may take of the time until the next one.
+    const AFFORDABLE: f32 = 0.05;
+
+    #[test]
+    fn a_frame_while_sound_plays_takes_a_twentieth_of_its_time_without_the_drawing() {
+        let host = Host::default();
+        let engine = snapshots::running(Readiness::Ready);
+        let mut view = View::default();
+        let ctx = egui::Context::default();
+        theme::apply(&ctx);
+        let size = vec2(DEFAULT_WINDOW.0 as f32, DEFAULT_WINDOW.1 as f32);
+        let mut columns = snapshots::sound().into_iter().cycle();
+        let mut times: Vec<_> = (0..300)
+            .map(|frame| {
+                let screen_rect = Some(egui::Rect::from_min_size(egui::Pos2::ZERO, size));
+                let time = Some(f64::from(frame) * MOVING.as_secs_f64());
+                let input = egui::RawInput { screen_rect, time, ..Default::default() };
+                let columns: Vec<_> = columns.by_ref().take(1).collect();
+                let peaks = Peaks { input: 0.5, output: 0.25, removed: 0.4 };
+                let begin = Instant::now();
+                let mut sight = Some(Sight { engine: Some(&engine), columns, peaks, ..Sight::default() });
+                let mut output = ctx.run_ui(input, |ui| {
+                    let sight = sight.take().unwrap_or_default();
+                    view.show(ui, &host.params, &host.setter(), sight);
+                });
+                output.textures_delta.clear();
+                let triangles = ctx.tessellate(output.shapes, output.pixels_per_point);
+                assert!(!triangles.is_empty());
+                begin.elapsed()
+            })
+            .collect();
+        times.sort();
+        let share = times[times.len() / 2].as_secs_f32() / MOVING.as_secs_f32();
+        println!("measured: layout and triangles of a frame take {:.1} % of its time, median", 100.0 * share);
+        assert!(share < AFFORDABLE, "{share}");
     }
 
     /// What the keyboard has reached.

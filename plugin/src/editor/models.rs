@@ -12,9 +12,10 @@ const MENU_WIDTH: f32 = 330.0;
 const CARD_SHARE: f32 = 0.85;
 
 /// The menu, and the card that is being read.
-#[derive(Default)]
 pub struct Models {
-    /// What is installed, while the menu is open.
+    /// Finds what is installed.
+    find: fn() -> Vec<Result<Listing, PackageError>>,
+    /// What that was, while the menu is open.
     listed: Option<Vec<Result<Listing, PackageError>>>,
     card: Option<Card>,
     problem: Option<String>,
@@ -26,7 +27,17 @@ struct Card {
     cache: CommonMarkCache,
 }
 
+impl Default for Models {
+    fn default() -> Self {
+        Self::finding(package::installed)
+    }
+}
+
 impl Models {
+    pub fn finding(find: fn() -> Vec<Result<Listing, PackageError>>) -> Self {
+        Self { find, listed: None, card: None, problem: None }
+    }
+
     /// Draws the button that says `model`, and what it opened. The name of the model that is to run
     /// from now on, when one was chosen; the same one is loaded anew.
     pub fn show(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
@@ -51,7 +62,7 @@ impl Models {
 
     fn content(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
         let mut chosen = None;
-        for listed in self.listed.get_or_insert_with(package::installed) {
+        for listed in self.listed.get_or_insert_with(self.find) {
             match listed {
                 Ok(listing) => {
                     let manifest = &listing.manifest;
@@ -136,7 +147,7 @@ mod tests {
 
     /// The menu on its own, opened; what was chosen is collected.
     fn menu(chosen: &mut Vec<String>) -> Harness<'_> {
-        let mut models = Models::default();
+        let mut models = Models::finding(|| vec![Ok(Listing::built_in())]);
         let mut harness = Harness::builder()
             .with_size(vec2(700.0, 500.0))
             .with_context_setup(theme::apply)

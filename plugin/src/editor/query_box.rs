@@ -49,6 +49,8 @@ pub struct QueryBox {
     typing: bool,
     /// The suggestion that the arrow keys chose.
     chosen: Option<usize>,
+    /// The next frame is to give it the focus.
+    begins: bool,
 }
 
 impl QueryBox {
@@ -74,9 +76,8 @@ impl QueryBox {
                 self.pending = Some(now - PAUSE);
                 (self.typing, self.chosen) = (false, None);
             }
-            if paste_button(ui)
-                && let Some(text) = clipboard()
-            {
+            let pasted = paste_button(ui) | self.menu(&field);
+            if pasted && let Some(text) = clipboard() {
                 self.text = one_line(&text);
                 self.pending = Some(now - PAUSE);
             }
@@ -92,6 +93,11 @@ impl QueryBox {
         }
         self.feedback(ui, queries, active, engine);
         edit
+    }
+
+    /// Lets the words of the active slot be typed anew from the next frame on.
+    pub fn begin(&mut self) {
+        self.begins = true;
     }
 
     /// Shows what the slot says, unless somebody types.
@@ -162,6 +168,18 @@ impl QueryBox {
         taken
     }
 
+    /// The menu of a right click; whether to paste.
+    fn menu(&self, field: &Response) -> bool {
+        let mut paste = false;
+        field.context_menu(|ui| {
+            if ui.button("Copy").clicked() {
+                ui.copy_text(self.text.clone());
+            }
+            paste = ui.button("Paste over the words").clicked();
+        });
+        paste
+    }
+
     fn text_edit(&mut self, ui: &mut Ui, queries: &Queries, now: f64) -> Response {
         let width = ui.available_width() - PASTE_WIDTH - theme::GAP;
         let mut output = TextEdit::singleline(&mut self.text)
@@ -190,6 +208,9 @@ impl QueryBox {
             queries.draft(self.slot, &self.text);
             self.pending = Some(now);
             self.typing = true;
+        }
+        if std::mem::take(&mut self.begins) {
+            response.request_focus();
         }
         if response.gained_focus() {
             // What is typed next replaces the words, as in an address bar.
@@ -417,6 +438,18 @@ mod tests {
         assert_eq!(desk.state().edits.last(), Some(&edit(0, "a violins")));
         desk.step();
         assert_eq!(desk.state().query_box.text, "drums", "the box follows again");
+    }
+
+    #[test]
+    fn a_right_click_offers_to_copy_the_words_and_to_paste_over_them() {
+        let mut desk = desk();
+        desk.get_by_role(Role::TextInput).click_secondary();
+        desk.run_steps(3);
+        desk.get_by_label("Paste over the words");
+        desk.get_by_label("Copy").click();
+        desk.step();
+        let copied = egui::OutputCommand::CopyText("a person speaking".into());
+        assert!(desk.output().platform_output.commands.contains(&copied));
     }
 
     #[test]

@@ -31,14 +31,22 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// With a person's own sets in `folder`.
+    #[cfg(test)]
+    pub fn with_sets(folder: PathBuf) -> Self {
+        Self { menu: SetsMenu { folder: Some(folder), ..SetsMenu::default() } }
+    }
+
     /// Draws the slots in one row or two, a click makes a slot the active one, and the menu beside them.
-    pub fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
+    /// Whether other words are to be typed for the active one.
+    pub fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) -> bool {
         let height = height(ui.available_width() - MENU_WIDTH - theme::GAP);
         let (area, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
         let (left, right) = area.split_left_right_at_x(area.right() - MENU_WIDTH);
         let left = left.with_max_x(left.right() - theme::GAP);
-        slots(&mut ui.new_child(UiBuilder::new().max_rect(left)), params, setter);
+        let rename = slots(&mut ui.new_child(UiBuilder::new().max_rect(left)), params, setter);
         self.menu.show(&mut ui.new_child(UiBuilder::new().max_rect(right)), params, setter);
+        rename
     }
 }
 
@@ -138,20 +146,30 @@ impl SetsMenu {
     }
 }
 
-fn slots(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
+fn slots(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) -> bool {
     let width = ui.available_width();
     let columns = columns(width);
     let gap = theme::GAP;
     let (area, _) = ui.allocate_exact_size(vec2(width, height(width)), Sense::hover());
     let cell = vec2((width + gap) / columns as f32 - gap, HEIGHT);
+    let mut rename = false;
     for (index, text) in params.queries.0.texts().iter().enumerate() {
         let (row, column) = (index / columns, index % columns);
         let corner = area.min + vec2(column as f32, row as f32) * (cell + vec2(gap, gap));
-        slot(ui, Rect::from_min_size(corner, cell), index, text, params, setter);
+        rename |= slot(ui, Rect::from_min_size(corner, cell), index, text, params, setter);
     }
+    rename
 }
 
-fn slot(ui: &mut Ui, rect: Rect, index: usize, text: &str, params: &SiftParams, setter: &ParamSetter<'_>) {
+/// Draws a slot, which a click makes the active one. Whether other words are to be typed for it.
+fn slot(
+    ui: &mut Ui,
+    rect: Rect,
+    index: usize,
+    text: &str,
+    params: &SiftParams,
+    setter: &ParamSetter<'_>,
+) -> bool {
     let active = params.active_slot() == index;
     let failed = params.queries.0.stage(index) == Stage::Failed;
     let response = ui.interact(rect, ui.scope_id().with(("slot", index)), Sense::click());
@@ -193,10 +211,9 @@ fn slot(ui: &mut Ui, rect: Rect, index: usize, text: &str, params: &SiftParams, 
     ui.painter().galley_with_override_text_color(at.min, galley, color);
 
     theme::paint_focus(ui, &response, rect);
-    if response.clicked() && !active {
-        set_once(&params.query, index as i32 + 1, setter);
-    }
+    let mut rename = response.double_clicked();
     response.context_menu(|ui| {
+        rename |= ui.button("Rename").clicked();
         if ui.button("Copy the words").clicked() {
             ui.copy_text(text.to_owned());
         }
@@ -207,9 +224,13 @@ fn slot(ui: &mut Ui, rect: Rect, index: usize, text: &str, params: &SiftParams, 
             params.mark_edited(setter);
         }
     });
+    if (response.clicked() || rename) && !active {
+        set_once(&params.query, index as i32 + 1, setter);
+    }
     if elided {
         response.on_hover_text(text);
     }
+    rename
 }
 
 #[cfg(test)]
@@ -218,17 +239,21 @@ mod tests {
     use egui_kittest::kittest::{NodeT, Queryable};
 
     use super::*;
-    use crate::editor::testing::Host;
+    use crate::editor::SMALLEST;
+    use crate::editor::testing::{Host, window};
 
     fn harness(host: &Host) -> egui_kittest::Harness<'_> {
-        egui_kittest::Harness::new_ui(|ui| slots(ui, &host.params, &host.setter()))
+        egui_kittest::Harness::new_ui(|ui| {
+            slots(ui, &host.params, &host.setter());
+        })
     }
 
     /// The slots with their menu, whose own sets lie in `folder`.
     fn with_menu(host: &Host, folder: PathBuf) -> egui_kittest::Harness<'_> {
-        let menu = SetsMenu { folder: Some(folder), ..SetsMenu::default() };
-        let mut shown = Slots { menu };
-        egui_kittest::Harness::new_ui(move |ui| shown.show(ui, &host.params, &host.setter()))
+        let mut shown = Slots::with_sets(folder);
+        egui_kittest::Harness::new_ui(move |ui| {
+            shown.show(ui, &host.params, &host.setter());
+        })
     }
 
     fn nowhere(name: &str) -> PathBuf {
@@ -267,6 +292,30 @@ mod tests {
         window.run();
         assert_eq!(host.params.queries.0.text(1), "drums");
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_slot_is_renamed_by_typing_once_it_is_active() {
+        for by_menu in [true, false] {
+            let host = Host::default();
+            let mut window = window(&host, SMALLEST);
+            let slot = window.get_by_label("Slot 3: piano");
+            if by_menu {
+                slot.click_secondary();
+                window.run_steps(3);
+                window.get_by_label("Rename").click();
+            } else {
+                slot.click();
+                window.get_by_label("Slot 3: piano").click();
+            }
+            window.run_steps(3);
+            assert_eq!(host.params.active_slot(), 2);
+            window.event(egui::Event::Text("an old piano".into()));
+            window.key_press(egui::Key::Enter);
+            window.run_steps(3);
+            assert_eq!(host.params.queries.0.text(2), "an old piano", "what was there is replaced");
+            assert_eq!(host.params.queries.0.text(0), "a person speaking");
+        }
     }
 
     #[test]

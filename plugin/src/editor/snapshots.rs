@@ -2,13 +2,18 @@
 //! pictures in `tests/snapshots`. `UPDATE_SNAPSHOTS=1` draws them anew, to be looked at before they
 //! are kept.
 
+use std::path::Path;
+
 use egui::accesskit::Role;
 use egui::{Event, Ui, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::Readiness;
+use sift_engine::package::{Listing, PackageError};
 use sift_engine::scope::{Column, Peaks, ROWS};
 
+use super::models::Models;
+use super::slots::Slots;
 use super::testing::Host;
 use super::{Sight, View, theme};
 use crate::live::Snapshot;
@@ -17,7 +22,7 @@ use crate::params::{DEFAULT_WINDOW, ModeParam};
 /// Where the pictures lie, seen from this package.
 const FOLDER: &str = "../tests/snapshots";
 
-fn running(readiness: Readiness) -> Snapshot {
+pub fn running(readiness: Readiness) -> Snapshot {
     Snapshot {
         readiness,
         problem: None,
@@ -31,7 +36,7 @@ fn running(readiness: Readiness) -> Snapshot {
 }
 
 /// A sound that falls, of which a band is kept.
-fn sound() -> Vec<Column> {
+pub fn sound() -> Vec<Column> {
     let column = |at: usize| {
         let mut column = Column { level: [0; ROWS], mask: [0; ROWS] };
         for row in 0..ROWS {
@@ -44,13 +49,22 @@ fn sound() -> Vec<Column> {
     (0..512).map(column).collect()
 }
 
+/// What comes with Sift, and a package that is broken.
+fn installed() -> Vec<Result<Listing, PackageError>> {
+    vec![Ok(Listing::built_in()), Listing::read(Path::new("models/mine"))]
+}
+
 /// Draws the window in both themes, after `act` has done something with it, and compares.
 fn compare(name: &str, engine: Option<Snapshot>, prepare: impl Fn(&Host), act: impl Fn(&mut Harness<'_>)) {
     let mut results = SnapshotResults::new();
     for theme in [egui::Theme::Dark, egui::Theme::Light] {
         let host = Host::default();
         prepare(&host);
-        let mut view = View::default();
+        let mut view = View {
+            models: Models::finding(installed),
+            slots: Slots::with_sets(std::env::temp_dir().join("sift-without-sets")),
+            ..View::default()
+        };
         let mut frame = 0;
         let show = |ui: &mut Ui| {
             frame += 1;
@@ -123,4 +137,40 @@ fn a_model_that_is_broken() {
 fn a_machine_that_is_too_slow() {
     let slow = Snapshot { load: 1.3, late: 41, ..running(Readiness::Ready) };
     compare("too-slow", Some(slow), |_| (), |_| ());
+}
+
+#[test]
+fn the_menu_of_models() {
+    compare(
+        "models",
+        Some(running(Readiness::Ready)),
+        |_| (),
+        |window| {
+            window.get_by_label_contains("⏷").click();
+        },
+    );
+}
+
+#[test]
+fn the_menu_of_sets() {
+    compare(
+        "sets",
+        Some(running(Readiness::Ready)),
+        |_| (),
+        |window| {
+            window.get_by_label("Sets").click();
+        },
+    );
+}
+
+#[test]
+fn the_menu_of_a_slot() {
+    compare(
+        "slot",
+        Some(running(Readiness::Ready)),
+        |_| (),
+        |window| {
+            window.get_by_label("Slot 3: piano").click_secondary();
+        },
+    );
 }

@@ -1,9 +1,25 @@
-//! A host for tests of the window: does what the window asks, and remembers it.
+//! The window in tests, and a host that does what it asks and remembers it.
 
+use egui::{Ui, Vec2};
+use egui_kittest::Harness;
 use nice_plug::prelude::*;
 use parking_lot::Mutex;
 
+use super::{Sight, View, theme};
 use crate::params::SiftParams;
+
+/// The whole window without an engine, in `size` logical pixels.
+pub fn window(host: &Host, size: Vec2) -> Harness<'_> {
+    scaled_window(host, size, 1.0)
+}
+
+/// The same with so many pixels a point.
+pub fn scaled_window(host: &Host, size: Vec2, scale: f32) -> Harness<'_> {
+    let mut view = View::default();
+    let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), Sight::default());
+    let builder = Harness::builder().with_size(size).with_pixels_per_point(scale);
+    builder.with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
+}
 
 #[derive(Default)]
 pub struct Host {
