@@ -211,11 +211,18 @@ class Workstation:
 
     def save(self) -> None:
         """Saves the session, and waits until it is written."""
+        self._save(self._window.activate)
+
+    def save_from_the_plugin(self, x: int, y: int) -> None:
+        """The same by Ardour's shortcut after a click at this place in the plugin's window, and in none of Ardour's."""
+        self._save(lambda: self.plugin.click(x, y))
+
+    def _save(self, begin) -> None:
         file = self._session.file
         before = file.stat().st_mtime_ns
 
         def saved():
-            self._window.activate()
+            begin()
             self._desktop.keys("ctrl+s")
             end = time.monotonic() + 3
             while time.monotonic() < end:

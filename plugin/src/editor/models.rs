@@ -1,7 +1,7 @@
 //! The model menu: which packages are installed, what their cards say, and going over to another.
 
 use egui::containers::menu::{MenuButton, MenuConfig};
-use egui::{Align, Button, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
+use egui::{Align, Button, Color32, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
 use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
 use sift_engine::package::{self, Listing, PackageError};
 
@@ -66,25 +66,24 @@ impl Models {
             match listed {
                 Ok(listing) => {
                     let manifest = &listing.manifest;
-                    ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
-                        if ui.button("Card").on_hover_text(format!("What {} is", manifest.name)).clicked() {
-                            match listing.card() {
-                                Ok(text) => self.card = Some(Card::new(listing, &text)),
-                                Err(error) => self.problem = Some(error.to_string()),
-                            }
-                        }
+                    ui.horizontal(|ui| {
                         let name = ui.selectable_label(manifest.name == model, &manifest.name);
                         if name.on_hover_text(listing.origin.to_string()).clicked() {
                             chosen = Some(manifest.name.clone());
                         }
+                        ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
+                            if ui.button("Card").on_hover_text(format!("What {} is", manifest.name)).clicked() {
+                                match listing.card() {
+                                    Ok(text) => self.card = Some(Card::new(listing, &text)),
+                                    Err(error) => self.problem = Some(error.to_string()),
+                                }
+                            }
+                        });
                     });
                     let facts = format!("version {} · {}", manifest.version, manifest.licence);
-                    ui.label(RichText::new(facts).size(theme::SMALL).color(theme::of(ui).text_weak));
+                    small(ui, facts, theme::of(ui).text_weak);
                 }
-                Err(problem) => {
-                    let problem = RichText::new(problem.to_string()).size(theme::SMALL);
-                    ui.label(problem.color(theme::of(ui).warning));
-                }
+                Err(problem) => small(ui, problem.to_string(), theme::of(ui).warning),
             }
         }
         ui.separator();
@@ -97,7 +96,7 @@ impl Models {
             self.problem = super::open_folder(&folder);
         }
         if let Some(problem) = &self.problem {
-            ui.label(RichText::new(problem).size(theme::SMALL).color(theme::of(ui).warning));
+            small(ui, problem.clone(), theme::of(ui).warning);
         }
         chosen
     }
@@ -125,6 +124,12 @@ impl Models {
             self.card = None;
         }
     }
+}
+
+/// A small paragraph, whose lines are not stretched to the menu's width.
+fn small(ui: &mut Ui, text: String, color: Color32) {
+    let text = RichText::new(text).size(theme::SMALL).color(color);
+    ui.with_layout(Layout::top_down(Align::Min), |ui| ui.label(text));
 }
 
 impl Card {
