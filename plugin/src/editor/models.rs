@@ -1,9 +1,12 @@
 //! The model menu: which packages are installed, what their cards say, and going over to another.
 
+use std::path::Path;
+
 use egui::containers::menu::{MenuButton, MenuConfig};
 use egui::{Align, Button, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
 use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
 use sift_engine::package::{self, Listing, PackageError};
+use sift_engine::speed::{Speed, Speeds};
 
 use super::theme;
 
@@ -15,9 +18,27 @@ const CARD_SHARE: f32 = 0.85;
 #[derive(Default)]
 pub struct Models {
     /// What is installed, while the menu is open.
-    listed: Option<Vec<Result<Listing, PackageError>>>,
+    listed: Option<Vec<Listed>>,
     card: Option<Card>,
     problem: Option<String>,
+}
+
+/// An entry of the menu.
+struct Listed {
+    package: Result<Listing, PackageError>,
+    /// What `sift doctor` found it to be good for on this machine, a line a provider.
+    advice: Vec<String>,
+}
+
+impl Listed {
+    /// Everything installed, with the speeds in the file `speeds`.
+    fn all(speeds: Option<&Path>) -> Vec<Self> {
+        // The menu does without figures that cannot be read: `sift models` says why.
+        let speeds = speeds.and_then(|file| Speeds::read(file).ok()).unwrap_or_default();
+        let advice = |package: &Listing| speeds.of(package).map(Speed::advice).collect();
+        let found = package::installed().into_iter();
+        found.map(|package| Self { advice: package.as_ref().map_or(Vec::new(), advice), package }).collect()
+    }
 }
 
 struct Card {
@@ -51,8 +72,10 @@ impl Models {
 
     fn content(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
         let mut chosen = None;
-        for listed in self.listed.get_or_insert_with(package::installed) {
-            match listed {
+        for Listed { package, advice } in
+            self.listed.get_or_insert_with(|| Listed::all(Speeds::file().as_deref()))
+        {
+            match package {
                 Ok(listing) => {
                     let manifest = &listing.manifest;
                     ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
@@ -68,7 +91,9 @@ impl Models {
                         }
                     });
                     let facts = format!("version {} · {}", manifest.version, manifest.licence);
-                    ui.label(RichText::new(facts).size(theme::SMALL).color(theme::of(ui).text_weak));
+                    for line in [&facts].into_iter().chain(advice.iter()) {
+                        ui.label(RichText::new(line).size(theme::SMALL).color(theme::of(ui).text_weak));
+                    }
                 }
                 Err(problem) => {
                     let problem = RichText::new(problem.to_string()).size(theme::SMALL);
@@ -131,6 +156,7 @@ mod tests {
     use egui::vec2;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
+    use sift_engine::provider::Provider;
 
     use super::*;
 
@@ -154,6 +180,17 @@ mod tests {
         let manifest = Listing::built_in().manifest;
         menu.get_by_label(&manifest.name);
         menu.get_by_label(&format!("version {} · {}", manifest.version, manifest.licence));
+    }
+
+    #[test]
+    fn what_a_model_was_measured_to_be_good_for_is_listed_with_it() {
+        let file = std::env::temp_dir().join(format!("sift-menu-{}.toml", std::process::id()));
+        let advice = |file| Listed::all(Some(file)).pop().unwrap().advice;
+        assert!(advice(&file).is_empty(), "nothing was measured yet");
+        let speed = Speed::new(&Listing::built_in(), Provider::Cpu, 3.1);
+        Speeds::keep(&file, &speed).unwrap();
+        assert_eq!(advice(&file), [speed.advice()]);
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn running(readiness: Readiness) -> Snapshot {
         readiness,
         problem: None,
         model: "Sift default".into(),
+        placement: sift_engine::provider::Placement::default(),
         sample_rate: 48_000.0,
         latency: 2_304,
         load: 0.1,
