@@ -7,6 +7,7 @@ use egui::{Event, Ui, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::Readiness;
+use sift_engine::provider::Placement;
 use sift_engine::scope::{Column, Peaks, ROWS};
 
 use super::testing::Host;
@@ -22,7 +23,7 @@ fn running(readiness: Readiness) -> Snapshot {
         readiness,
         problem: None,
         model: "Sift default".into(),
-        placement: sift_engine::provider::Placement::default(),
+        placement: Placement::default(),
         sample_rate: 48_000.0,
         latency: 2_304,
         load: 0.1,
