@@ -34,6 +34,7 @@ use nice_plug_egui::{
     EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
 };
 use sift_engine::Stage;
+use sift_engine::preferences::{Preferences, ThemeChoice};
 use sift_engine::scope::{Column, Peaks, Scale, Scope};
 
 use self::fonts::Fonts;
@@ -46,7 +47,6 @@ use self::spectrogram::{Force, Spectrogram};
 use self::status::Lateness;
 use crate::live::Snapshot;
 use crate::params::SiftParams;
-use crate::preferences::{Preferences, ThemeChoice};
 
 /// The smallest window, in logical pixels.
 const SMALLEST: Vec2 = vec2(560.0, 360.0);
@@ -90,7 +90,8 @@ pub struct Window {
     keyboard: Keyboard,
     /// State may be loaded after the host learnt the editor's size.
     wish: Option<SizeWish>,
-    preferences: Preferences,
+    /// Of projects that have chosen none.
+    theme: ThemeChoice,
 }
 
 /// The size that the host is to be asked for. While a window opens, hosts do not hear: they are
@@ -136,7 +137,7 @@ impl Window {
             fonts: Fonts::default(),
             keyboard: Keyboard::default(),
             wish: None,
-            preferences: Preferences::default(),
+            theme: ThemeChoice::default(),
         }
     }
 }
@@ -144,7 +145,7 @@ impl Window {
 impl Window {
     /// Brings the project's theme into force, or the person's.
     fn use_theme(&self, ctx: &egui::Context, frame: &mut Frame) {
-        let theme = match self.params.theme.read().unwrap_or(self.preferences.theme) {
+        let theme = match self.params.theme.read().unwrap_or(self.theme) {
             ThemeChoice::Dark => egui::Theme::Dark,
             ThemeChoice::Light => egui::Theme::Light,
         };
@@ -169,7 +170,7 @@ impl NiceEguiApp for Window {
         self.keyboard = Keyboard::default();
         let read = Preferences::file().map_or(Ok(Preferences::default()), |file| Preferences::read(&file));
         match read {
-            Ok(preferences) => self.preferences = preferences,
+            Ok(preferences) => self.theme = preferences.theme,
             Err(problem) => self.view.problem = Some(problem),
         }
         self.use_theme(&ctx, frame);
@@ -190,8 +191,9 @@ impl NiceEguiApp for Window {
             self.view.show(ui, &self.params, &host.param_setter(), sight);
         });
         if let Some(theme) = self.view.chosen_theme.take() {
-            self.preferences.theme = theme;
-            let saved = Preferences::file().map_or(Ok(()), |file| self.preferences.save(&file));
+            self.theme = theme;
+            let saved = Preferences::file()
+                .map_or(Ok(()), |file| Preferences::change(&file, |preferences| preferences.theme = theme));
             self.view.problem = saved.err();
         }
         self.keyboard.hand_over(ui.ctx(), frame);

@@ -3,10 +3,8 @@
 mod editor;
 mod live;
 mod params;
-mod preferences;
 mod sets;
 mod succession;
-mod toml_file;
 mod vst3;
 
 use std::sync::Arc;

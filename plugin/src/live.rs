@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sift_engine::provider::Placement;
 use sift_engine::scope::Scope;
 use sift_engine::{Engine, Readiness, Status};
 
@@ -28,6 +29,8 @@ pub struct Snapshot {
     /// What is wrong, with the file and the remedy.
     pub problem: Option<String>,
     pub model: String,
+    /// On what the separator runs.
+    pub placement: Placement,
     /// Hertz.
     pub sample_rate: f64,
     /// Samples.
@@ -76,6 +79,7 @@ impl Live {
             readiness: status.readiness(),
             problem: status.problem(),
             model: running.model.clone(),
+            placement: status.placement(),
             sample_rate: running.sample_rate,
             latency: running.latency,
             load: status.hop_time().div_duration_f32(running.hop),

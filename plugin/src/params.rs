@@ -6,10 +6,10 @@ use nice_plug::params::persist::PersistentField;
 use nice_plug::prelude::*;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use sift_engine::preferences::ThemeChoice;
 use sift_engine::{Mode, Queries, SLOTS, Shape};
 
 use crate::live::Live;
-use crate::preferences::ThemeChoice;
 use crate::succession::Succession;
 
 /// The window's size in logical pixels, when nobody has chosen another.

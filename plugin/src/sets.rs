@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sift_engine::{MAX_CHARACTERS, SLOTS, package};
-
-use crate::toml_file;
+use sift_engine::{MAX_CHARACTERS, SLOTS, folders, toml_file};
 
 const EXTENSION: &str = "toml";
 
@@ -106,7 +104,7 @@ impl Set {
 
 /// Where a person's own sets lie, a file each.
 pub fn folder() -> Option<PathBuf> {
-    Some(package::user_folder()?.parent()?.join("sets"))
+    Some(folders::data()?.join("sets"))
 }
 
 /// The sets in `folder` by name; for a file that is none, what is wrong with it.

@@ -41,11 +41,11 @@ def command_line() -> Path:
 
 def environment(package: str | None = None) -> dict[str, str]:
     """This process's environment, in which the plugin finds the ONNX Runtime of its own bundle, none of the
-    user's packages, and the package `package` of tests/packages in the default one's place."""
-    variables = {
-        name: value for name, value in os.environ.items() if name not in ("ORT_DYLIB_PATH", "SIFT_MODELS")
-    }
-    variables["XDG_DATA_HOME"] = str(REPOSITORY / "tests" / "no-such-folder")
+    user's packages and preferences, and the package `package` of tests/packages in the default one's place."""
+    chosen = ("ORT_DYLIB_PATH", "SIFT_MODELS", "SIFT_PROVIDER")
+    variables = {name: value for name, value in os.environ.items() if name not in chosen}
+    for folder in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        variables[folder] = str(REPOSITORY / "tests" / "no-such-folder")
     if package is not None:
         variables["SIFT_MODELS"] = str(PACKAGES / package)
     return variables

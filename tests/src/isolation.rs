@@ -16,7 +16,7 @@ const CHILD: &str = "SIFT_TEST_CHILD";
 /// The environment of a trial.
 ///
 /// Whatever is set outside, the plugin finds the ONNX Runtime of its own bundle and none of the
-/// user's packages.
+/// user's packages and preferences.
 pub struct Environment {
     models: Option<PathBuf>,
     display: Option<Display>,
@@ -44,10 +44,13 @@ impl Environment {
     }
 
     fn apply(&self, command: &mut Command) {
+        let nowhere = crate::fixtures::repository().join("tests/no-such-folder");
         command
             .env_remove("ORT_DYLIB_PATH")
             .env_remove("SIFT_MODELS")
-            .env("XDG_DATA_HOME", crate::fixtures::repository().join("tests/no-such-folder"));
+            .env_remove("SIFT_PROVIDER")
+            .env("XDG_DATA_HOME", &nowhere)
+            .env("XDG_CONFIG_HOME", &nowhere);
         if let Some(models) = &self.models {
             command.env("SIFT_MODELS", models);
         }

@@ -43,6 +43,7 @@ kind = "window"
 context = {context}
 advance = {advance}
 lookahead = {lookahead}
+multiply_accumulates = {multiply_accumulates:.3e}
 
 [query]
 file = "query.onnx"
@@ -236,6 +237,7 @@ def _describe(folder, architecture, sources, tokenizer, window, costs, differenc
         name=json.dumps(name, ensure_ascii=False),
         version=f"checkpoint {first[1][:8]}",
         window=architecture.WINDOW,
+        multiply_accumulates=costs.live,
         separator_sha256=checkpoint.digest(folder / "separator.onnx"),
         query_sha256=checkpoint.digest(folder / "query.onnx"),
     )

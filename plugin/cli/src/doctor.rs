@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sift_engine::package::{self, Listing};
+use sift_engine::provider::{Placement, Provider};
+use sift_engine::speed::{Speed, Speeds};
 use sift_engine::{FACTORY, Mode, runtime};
 
 use crate::separation::{Request, Separation};
@@ -60,20 +62,31 @@ fn examine_runtime(report: &mut Report<'_, impl Write>) -> io::Result<bool> {
     let works = version.is_ok();
     report
         .outcome("ONNX Runtime", version.map(|(path, version)| format!("{}: {version}", path.display())))?;
+    if let Ok(environment) = runtime::environment() {
+        let offered = Provider::ALL.into_iter().filter(|&provider| runtime::offers(environment, provider));
+        report
+            .note("it offers", offered.map(|provider| provider.to_string()).collect::<Vec<_>>().join(", "))?;
+    }
     Ok(works)
 }
 
 fn examine_model(listing: Listing, report: &mut Report<'_, impl Write>) -> io::Result<()> {
     let called = name(&listing);
-    match Timing::measure(listing) {
-        Ok(timing) => {
-            report.outcome(
-                "model",
-                Ok::<_, String>(format!("{called}, loaded in {:.2} s", timing.loading.as_secs_f64())),
-            )?;
-            report.outcome("speed", timing.judge())
-        }
-        Err(error) => report.failure("model", format_args!("{called}: {error:#}")),
+    let timing = match Timing::measure(listing.clone()) {
+        Ok(timing) => timing,
+        Err(error) => return report.failure("model", format_args!("{called}: {error:#}")),
+    };
+    report.outcome(
+        "model",
+        Ok::<_, String>(format!("{called}, loaded in {:.2} s", timing.loading.as_secs_f64())),
+    )?;
+    let Placement { provider, remark } = &timing.placement;
+    report.outcome("provider", remark.as_ref().map_or(Ok(provider), Err))?;
+    let speed = Speed::new(&listing, *provider, timing.factor());
+    report.outcome("speed", timing.judge(&speed))?;
+    match Speeds::file().map(|file| Speeds::keep(&file, &speed)) {
+        Some(Err(problem)) => report.failure("figures", problem),
+        Some(Ok(())) | None => Ok(()),
     }
 }
 
@@ -86,6 +99,7 @@ struct Timing {
     hop: Duration,
     /// Seconds of audio that a hop covers.
     hop_seconds: f64,
+    placement: Placement,
 }
 
 impl Timing {
@@ -100,24 +114,25 @@ impl Timing {
         separation.finish(|_| Ok(()))?;
         separation.check()?;
         let (second, hop) = (start.elapsed(), separation.status().hop_time());
-        Ok(Self { loading, second, hop, hop_seconds: separation.hop_seconds() })
+        let placement = separation.status().placement();
+        Ok(Self { loading, second, hop, hop_seconds: separation.hop_seconds(), placement })
     }
 
-    /// The figures, or, with them, that this machine is too slow to separate live.
-    fn judge(&self) -> Result<String, String> {
-        let (hop, available) = (1_000.0 * self.hop.as_secs_f64(), 1_000.0 * self.hop_seconds);
-        let figures = format!(
-            "1 s of stereo at 48 kHz in {:.3} s, {:.1} times as fast as it sounds; separator {hop:.2} ms of the {available:.2} ms a hop has",
+    /// Real-time factor of the separator.
+    fn factor(&self) -> f64 {
+        self.hop.as_secs_f64() / self.hop_seconds
+    }
+
+    /// The figures with the advice; as an error, where this machine is too slow to separate live.
+    fn judge(&self, speed: &Speed) -> Result<String, String> {
+        let text = format!(
+            "1 s of stereo at 48 kHz in {:.3} s; separator {:.2} ms of the {:.2} ms a hop has: {}",
             self.second.as_secs_f64(),
-            1.0 / self.second.as_secs_f64(),
+            1_000.0 * self.hop.as_secs_f64(),
+            1_000.0 * self.hop_seconds,
+            speed.advice(),
         );
-        match hop < available {
-            true => Ok(figures),
-            false => Err(format!(
-                "{figures}: {:.1} times slower than real time here: use it for rendering, or a smaller model",
-                hop / available
-            )),
-        }
+        if speed.factor < 1.0 { Ok(text) } else { Err(text) }
     }
 }
 

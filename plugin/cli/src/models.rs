@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use sift_engine::Grid;
-use sift_engine::package::{self, Kind, Listing, PackageError};
+use sift_engine::package::{self, Kind, Listing, Origin, PackageError};
+use sift_engine::speed::{Speed, Speeds};
 
 /// The set-up that latencies are given for: hertz, and samples a block.
 const RATE: f64 = 48_000.0;
@@ -12,16 +13,21 @@ const BLOCK: usize = 512;
 
 /// Writes a paragraph on every package.
 pub fn run(out: &mut impl Write) -> Result<()> {
+    let speeds = Speeds::file().map_or(Ok(Speeds::default()), |file| Speeds::read(&file));
+    let speeds = speeds.unwrap_or_else(|problem| {
+        eprintln!("warning: {}", crate::one_line(&problem));
+        Speeds::default()
+    });
     for found in package::installed() {
         match found {
-            Ok(listing) => write!(out, "{}", describe(&listing))?,
+            Ok(listing) => write!(out, "{}", describe(&listing, &speeds))?,
             Err(error) => write!(out, "{}", describe_broken(&error))?,
         }
     }
     Ok(())
 }
 
-fn describe(listing: &Listing) -> String {
+fn describe(listing: &Listing, speeds: &Speeds) -> String {
     let manifest = &listing.manifest;
     let latency = Grid::new(&manifest.audio, RATE).latency(&manifest.separator, BLOCK);
     let separator = &manifest.separator;
@@ -34,8 +40,18 @@ fn describe(listing: &Listing) -> String {
     let work = separator.multiply_accumulates.map_or("not told".into(), |count| {
         format!("{:.2} billion multiply-accumulates a second of audio", count / 1e9)
     });
+    let mut advice: Vec<_> = speeds.of(listing).map(Speed::advice).collect();
+    if advice.is_empty() {
+        advice.push(match &listing.origin {
+            Origin::BuiltIn => "not measured yet: `sift doctor` does".into(),
+            Origin::Folder(folder) => {
+                format!("not measured yet: `sift doctor --model {}` does", folder.display())
+            }
+        });
+    }
+    let speed = advice.join("\n           ");
     format!(
-        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK} ({latency} samples)\n  work     {work}\n  origin   {}\n",
+        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK} ({latency} samples)\n  work     {work}\n  speed    {speed}\n  origin   {}\n",
         manifest.name,
         manifest.version,
         manifest.licence,
@@ -55,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_built_in_package_is_described_whole() {
-        let text = describe(&Listing::built_in());
+        let text = describe(&Listing::built_in(), &Speeds::default());
         assert!(text.starts_with(package::DEFAULT), "{text}");
         for part in [
             "licence  ",
@@ -64,6 +80,7 @@ mod tests {
             "48.0 ms",
             "2304 samples",
             "billion multiply-accumulates",
+            "not measured yet",
             "built in",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");

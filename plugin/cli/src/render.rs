@@ -96,6 +96,9 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if let Some(remark) = remark(&arguments.query, separation.understood()) {
         eprintln!("{remark}");
     }
+    if let Some(remark) = separation.status().placement().remark {
+        eprintln!("warning: {}", crate::one_line(&remark));
+    }
     let progress = progress(source.length());
     while let Some(block) = source.next_block()? {
         outputs.take_input(block);

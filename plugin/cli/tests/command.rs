@@ -37,23 +37,23 @@ impl Bench {
         names
     }
 
-    /// The command, run in this folder, with no models but its own.
+    /// The command, run in this folder, with no models and no preferences but its own.
     fn sift(&self, arguments: &[&str]) -> Output {
-        let runtime = std::env::var_os("ORT_DYLIB_PATH").expect(
+        assert!(
+            std::env::var_os("ORT_DYLIB_PATH").is_some(),
             "ORT_DYLIB_PATH is not set: run `cargo xtask test`, or set it to the full path of ONNX Runtime",
         );
-        self.sift_with(runtime.as_ref(), arguments)
+        self.sift_with(&[], arguments)
     }
 
-    fn sift_with(&self, runtime: &Path, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_sift"))
-            .args(arguments)
-            .current_dir(&self.0)
-            .env("ORT_DYLIB_PATH", runtime)
-            .env("XDG_DATA_HOME", &self.0)
-            .env_remove("SIFT_MODELS")
-            .output()
-            .unwrap()
+    /// The same with further variables.
+    fn sift_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sift"));
+        command.args(arguments).current_dir(&self.0).env_remove("SIFT_MODELS").env_remove("SIFT_PROVIDER");
+        for folder in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+            command.env(folder, &self.0);
+        }
+        command.envs(variables.iter().copied()).output().unwrap()
     }
 
     /// Renders `in.wav` on one of the test models, which must go well.
@@ -243,13 +243,10 @@ fn a_model_that_is_not_there_or_broken_is_named() {
     let message = bench.refusal(&["render", "in.wav", "--query", "rain", "--model", "no-model"]);
     assert!(message.contains("no-model") && message.contains("package.toml"), "{message}");
 
-    fs::create_dir(bench.path("model")).unwrap();
-    for file in fs::read_dir(package("half")).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), bench.path("model").join(file.file_name())).unwrap();
-    }
-    fs::write(bench.path("model/separator.onnx"), "damaged").unwrap();
-    let message = bench.refusal(&["render", "in.wav", "--query", "rain", "--model", "model"]);
+    let folder = install(&bench, "half");
+    fs::write(folder.join("separator.onnx"), "damaged").unwrap();
+    let folder = folder.display().to_string();
+    let message = bench.refusal(&["render", "in.wav", "--query", "rain", "--model", &folder]);
     assert!(message.contains("separator.onnx") && message.contains("separator.sha256"), "{message}");
 }
 
@@ -263,14 +260,15 @@ fn a_model_that_fails_on_the_way_is_an_error() {
 #[test]
 fn a_missing_onnx_runtime_is_named_with_the_remedy() {
     let bench = Bench::new();
-    let runtime = bench.path("libonnxruntime.so");
-    let output = bench.sift_with(&runtime, &["render", "in.wav", "--query", "rain"]);
+    let runtime = bench.path("libonnxruntime.so").display().to_string();
+    let nowhere = [("ORT_DYLIB_PATH", runtime.as_str())];
+    let output = bench.sift_with(&nowhere, &["render", "in.wav", "--query", "rain"]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && message.contains("libonnxruntime.so"), "{message}");
     assert!(message.contains("ORT_DYLIB_PATH"), "{message}");
     assert_eq!(bench.names(), ["in.wav"]);
 
-    let output = bench.sift_with(&runtime, &["doctor"]);
+    let output = bench.sift_with(&nowhere, &["doctor"]);
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success() && report.contains("FAIL  ONNX Runtime"), "{report}");
     assert!(report.contains("not tried"), "{report}");
@@ -282,9 +280,16 @@ fn the_doctor_finds_the_parts_and_times_the_model() {
     let output = bench.sift(&["doctor", "--model", &package("half")]);
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{report}");
-    for part in
-        ["ok    ONNX Runtime", "models in", "ok    package", "ok    model", "ok    speed", "times as fast"]
-    {
+    for part in [
+        "ok    ONNX Runtime",
+        "it offers     CPU",
+        "models in",
+        "ok    package",
+        "ok    model",
+        "ok    provider      CPU",
+        "ok    speed",
+        "it plays live",
+    ] {
         assert!(report.contains(part), "{part} is missing in\n{report}");
     }
 }
@@ -303,4 +308,96 @@ fn a_broken_package_is_listed_and_makes_the_doctor_fail() {
     assert_eq!(doctor.status.code(), Some(1));
     assert!(String::from_utf8(doctor.stdout).unwrap().contains("FAIL  package"));
     assert!(String::from_utf8(doctor.stderr).unwrap().contains("1 of these do not work"));
+}
+
+/// Puts a copy of a test model where a person puts theirs, and returns its folder.
+fn install(bench: &Bench, name: &str) -> PathBuf {
+    let folder = bench.path("sift/models").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    for file in fs::read_dir(package(name)).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn what_the_doctor_measured_is_listed_with_that_very_package() {
+    let bench = Bench::new();
+    let folder = install(&bench, "window");
+    let measured = || {
+        let list = String::from_utf8(bench.sift(&["models"]).stdout).unwrap();
+        // The person's packages come before the built-in one.
+        let speed = list.lines().find(|line| line.starts_with("  speed")).unwrap().to_owned();
+        assert!(
+            list.matches("  speed").count() == 2 && list.contains("not measured yet: `sift doctor` does")
+        );
+        speed
+    };
+    let shown = folder.display().to_string();
+    assert!(measured().contains(&format!("`sift doctor --model {shown}`")), "{}", measured());
+    let output = bench.sift(&["doctor", "--model", &shown]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(measured().ends_with("times faster than real time here: it plays live"), "{}", measured());
+
+    let manifest = fs::read_to_string(folder.join("package.toml")).unwrap();
+    let changed = manifest.replace("advance = 4", "advance = 1");
+    assert_ne!(changed, manifest);
+    fs::write(folder.join("package.toml"), changed).unwrap();
+    assert!(measured().contains("not measured yet"), "{}", measured());
+}
+
+#[test]
+fn figures_that_cannot_be_read_are_named_and_hide_no_package() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("sift")).unwrap();
+    fs::write(bench.path("sift/speeds.toml"), "speed = 1").unwrap();
+    let list = bench.sift(&["models"]);
+    assert!(list.status.success() && String::from_utf8(list.stdout).unwrap().contains("Sift default"));
+    let message = String::from_utf8(list.stderr).unwrap();
+    assert!(message.contains("speeds.toml") && message.contains("Correct or remove"), "{message}");
+}
+
+/// Renders with the model that halves and returns what was warned of.
+fn warning(bench: &Bench, variables: &[(&str, &str)]) -> String {
+    let model = package("half");
+    let output = bench.sift_with(variables, &["render", "in.wav", "--query", "rain", "--model", &model]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{message}");
+    assert_is_scaled(&bench.path("in-isolated.wav"), 0.5);
+    message
+}
+
+#[test]
+fn a_provider_that_onnx_runtime_does_not_offer_falls_back_to_the_processor_and_is_told() {
+    let bench = Bench::new();
+    let cuda = [("SIFT_PROVIDER", "cuda")];
+    let message = warning(&bench, &cuda);
+    assert!(message.starts_with("warning: SIFT_PROVIDER asks for CUDA") && message.lines().count() == 1);
+    assert!(message.contains("does not offer CUDA") && message.contains("runs on the CPU"), "{message}");
+
+    let doctor = bench.sift_with(&cuda, &["doctor", "--model", &package("half")]);
+    let report = String::from_utf8(doctor.stdout).unwrap();
+    assert_eq!(doctor.status.code(), Some(1), "{report}");
+    assert!(report.contains("FAIL  provider      SIFT_PROVIDER asks for CUDA"), "{report}");
+    assert!(report.contains("ok    speed"), "{report}");
+}
+
+#[test]
+fn the_provider_of_the_preferences_counts_where_the_environment_names_none() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("sift")).unwrap();
+    fs::write(bench.path("sift/preferences.toml"), "theme = \"light\"\nprovider = \"cuda\"").unwrap();
+    let message = warning(&bench, &[]);
+    assert!(message.contains("field `provider` of") && message.contains("preferences.toml"), "{message}");
+    assert_eq!(warning(&bench, &[("SIFT_PROVIDER", "cpu")]), "");
+}
+
+#[test]
+fn a_provider_that_there_is_not_is_told_with_what_is_allowed() {
+    let bench = Bench::new();
+    let message = warning(&bench, &[("SIFT_PROVIDER", "gpu")]);
+    for part in ["SIFT_PROVIDER", "\"gpu\"", "cpu, cuda, coreml, directml", "runs on the CPU"] {
+        assert!(message.contains(part), "{message}");
+    }
 }

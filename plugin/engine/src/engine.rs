@@ -13,6 +13,7 @@ use crate::mask::{Mask, Shape};
 use crate::mix::{Delay, Mix, Mode, Weights};
 use crate::pace::Pace;
 use crate::package::{self, Audio, Kind, Listing, PackageError, SeparatorSection};
+use crate::provider::{Choice, Placement};
 use crate::query::Queries;
 use crate::runtime;
 use crate::scope::{Peaks, Scope};
@@ -124,6 +125,10 @@ enum Parcel {
     Home(Box<Hop>),
 }
 
+fn boxed<S: Separator + 'static>((separator, placement): (S, Placement)) -> (Box<dyn Separator>, Placement) {
+    (Box::new(separator), placement)
+}
+
 impl Engine {
     /// An engine on the installed model package called `model`. Loading goes on in the background.
     /// Without a working package audio passes dry, with the latency it would have, and
@@ -146,15 +151,12 @@ impl Engine {
                 let build = move || {
                     let package = opening.wait()?;
                     let environment = runtime::environment().map_err(|error| error.to_string())?;
-                    let separator: Result<Box<dyn Separator>, _> = match package.manifest.separator.kind {
-                        Kind::Streaming => {
-                            StreamingSeparator::new(environment, &package).map(|it| Box::new(it) as _)
-                        }
-                        Kind::Window => {
-                            WindowSeparator::new(environment, &package).map(|it| Box::new(it) as _)
-                        }
+                    let choice = Choice::read();
+                    let placed = match package.manifest.separator.kind {
+                        Kind::Streaming => StreamingSeparator::new(environment, &package, &choice).map(boxed),
+                        Kind::Window => WindowSeparator::new(environment, &package, &choice).map(boxed),
                     };
-                    separator.map_err(|error| error.to_string())
+                    placed.map_err(|error| error.to_string())
                 };
                 (Some(loan), Box::new(build))
             }
@@ -188,7 +190,7 @@ impl Engine {
             overlap: Overlap::new(grid.size),
             dry: Delay::new(latency),
         };
-        let status = Arc::new(Status::default());
+        let status = Arc::new(Status::new(separator.advance()));
         let (mut link, separator_end) = hop::line(delay + 1 + SPARE_PARCELS, grid.model_bins);
         let scope = Arc::new(Scope::new(audio));
         let shown = (status.clone(), scope.clone());

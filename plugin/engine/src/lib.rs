@@ -13,8 +13,8 @@
 //!
 //! [`Engine`] is the audio thread's face. [`Queries`] holds the words; the
 //! [librarian](librarian::Librarian) encodes them on a thread of its own. A network comes as a
-//! [package](package), and ONNX Runtime is [loaded by absolute path](runtime). The engine knows no
-//! plugin framework and no window.
+//! [package](package), and ONNX Runtime is [loaded by absolute path](runtime), on the [provider](provider) that
+//! the person [prefers](preferences). The engine knows no plugin framework and no window.
 //!
 //! Rendering a buffer:
 //!
@@ -44,6 +44,7 @@
 //! ```
 
 mod engine;
+pub mod folders;
 mod grid;
 mod hop;
 pub mod librarian;
@@ -51,12 +52,16 @@ mod mask;
 mod mix;
 mod pace;
 pub mod package;
+pub mod preferences;
+pub mod provider;
 mod query;
 pub mod runtime;
 pub mod scope;
 pub mod separator;
+pub mod speed;
 mod status;
 mod stft;
+pub mod toml_file;
 
 pub use engine::{Aux, Config, Controls, Engine};
 pub use grid::Grid;

@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::runtime;
 use crate::stft::Window;
+use crate::{folders, runtime};
 
 /// The name of the package that is compiled into the binary.
 pub const DEFAULT: &str = "Sift default";
@@ -52,7 +52,7 @@ impl PackageError {
 }
 
 /// `package.toml`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub name: String,
@@ -64,7 +64,7 @@ pub struct Manifest {
 }
 
 /// The spectrogram the model was trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audio {
     /// Hertz.
@@ -84,7 +84,7 @@ impl Audio {
 }
 
 /// How the separator's network is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// One hop at a time, with its state passed from run to run.
@@ -93,7 +93,7 @@ pub enum Kind {
     Window,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeparatorSection {
     pub file: String,
@@ -136,7 +136,7 @@ impl SeparatorSection {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
     pub file: String,
@@ -304,6 +304,12 @@ impl Listing {
         Ok(read_text(&place, CARD_LIMIT)?.into())
     }
 
+    /// Tells this package from every other and from what it was before a change: the SHA-256 of what its
+    /// manifest says, the networks' hashes among it.
+    pub fn fingerprint(&self) -> String {
+        sha256(&serde_json::to_vec(&self.manifest).expect("a manifest is plain data"))
+    }
+
     /// Reads the package's files and checks their hashes.
     pub fn load(&self) -> Result<Package, PackageError> {
         let Manifest { separator, query, .. } = &self.manifest;
@@ -396,16 +402,7 @@ pub fn search_folders() -> Vec<PathBuf> {
 
 /// Where a person puts packages of their own.
 pub fn user_folder() -> Option<PathBuf> {
-    let from =
-        |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = if cfg!(target_os = "windows") {
-        from("APPDATA")?.join("Sift")
-    } else if cfg!(target_os = "macos") {
-        from("HOME")?.join("Library/Application Support/Sift")
-    } else {
-        from("XDG_DATA_HOME").or_else(|| Some(from("HOME")?.join(".local/share")))?.join("sift")
-    };
-    Some(data.join("models"))
+    Some(folders::data()?.join("models"))
 }
 
 /// `folder` itself when it is a package, else the packages directly inside it, by name.

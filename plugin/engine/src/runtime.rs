@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::Session;
 use parking_lot::Mutex;
+
+use crate::provider::Provider;
 
 /// Why ONNX Runtime cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,13 +77,43 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     Ok(environment.insert(Box::leak(Box::new(made))))
 }
 
-/// A session of the network in `onnx`, on the calling thread alone, with denormals flushed.
-pub fn session(environment: &Environment, onnx: &[u8]) -> ort::Result<Session> {
-    Session::builder(environment)?
+/// A session of the network in `onnx`, on the calling thread alone, with denormals flushed. What
+/// `provider` cannot compute of it is left to the processor.
+pub fn session(environment: &Environment, onnx: &[u8], provider: Provider) -> ort::Result<Session> {
+    let mut builder = Session::builder(environment)?
         .with_intra_threads(1)?
         .with_intra_op_spinning(false)?
-        .with_flush_to_zero()?
-        .commit_from_memory(onnx)
+        .with_flush_to_zero()?;
+    if let Some(accelerator) = accelerator(provider) {
+        if !offers(environment, provider) {
+            return Err(ort::Error::new(format!(
+                "the ONNX Runtime that is loaded does not offer {provider}"
+            )));
+        }
+        builder = builder.with_execution_providers([accelerator.error_on_failure()])?;
+    }
+    builder.commit_from_memory(onnx)
+}
+
+/// Whether the ONNX Runtime that `_environment` was made by was built with `provider`. Drivers and
+/// further libraries that it needs are looked for only when a session is made.
+pub fn offers(_environment: &Environment, provider: Provider) -> bool {
+    let offered = match provider {
+        Provider::Cpu => Ok(true),
+        Provider::Cuda => ep::CUDA::is_available(),
+        Provider::CoreMl => ep::CoreML::is_available(),
+        Provider::DirectMl => ep::DirectML::is_available(),
+    };
+    offered.unwrap_or(false)
+}
+
+fn accelerator(provider: Provider) -> Option<ExecutionProviderDispatch> {
+    match provider {
+        Provider::Cpu => None,
+        Provider::Cuda => Some(ep::CUDA::default().build()),
+        Provider::CoreMl => Some(ep::CoreML::default().build()),
+        Provider::DirectMl => Some(ep::DirectML::default().build()),
+    }
 }
 
 /// The version of the library that [`library_path`] finds, such as "1.32.0".

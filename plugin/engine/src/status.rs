@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::provider::Placement;
+
 /// How far the separator has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,21 +24,30 @@ pub enum Readiness {
 pub struct Status {
     readiness: AtomicU8,
     problem: Mutex<Option<String>>,
+    placement: Mutex<Placement>,
+    /// Hops that a run of the network makes masks for.
+    advance: u64,
+    /// Nanoseconds since the last run.
+    run_nanoseconds: AtomicU64,
     hops: AtomicU64,
     late: AtomicU64,
     dropped: AtomicU64,
     unusable: AtomicU64,
-    /// Nanoseconds a hop takes the separator, averaged over about the last thirty.
+    /// See [`Self::hop_time`].
     hop_nanoseconds: AtomicU32,
     /// The bits of an `f32`, not a number where it is not known.
     presence: AtomicU32,
 }
 
-impl Default for Status {
-    fn default() -> Self {
+impl Status {
+    /// Of a separator whose network runs every `advance` hops.
+    pub(crate) fn new(advance: usize) -> Self {
         Self {
             readiness: AtomicU8::new(Readiness::Loading as u8),
             problem: Mutex::new(None),
+            placement: Mutex::default(),
+            advance: advance as u64,
+            run_nanoseconds: AtomicU64::new(0),
             hops: AtomicU64::new(0),
             late: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -45,9 +56,7 @@ impl Default for Status {
             presence: AtomicU32::new(f32::NAN.to_bits()),
         }
     }
-}
 
-impl Status {
     pub fn readiness(&self) -> Readiness {
         [Readiness::Loading, Readiness::Ready, Readiness::Failed]
             [usize::from(self.readiness.load(Ordering::Acquire))]
@@ -56,6 +65,11 @@ impl Status {
     /// What is wrong, with the file and the remedy.
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
+    }
+
+    /// On what the separator runs, once it is ready.
+    pub fn placement(&self) -> Placement {
+        self.placement.lock().clone()
     }
 
     /// Hops the separator has made a mask for.
@@ -78,7 +92,8 @@ impl Status {
         self.unusable.load(Ordering::Relaxed)
     }
 
-    /// Time the separator takes for a hop, averaged over about the last thirty.
+    /// Time the separator takes for a hop, averaged over about the last thirty, and at least over all those
+    /// that one run of the network is for.
     pub fn hop_time(&self) -> Duration {
         Duration::from_nanos(self.hop_nanoseconds.load(Ordering::Relaxed).into())
     }
@@ -93,7 +108,8 @@ impl Status {
         self.presence.store(presence.unwrap_or(f32::NAN).to_bits(), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_ready(&self) {
+    pub(crate) fn set_ready(&self, placement: Placement) {
+        *self.placement.lock() = placement;
         self.readiness.store(Readiness::Ready as u8, Ordering::Release);
     }
 
@@ -102,12 +118,20 @@ impl Status {
         self.readiness.store(Readiness::Failed as u8, Ordering::Release);
     }
 
+    /// The separator took so long for a hop. Only its thread calls this.
     pub(crate) fn count_hop(&self, took: Duration) {
-        let took = took.as_nanos().min(u128::from(u32::MAX)) as u32;
-        let before = self.hop_nanoseconds.load(Ordering::Relaxed);
-        let average = if before == 0 { took } else { before - before / 32 + took / 32 };
-        self.hop_nanoseconds.store(average, Ordering::Relaxed);
-        self.hops.fetch_add(1, Ordering::Relaxed);
+        let hops = self.hops.fetch_add(1, Ordering::Relaxed) + 1;
+        let run = self.run_nanoseconds.load(Ordering::Relaxed) + took.as_nanos() as u64;
+        if !hops.is_multiple_of(self.advance) {
+            self.run_nanoseconds.store(run, Ordering::Relaxed);
+            return;
+        }
+        self.run_nanoseconds.store(0, Ordering::Relaxed);
+        let hop = run / self.advance;
+        let before = u64::from(self.hop_nanoseconds.load(Ordering::Relaxed));
+        let weight = self.advance.min(32);
+        let average = if before == 0 { hop } else { (before * (32 - weight) + hop * weight) / 32 };
+        self.hop_nanoseconds.store(average.min(u32::MAX.into()) as u32, Ordering::Relaxed);
     }
 
     pub(crate) fn count_late(&self) {
@@ -120,5 +144,33 @@ impl Status {
 
     pub(crate) fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_takes_its_share_of_the_run_that_is_for_it() {
+        let status = Status::new(40);
+        for run in 1..=3_u32 {
+            for hop in 1..=40 {
+                status.count_hop(Duration::from_millis(if hop == 40 { 400 * u64::from(run) } else { 0 }));
+            }
+            assert_eq!(status.hop_time(), Duration::from_millis(10) * run);
+        }
+        status.count_hop(Duration::from_secs(1));
+        assert_eq!(status.hop_time(), Duration::from_millis(30), "what a run took is told when it is over");
+        assert_eq!(status.hops(), 121);
+    }
+
+    #[test]
+    fn of_a_network_that_runs_every_hop_the_last_thirty_or_so_count() {
+        let status = Status::new(1);
+        status.count_hop(Duration::from_millis(8));
+        assert_eq!(status.hop_time(), Duration::from_millis(8));
+        (0..200).for_each(|_| status.count_hop(Duration::from_millis(2)));
+        assert!(status.hop_time().abs_diff(Duration::from_millis(2)) < Duration::from_micros(20));
     }
 }

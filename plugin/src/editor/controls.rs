@@ -4,11 +4,11 @@
 use egui::accesskit::Role;
 use egui::{Align2, CornerRadius, Rect, Response, Sense, Ui, UiBuilder, WidgetInfo, vec2};
 use nice_plug::prelude::*;
+use sift_engine::preferences::ThemeChoice;
 
 use super::slider::{Look, set_once, slider};
 use super::theme::{self, Chosen};
 use crate::params::SiftParams;
-use crate::preferences::ThemeChoice;
 
 const STRENGTH: Look = Look {
     text: theme::BODY,

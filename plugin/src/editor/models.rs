@@ -1,9 +1,12 @@
 //! The model menu: which packages are installed, what their cards say, and going over to another.
 
+use std::path::Path;
+
 use egui::containers::menu::{MenuButton, MenuConfig};
 use egui::{Align, Button, Color32, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
 use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
 use sift_engine::package::{self, Listing, PackageError};
+use sift_engine::speed::{Speed, Speeds};
 
 use super::theme;
 
@@ -14,11 +17,28 @@ const CARD_SHARE: f32 = 0.85;
 /// The menu, and the card that is being read.
 pub struct Models {
     /// Finds what is installed.
-    find: fn() -> Vec<Result<Listing, PackageError>>,
+    find: fn() -> Vec<Listed>,
     /// What that was, while the menu is open.
-    listed: Option<Vec<Result<Listing, PackageError>>>,
+    listed: Option<Vec<Listed>>,
     card: Option<Card>,
     problem: Option<String>,
+}
+
+/// An entry of the menu.
+pub struct Listed {
+    package: Result<Listing, PackageError>,
+    /// What `sift doctor` found it to be good for on this machine, a line a provider.
+    advice: Vec<String>,
+}
+
+impl Listed {
+    /// The packages `found`, with the speeds in the file `speeds`.
+    pub fn all(found: Vec<Result<Listing, PackageError>>, speeds: Option<&Path>) -> Vec<Self> {
+        // The menu does without figures that cannot be read: `sift models` says why.
+        let speeds = speeds.and_then(|file| Speeds::read(file).ok()).unwrap_or_default();
+        let advice = |package: &Listing| speeds.of(package).map(Speed::advice).collect();
+        found.into_iter().map(|package| Self { advice: package.as_ref().map_or(Vec::new(), advice), package }).collect()
+    }
 }
 
 struct Card {
@@ -29,12 +49,12 @@ struct Card {
 
 impl Default for Models {
     fn default() -> Self {
-        Self::finding(package::installed)
+        Self::finding(|| Listed::all(package::installed(), Speeds::file().as_deref()))
     }
 }
 
 impl Models {
-    pub fn finding(find: fn() -> Vec<Result<Listing, PackageError>>) -> Self {
+    pub fn finding(find: fn() -> Vec<Listed>) -> Self {
         Self { find, listed: None, card: None, problem: None }
     }
 
@@ -62,8 +82,8 @@ impl Models {
 
     fn content(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
         let mut chosen = None;
-        for listed in self.listed.get_or_insert_with(self.find) {
-            match listed {
+        for Listed { package, advice } in self.listed.get_or_insert_with(self.find) {
+            match package {
                 Ok(listing) => {
                     let manifest = &listing.manifest;
                     ui.horizontal(|ui| {
@@ -81,7 +101,9 @@ impl Models {
                         });
                     });
                     let facts = format!("version {} · {}", manifest.version, manifest.licence);
-                    small(ui, facts, theme::of(ui).text_weak);
+                    for line in std::iter::once(facts).chain(advice.iter().cloned()) {
+                        small(ui, line, theme::of(ui).text_weak);
+                    }
                 }
                 Err(problem) => small(ui, problem.to_string(), theme::of(ui).warning),
             }
@@ -147,12 +169,13 @@ mod tests {
     use egui::vec2;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
+    use sift_engine::provider::Provider;
 
     use super::*;
 
     /// The menu on its own, opened; what was chosen is collected.
     fn menu(chosen: &mut Vec<String>) -> Harness<'_> {
-        let mut models = Models::finding(|| vec![Ok(Listing::built_in())]);
+        let mut models = Models::finding(|| Listed::all(vec![Ok(Listing::built_in())], None));
         let mut harness = Harness::builder()
             .with_size(vec2(700.0, 500.0))
             .with_context_setup(theme::apply)
@@ -170,6 +193,17 @@ mod tests {
         let manifest = Listing::built_in().manifest;
         menu.get_by_label(&manifest.name);
         menu.get_by_label(&format!("version {} · {}", manifest.version, manifest.licence));
+    }
+
+    #[test]
+    fn what_a_model_was_measured_to_be_good_for_is_listed_with_it() {
+        let file = std::env::temp_dir().join(format!("sift-menu-{}.toml", std::process::id()));
+        let advice = |file| Listed::all(vec![Ok(Listing::built_in())], Some(file)).pop().unwrap().advice;
+        assert!(advice(&file).is_empty(), "nothing was measured yet");
+        let speed = Speed::new(&Listing::built_in(), Provider::Cpu, 3.1);
+        Speeds::keep(&file, &speed).unwrap();
+        assert_eq!(advice(&file), [speed.advice()]);
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -9,10 +9,11 @@ use egui::{Event, Ui, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::Readiness;
-use sift_engine::package::{Listing, PackageError};
+use sift_engine::package::Listing;
+use sift_engine::provider::Placement;
 use sift_engine::scope::{Column, Peaks, ROWS};
 
-use super::models::Models;
+use super::models::{Listed, Models};
 use super::slots::Slots;
 use super::testing::Host;
 use super::{Sight, View, theme};
@@ -27,6 +28,7 @@ pub fn running(readiness: Readiness) -> Snapshot {
         readiness,
         problem: None,
         model: "Sift default".into(),
+        placement: Placement::default(),
         sample_rate: 48_000.0,
         latency: 2_304,
         load: 0.1,
@@ -50,8 +52,8 @@ pub fn sound() -> Vec<Column> {
 }
 
 /// What comes with Sift, and a package that is broken.
-fn installed() -> Vec<Result<Listing, PackageError>> {
-    vec![Ok(Listing::built_in()), Listing::read(Path::new("models/mine"))]
+fn installed() -> Vec<Listed> {
+    Listed::all(vec![Ok(Listing::built_in()), Listing::read(Path::new("models/mine"))], None)
 }
 
 /// Draws the window in both themes, after `act` has done something with it, and compares.

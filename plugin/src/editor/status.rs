@@ -3,14 +3,14 @@
 use egui::text::{LayoutJob, TextFormat};
 use egui::{Color32, Label, Sense, Ui, vec2};
 use sift_engine::Readiness;
+use sift_engine::provider::Provider;
+use sift_engine::speed::HEAVY_LOAD;
 
 use super::theme::{self, Tone};
 use crate::live::Snapshot;
 
 /// Seconds that a late parcel stays a warning.
 const FRESH: f64 = 5.0;
-/// A separator that works this share of its time has no reserve.
-const HEAVY_LOAD: f32 = 0.9;
 const MOST_ROWS: usize = 3;
 
 /// What the line says.
@@ -55,18 +55,24 @@ pub fn report(
                 1 => "1 late parcel".into(),
                 late => format!("{late} late parcels"),
             };
-            let too_slow = (engine.load >= HEAVY_LOAD || falling_behind).then(|| {
+            let too_slow = (f64::from(engine.load) >= HEAVY_LOAD || falling_behind).then(|| {
                 "The separator does not keep up, and its mask is held. Use a larger block, free this computer's \
                  processor, or render offline"
                     .into()
             });
-            let problem = engine.problem.clone().or(query_problem).or(too_slow);
+            let placement = &engine.placement;
+            let problem =
+                engine.problem.clone().or(query_problem).or(too_slow).or_else(|| placement.remark.clone());
+            let on = match placement.provider {
+                Provider::Cpu => String::new(),
+                accelerator => format!(" on {accelerator}"),
+            };
             let (tone, bypass) = match (&problem, bypassed) {
                 (Some(_), _) => (Tone::Warning, ""),
                 (None, true) => (Tone::Waiting, "Bypassed · "),
                 (None, false) => (Tone::Good, ""),
             };
-            Report { tone, problem, facts: format!("{bypass}{model} · {latency} · {load} · {late}") }
+            Report { tone, problem, facts: format!("{bypass}{model}{on} · {latency} · {load} · {late}") }
         }
     }
 }
@@ -116,6 +122,8 @@ fn line(text: &str, color: Color32, rows: usize) -> Label {
 
 #[cfg(test)]
 mod tests {
+    use sift_engine::provider::Placement;
+
     use super::*;
 
     fn engine(readiness: Readiness) -> Snapshot {
@@ -123,6 +131,7 @@ mod tests {
             readiness,
             problem: None,
             model: "Sift default".into(),
+            placement: Placement::default(),
             sample_rate: 48_000.0,
             latency: 2_304,
             load: 0.384,
@@ -156,6 +165,22 @@ mod tests {
             report.facts,
             "Sift default · latency 48.0 ms at 48 kHz · separator 38 % · no late parcels"
         );
+    }
+
+    #[test]
+    fn a_provider_that_was_chosen_is_named_or_missed() {
+        let on = |provider, remark: Option<&str>| {
+            let placement = Placement { provider, remark: remark.map(str::to_owned) };
+            let engine = Snapshot { placement, ..engine(Readiness::Ready) };
+            report(Some(&engine), None, false, false)
+        };
+        let found = on(Provider::Cuda, None);
+        assert_eq!((found.tone, found.problem), (Tone::Good, None));
+        assert!(found.facts.starts_with("Sift default on CUDA · "), "{}", found.facts);
+        let missed = on(Provider::Cpu, Some("SIFT_PROVIDER asks for CUDA"));
+        assert_eq!(missed.tone, Tone::Warning);
+        assert_eq!(missed.problem.as_deref(), Some("SIFT_PROVIDER asks for CUDA"));
+        assert!(missed.facts.starts_with("Sift default · "), "{}", missed.facts);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::*;
+use crate::provider::Placement;
 use crate::query::encoder::Encoding;
 use crate::stft::Window;
 
@@ -28,7 +29,7 @@ impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
 }
 
 fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> Build {
-    Box::new(move || Ok(Box::new(Fake(make))))
+    Box::new(move || Ok((Box::new(Fake(make)), Placement::default())))
 }
 
 fn constant(gain: f32) -> Build {
@@ -337,7 +338,8 @@ fn the_presence_that_the_separator_tells_is_shown() {
             Ok(Some(0.25))
         }
     }
-    let mut telling = engine(Box::new(|| Ok(Box::new(Teller))), config(48_000.0, 512));
+    let mut telling =
+        engine(Box::new(|| Ok((Box::new(Teller), Placement::default()))), config(48_000.0, 512));
     assert_eq!(telling.status().presence(), None, "nothing was heard yet");
     play(&mut telling, &noise(20_000), Knobs::default(), || 512);
     assert_eq!(telling.status().presence(), Some(0.25));
@@ -360,7 +362,8 @@ fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not(
     }
     let starts = Arc::new(AtomicUsize::new(0));
     let count = starts.clone();
-    let mut engine = engine(Box::new(move || Ok(Box::new(Counter(count)))), config(48_000.0, 512));
+    let mut engine =
+        engine(Box::new(move || Ok((Box::new(Counter(count)), Placement::default()))), config(48_000.0, 512));
     let input = noise(20_000);
     play(&mut engine, &input, Knobs::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 1);
@@ -470,7 +473,8 @@ fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
     let (open, opened) = mpsc::channel::<()>();
     let build: Build = Box::new(move || {
         let _ = opened.recv();
-        Ok(Box::new(Fake(|_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO))))
+        let silence = |_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO);
+        Ok((Box::new(Fake(silence)), Placement::default()))
     });
     let live = Config { offline: false, ..config(48_000.0, 512) };
     let mut engine =

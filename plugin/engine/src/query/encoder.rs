@@ -10,6 +10,7 @@ use ort::value::Tensor;
 use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::package::{CONCEPTS, Package, PackageError};
+use crate::provider::Provider;
 use crate::query::concepts::{Concepts, Understood};
 use crate::query::normalise;
 use crate::runtime;
@@ -47,8 +48,8 @@ impl QueryEncoder {
         let truncation = TruncationParams { max_length: manifest.max_tokens, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| fault(&manifest.tokenizer, &error))?;
         tokenizer.with_padding(None);
-        let session =
-            runtime::session(environment, &package.query).map_err(|error| fault(&manifest.file, &error))?;
+        let session = runtime::session(environment, &package.query, Provider::Cpu)
+            .map_err(|error| fault(&manifest.file, &error))?;
         for name in ["input_ids", "attention_mask"] {
             if !session.inputs().iter().any(|input| input.name() == name) {
                 return Err(fault(&manifest.file, &format_args!("has no input `{name}`")));

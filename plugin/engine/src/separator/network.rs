@@ -6,6 +6,7 @@ use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
+use crate::provider::{Choice, Placement};
 use crate::runtime;
 use crate::separator::Separator;
 
@@ -114,33 +115,36 @@ impl Layout {
     }
 }
 
-/// The separator that `check` makes of the network of `package`, after one run on silence.
+/// The separator that `check` makes of the network of `package`, after one run on silence, on the provider
+/// of `choice` or else on the processor.
 ///
 /// # Errors
 /// What is wrong with the network, by the name of its file.
 pub fn open<S: Separator>(
     environment: &Environment,
     package: &Package,
-    check: impl FnOnce(Session) -> Result<(S, usize), String>,
-) -> Result<S, PackageError> {
-    let fault = |fault: &dyn std::fmt::Display| {
+    choice: &Choice,
+    check: impl Fn(Session) -> Result<(S, usize), String>,
+) -> Result<(S, Placement), PackageError> {
+    let bins = package.manifest.audio.bins();
+    let open = |provider| {
+        let session = runtime::session(environment, &package.separator, provider);
+        let (mut separator, embedding) = check(session.map_err(|error| error.to_string())?)?;
+        let mut mask = vec![Complex32::ZERO; bins];
+        // As many hops as it may take until a mask of the network comes out.
+        for _ in 0..package.manifest.separator.advance() {
+            separator.run(&vec![0.0; bins], &vec![0.0; embedding], &mut mask)?;
+        }
+        separator.reset();
+        match mask.iter().all(|gain| gain.is_finite()) {
+            true => Ok(separator),
+            false => Err("`mask` is not finite for silence".into()),
+        }
+    };
+    choice.place(open).map_err(|fault| {
         let place = package.place(&package.manifest.separator.file);
         PackageError::new(place, fault, "Install the package again, or export it anew")
-    };
-    let session = runtime::session(environment, &package.separator).map_err(|error| fault(&error))?;
-    let (mut separator, embedding) = check(session).map_err(|error| fault(&error))?;
-    let bins = package.manifest.audio.bins();
-    let mut mask = vec![Complex32::ZERO; bins];
-    // As many hops as it may take until a mask of the network comes out.
-    for _ in 0..package.manifest.separator.advance() {
-        let ran = separator.run(&vec![0.0; bins], &vec![0.0; embedding], &mut mask);
-        ran.map_err(|error| fault(&error))?;
-    }
-    separator.reset();
-    match mask.iter().all(|gain| gain.is_finite()) {
-        true => Ok(separator),
-        false => Err(fault(&"`mask` is not finite for silence")),
-    }
+    })
 }
 
 /// The shape of the float tensor called `name`; −1 stands for a dimension left open.

@@ -6,6 +6,7 @@ use ort::value::{DynValue, Outlet, Tensor};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
+use crate::provider::{Choice, Placement};
 use crate::separator::Separator;
 use crate::separator::network::{self, Network, matches_shape, tensor};
 
@@ -28,9 +29,13 @@ pub struct StreamingSeparator {
 
 impl StreamingSeparator {
     /// Loads the network of `package`, checks its inputs and outputs against the contract, and
-    /// runs it once.
-    pub fn new(environment: &Environment, package: &Package) -> Result<Self, PackageError> {
-        network::open(environment, package, |session| {
+    /// runs it once; where `choice` says, if it can be.
+    pub fn new(
+        environment: &Environment,
+        package: &Package,
+        choice: &Choice,
+    ) -> Result<(Self, Placement), PackageError> {
+        network::open(environment, package, choice, |session| {
             let separator = Self::checked(session, package.manifest.audio.bins())?;
             let embedding = separator.network.layout.embedding;
             Ok((separator, embedding))

@@ -4,6 +4,7 @@ use ort::environment::Environment;
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError, SeparatorSection};
+use crate::provider::{Choice, Placement};
 use crate::separator::Separator;
 use crate::separator::network::{self, Network};
 
@@ -15,11 +16,15 @@ pub struct WindowSeparator {
 
 impl WindowSeparator {
     /// Loads the network of `package`, checks its inputs and outputs against the contract, and
-    /// runs it once.
-    pub fn new(environment: &Environment, package: &Package) -> Result<Self, PackageError> {
+    /// runs it once; where `choice` says, if it can be.
+    pub fn new(
+        environment: &Environment,
+        package: &Package,
+        choice: &Choice,
+    ) -> Result<(Self, Placement), PackageError> {
         let section = &package.manifest.separator;
         let bins = package.manifest.audio.bins();
-        network::open(environment, package, |session| {
+        network::open(environment, package, choice, |session| {
             let frames = Frames::new(section, bins);
             let network = Network::checked(session, frames.context, bins, |_| false)?;
             let embedding = network.layout.embedding;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
 
 use crate::hop::{Hop, Line, SeparatorEnd};
+use crate::provider::Placement;
 use crate::query::Queries;
 use crate::scope::Scope;
 use crate::separator::Separator;
@@ -18,8 +19,8 @@ const NAP: Duration = Duration::from_millis(100);
 /// How long a query may be waited for when the audio thread waits too.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the separator, on its thread. It may take its time.
-pub type Build = Box<dyn FnOnce() -> Result<Box<dyn Separator>, String> + Send>;
+/// Makes the separator, on its thread, and tells on what it runs. It may take its time.
+pub type Build = Box<dyn FnOnce() -> Result<(Box<dyn Separator>, Placement), String> + Send>;
 
 /// The running thread. It ends, and is waited for, when this is dropped.
 pub struct Worker {
@@ -40,8 +41,8 @@ impl Worker {
         let line = end.line.clone();
         let reporter = status.clone();
         let body = move || match build() {
-            Ok(separator) => {
-                status.set_ready();
+            Ok((separator, placement)) => {
+                status.set_ready(placement);
                 // Without the privilege the thread runs at normal priority, which the status
                 // shows as late parcels if it ever matters.
                 let raised = promote_current_thread_to_real_time(hop_frames as u32, sample_rate as u32).ok();
