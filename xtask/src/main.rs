@@ -4,6 +4,7 @@
 //! from a fresh clone where only Rust and Python are installed.
 
 mod bundle;
+mod fuzz;
 mod install;
 mod manifest;
 mod notices;
@@ -19,7 +20,7 @@ mod tally;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::bundle::{Bundles, Profile};
 use crate::process::Run;
@@ -32,13 +33,14 @@ cargo xtask COMMAND
   demo                 separate assets/demo with the bundled plugin; results in target/demo
   test [--full]        format, lints, every test, the bundles in real hosts: what CI runs; all of it
                        with --full, an hour of sound among it
+  fuzz [--minutes M]   hand anything at all to what reads bytes (tests/fuzz), M minutes (20) to each
   bench                the figures: time, latency, memory, sizes
   screenshot           draw the window while the demo plays, without a screen, into assets/screenshots
   help                 this text
 
 What a command needs and does not find, it sets up, and says so: packages by apt-get (with sudo
-where you are not root), ONNX Runtime and Python packages by pip into $SIFT_CACHE
-(default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
+where you are not root), cargo-fuzz by cargo, ONNX Runtime and Python packages by pip into
+$SIFT_CACHE (default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
 ";
 
 fn main() -> ExitCode {
@@ -61,6 +63,10 @@ fn command(arguments: &[String]) -> Result<ExitCode> {
         ["demo"] => demo(&bundle::bundle(Profile::Release)?)?,
         ["test"] => return Ok(suite(false)),
         ["test", "--full"] => return Ok(suite(true)),
+        ["fuzz"] => fuzz::fuzz(20)?,
+        ["fuzz", "--minutes", minutes] => {
+            fuzz::fuzz(minutes.parse().with_context(|| format!("--minutes {minutes}: not a number"))?)?;
+        }
         ["bench"] => bench(&bundle::bundle(Profile::Release)?)?,
         ["screenshot"] => screenshot::screenshot()?,
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
