@@ -34,7 +34,7 @@ cargo xtask COMMAND
   test [--full]        format, lints, every test, the bundles in real hosts: what CI runs; all of it
                        with --full, an hour of sound among it
   fuzz [--minutes M]   hand anything at all to what reads bytes (tests/fuzz), M minutes (20) to each
-  bench                the figures: time, latency, memory, sizes
+  bench [--minutes M]  the figures: time, latency, memory, sizes; plays M minutes (1) in real time, twice
   screenshot           draw the window while the demo plays, without a screen, into assets/screenshots
   help                 this text
 
@@ -67,7 +67,10 @@ fn command(arguments: &[String]) -> Result<ExitCode> {
         ["fuzz", "--minutes", minutes] => {
             fuzz::fuzz(minutes.parse().with_context(|| format!("--minutes {minutes}: not a number"))?)?;
         }
-        ["bench"] => bench(&bundle::bundle(Profile::Release)?)?,
+        ["bench"] => bench(&bundle::bundle(Profile::Release)?, &[])?,
+        ["bench", "--minutes", minutes] => {
+            bench(&bundle::bundle(Profile::Release)?, &["--minutes", minutes])?;
+        }
         ["screenshot"] => screenshot::screenshot()?,
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
         _ => bail!("there is no `cargo xtask {}`\n\n{HELP}", words.join(" ")),
@@ -92,6 +95,12 @@ fn demo(bundles: &Bundles) -> Result<()> {
         .run()
 }
 
-fn bench(bundles: &Bundles) -> Result<()> {
-    Run::new(project::program(Profile::Release, "bench")).arg("--plugin").arg(&bundles.clap).run()
+fn bench(bundles: &Bundles, arguments: &[&str]) -> Result<()> {
+    Run::new(project::program(Profile::Release, "bench"))
+        .arg("--plugin")
+        .arg(&bundles.clap)
+        .arg("--program")
+        .arg(project::program(Profile::Release, "sift"))
+        .args(arguments)
+        .run()
 }
