@@ -7,7 +7,9 @@ Their masks are known in advance, so a test can say exactly what the plugin must
   by-query   the mask is 1 if the query holds the word KEPT_WORD, else 0
   nan        the mask is NaN while the loudest bin exceeds NAN_ABOVE, else 1
   gate       the mask is 1 while the loudest bin exceeds GATE_ABOVE, else 0
-  window     the same, of the window kind and complex: run every 4 frames on the last 12, masks 3 frames behind
+  recurrent  the mask is 1 / (1 + state), half of it without KEPT_WORD; the state keeps 0.9 and adds the mean bin
+  heavy      the mask is 0.6 if the query holds KEPT_WORD, else 0.3; a query with the word xN has it do N times the work
+  window     as gate, of the window kind and complex: run every 4 frames on the last 12, masks 3 frames behind
 
 and, in `hostile`, separators that no package may have:
 
@@ -40,6 +42,9 @@ NAN_ABOVE = 100.0
 GATE_ABOVE = 30.0
 CONTEXT, ADVANCE, LOOKAHEAD = 12, 4, 3
 VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
+# Words of the package `heavy`, and the side of the square matrix that a unit of its work multiplies.
+WORK = {f"x{1 << power}": 1 << power for power in range(12)}
+WORK_SIDE = 128
 OPSET, IR_VERSION = 17, 9
 
 
@@ -54,11 +59,22 @@ def model(name: str, nodes: list, inputs: list, outputs: list, constants: dict) 
     return built.SerializeToString(deterministic=True)
 
 
-def query() -> bytes:
-    """token ids [1, L] → embedding [1, 4]; column 0 is 1 exactly if KEPT_WORD is among them."""
-    table = np.zeros((len(VOCABULARY), EMBEDDING), np.float32)
+def words(kind: str) -> list[str]:
+    """The tokens, by number."""
+    return VOCABULARY + list(WORK) if kind == "heavy" else VOCABULARY
+
+
+def query(kind: str) -> bytes:
+    """token ids [1, L] → embedding [1, 4]; column 0 is 1 exactly if KEPT_WORD is among them.
+
+    Of the package `heavy`, column 1 is the work that the words ask for.
+    """
+    table = np.zeros((len(words(kind)), EMBEDDING), np.float32)
     table[VOCABULARY.index(KEPT_WORD), 0] = 1.0
-    table[:, 1:] = np.linspace(0.0, 1.0, table[:, 1:].size, dtype=np.float32).reshape(len(VOCABULARY), -1)
+    if kind == "heavy":
+        table[len(VOCABULARY) :, 1] = list(WORK.values())
+    else:
+        table[:, 1:] = np.linspace(0.0, 1.0, table[:, 1:].size, dtype=np.float32).reshape(len(table), -1)
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
         helper.make_node("Cast", ["attention_mask"], ["weight"], to=TensorProto.FLOAT),
@@ -100,6 +116,63 @@ def separator(kind: str) -> bytes:
                 helper.make_node("Greater", ["loudest", "limit"], ["loud"]),
                 helper.make_node("Cast", ["loud"], ["value"], to=TensorProto.FLOAT),
             ]
+        case "recurrent":
+            constants |= {
+                "zero": np.array([0], np.int64),
+                "first": np.array([1], np.int64),
+                "keep": np.float32(0.9),
+                "one": np.float32(1.0),
+                "half": np.float32(0.5),
+            }
+            nodes = [
+                helper.make_node("ReduceMean", ["magnitude"], ["mean"], keepdims=0),
+                helper.make_node("Mul", ["state_0", "keep"], ["kept"]),
+                helper.make_node("Add", ["kept", "mean"], ["next_state_0"]),
+                helper.make_node("Add", ["next_state_0", "one"], ["divisor"]),
+                helper.make_node("Slice", ["embedding", "zero", "first", "first"], ["word"]),
+                helper.make_node("Add", ["word", "one"], ["twice"]),
+                helper.make_node("Mul", ["twice", "half"], ["share"]),
+                helper.make_node("Div", ["share", "divisor"], ["value"]),
+            ]
+        case "heavy":
+            constants |= {
+                "zero": np.array([0], np.int64),
+                "first": np.array([1], np.int64),
+                "second": np.array([2], np.int64),
+                "go on": np.array(True),
+                "share": np.float32(0.3),
+                "nothing": np.float32(0.0),
+                "matrix": np.eye(WORK_SIDE, dtype=np.float32),
+            }
+            square = [WORK_SIDE, WORK_SIDE]
+            unit = helper.make_graph(
+                [
+                    helper.make_node("MatMul", ["before", "matrix"], ["after"]),
+                    helper.make_node("Identity", ["going"], ["still going"]),
+                ],
+                "unit",
+                [
+                    helper.make_tensor_value_info("number", TensorProto.INT64, []),
+                    helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+                    helper.make_tensor_value_info("before", TensorProto.FLOAT, square),
+                ],
+                [
+                    helper.make_tensor_value_info("still going", TensorProto.BOOL, []),
+                    helper.make_tensor_value_info("after", TensorProto.FLOAT, square),
+                ],
+            )
+            nodes = [
+                helper.make_node("Slice", ["embedding", "first", "second", "first"], ["units"]),
+                helper.make_node("Squeeze", ["units"], ["unit count"]),
+                helper.make_node("Cast", ["unit count"], ["times"], to=TensorProto.INT64),
+                helper.make_node("Loop", ["times", "go on", "matrix"], ["worked"], body=unit),
+                helper.make_node("ReduceSum", ["worked"], ["sum"], keepdims=0),
+                helper.make_node("Mul", ["sum", "nothing"], ["nought"]),
+                helper.make_node("Slice", ["embedding", "zero", "first", "first"], ["word"]),
+                helper.make_node("Mul", ["word", "share"], ["more"]),
+                helper.make_node("Add", ["more", "share"], ["gain"]),
+                helper.make_node("Add", ["gain", "nought"], ["value"]),
+            ]
         case _:
             raise ValueError(kind)
     nodes.append(helper.make_node("Expand", ["value", "shape"], ["mask"]))
@@ -108,6 +181,9 @@ def separator(kind: str) -> bytes:
         helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, EMBEDDING]),
     ]
     outputs = [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 1, BINS])]
+    if kind == "recurrent":
+        inputs.append(helper.make_tensor_value_info("state_0", TensorProto.FLOAT, [1]))
+        outputs.append(helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, [1]))
     return model(f"separator-{kind}", nodes, inputs, outputs, constants)
 
 
@@ -165,7 +241,7 @@ def hostile_separator(kind: str) -> bytes:
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString(deterministic=True)
 
 
-def tokenizer() -> bytes:
+def tokenizer(kind: str) -> bytes:
     """Words between white space, each a token; unknown ones become [UNK]."""
     content = {
         "version": "1.0",
@@ -178,7 +254,7 @@ def tokenizer() -> bytes:
         "decoder": None,
         "model": {
             "type": "WordLevel",
-            "vocab": {word: index for index, word in enumerate(VOCABULARY)},
+            "vocab": {word: index for index, word in enumerate(words(kind))},
             "unk_token": VOCABULARY[0],
         },
     }
@@ -215,11 +291,11 @@ prefix = ""
 
 
 def main() -> None:
-    for kind in ("identity", "half", "by-query", "nan", "gate", "window"):
+    for kind in ("identity", "half", "by-query", "nan", "gate", "recurrent", "heavy", "window"):
         folder = Path(__file__).parent / kind
         folder.mkdir(exist_ok=True)
         network = window_separator() if kind == "window" else separator(kind)
-        files = {"separator.onnx": network, "query.onnx": query(), "tokenizer.json": tokenizer()}
+        files = {"separator.onnx": network, "query.onnx": query(kind), "tokenizer.json": tokenizer(kind)}
         sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         files["package.toml"] = manifest(kind, sha256["separator.onnx"], sha256["query.onnx"])
         for name, content in files.items():

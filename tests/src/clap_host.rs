@@ -156,6 +156,14 @@ impl Instance {
         // SAFETY: loading a library runs its code; it is our own plugin, built by this workspace.
         let entry =
             unsafe { PluginEntry::load(path) }.with_context(|| format!("cannot load {}", path.display()))?;
+        Self::of(&entry)
+    }
+
+    /// Creates an instance of the only plugin of `entry`, in stereo.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn of(entry: &PluginEntry) -> Result<Self> {
         let factory = entry.get_plugin_factory().context("the bundle has no plugin factory")?;
         ensure!(factory.plugin_count() == 1, "the bundle holds {} plugins", factory.plugin_count());
         let id = factory
@@ -164,7 +172,7 @@ impl Instance {
             .context("the plugin has no id")?;
         let host = HostInfo::new("Sift tests", "Sift", "", env!("CARGO_PKG_VERSION"))?;
         let plugin =
-            PluginInstance::new(|_| Shared::default(), |shared| MainThread { shared }, &entry, id, &host)?;
+            PluginInstance::new(|_| Shared::default(), |shared| MainThread { shared }, entry, id, &host)?;
         let mut instance = Self { processor: None, plugin, parameters: Vec::new(), rate: 0.0 };
         instance.parameters = instance.read_parameters()?;
         instance.idle();

@@ -4,6 +4,7 @@
 //! from a fresh clone where only Rust and Python are installed.
 
 mod bundle;
+mod fuzz;
 mod install;
 mod manifest;
 mod notices;
@@ -19,7 +20,7 @@ mod tally;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::bundle::{Bundles, Profile};
 use crate::process::Run;
@@ -32,13 +33,14 @@ cargo xtask COMMAND
   demo                 separate assets/demo with the bundled plugin; results in target/demo
   test [--full]        format, lints, every test, the bundles in real hosts: what CI runs; all of it
                        with --full, an hour of sound among it
-  bench                the figures: time, latency, memory, sizes
+  fuzz [--minutes M]   hand anything at all to what reads bytes (tests/fuzz), M minutes (20) to each
+  bench [--minutes M]  the figures: time, latency, memory, sizes; plays M minutes (1) in real time, twice
   screenshot           draw the window while the demo plays, without a screen, into assets/screenshots
   help                 this text
 
 What a command needs and does not find, it sets up, and says so: packages by apt-get (with sudo
-where you are not root), ONNX Runtime and Python packages by pip into $SIFT_CACHE
-(default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
+where you are not root), cargo-fuzz by cargo, ONNX Runtime and Python packages by pip into
+$SIFT_CACHE (default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
 ";
 
 fn main() -> ExitCode {
@@ -61,7 +63,14 @@ fn command(arguments: &[String]) -> Result<ExitCode> {
         ["demo"] => demo(&bundle::bundle(Profile::Release)?)?,
         ["test"] => return Ok(suite(false)),
         ["test", "--full"] => return Ok(suite(true)),
-        ["bench"] => bench(&bundle::bundle(Profile::Release)?)?,
+        ["fuzz"] => fuzz::fuzz(20)?,
+        ["fuzz", "--minutes", minutes] => {
+            fuzz::fuzz(minutes.parse().with_context(|| format!("--minutes {minutes}: not a number"))?)?;
+        }
+        ["bench"] => bench(&bundle::bundle(Profile::Release)?, &[])?,
+        ["bench", "--minutes", minutes] => {
+            bench(&bundle::bundle(Profile::Release)?, &["--minutes", minutes])?;
+        }
         ["screenshot"] => screenshot::screenshot()?,
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
         _ => bail!("there is no `cargo xtask {}`\n\n{HELP}", words.join(" ")),
@@ -86,6 +95,12 @@ fn demo(bundles: &Bundles) -> Result<()> {
         .run()
 }
 
-fn bench(bundles: &Bundles) -> Result<()> {
-    Run::new(project::program(Profile::Release, "bench")).arg("--plugin").arg(&bundles.clap).run()
+fn bench(bundles: &Bundles, arguments: &[&str]) -> Result<()> {
+    Run::new(project::program(Profile::Release, "bench"))
+        .arg("--plugin")
+        .arg(&bundles.clap)
+        .arg("--program")
+        .arg(project::program(Profile::Release, "sift"))
+        .args(arguments)
+        .run()
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -11,7 +12,7 @@ use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 
 /// Sample rates that are separated, in hertz. The spectrogram grows with the rate.
@@ -44,12 +45,22 @@ impl Source {
         let name = path.display();
         let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
         ensure!(!file.metadata().is_ok_and(|file| file.is_dir()), "{name} is a folder. Name an audio file");
+        Self::read(Box::new(file), path)
+    }
 
+    /// As [`open`](Self::open), of what `media` holds; `path` names it in messages, and its format by its
+    /// extension.
+    pub fn read(media: Box<dyn MediaSource>, path: &Path) -> Result<Self> {
+        unless_panic(path, || Self::begin(media, path))
+    }
+
+    fn begin(media: Box<dyn MediaSource>, path: &Path) -> Result<Self> {
+        let name = path.display();
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(OsStr::to_str) {
             hint.with_extension(extension);
         }
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let stream = MediaSourceStream::new(media, Default::default());
         let unknown = |reason: &dyn Display| {
             anyhow!("{name} cannot be read: {reason}. Get the file again, or convert it to WAV or FLAC")
         };
@@ -79,7 +90,7 @@ impl Source {
             reader,
             decoder,
         };
-        ensure!(source.decode()?, "{} holds no audio", source.path.display());
+        ensure!(source.decode()?, "{name} holds no audio");
         source.pending = true;
         Ok(source)
     }
@@ -104,7 +115,8 @@ impl Source {
     /// # Errors
     /// When the audio is damaged: it is never skipped.
     pub fn next_block(&mut self) -> Result<Option<&[Vec<f32>]>> {
-        let found = std::mem::take(&mut self.pending) || self.decode()?;
+        let path = self.path.clone();
+        let found = std::mem::take(&mut self.pending) || unless_panic(&path, || self.decode())?;
         Ok(found.then_some(&*self.block))
     }
 
@@ -191,6 +203,14 @@ impl Source {
     }
 }
 
+/// What `work` on the file at `path` gives. A decoder that a damaged file makes panic refuses it.
+fn unless_panic<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Whatever state it left behind: nothing is read of the file after an error.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(anyhow!("{} is damaged: its decoder gave up on it. Get the file again", path.display()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +293,12 @@ mod tests {
         assert!(refusal(&folder.path("text.wav")).contains("convert it"));
         std::fs::write(folder.path("empty.wav"), "").unwrap();
         refusal(&folder.path("empty.wav"));
+    }
+
+    #[test]
+    fn a_file_that_its_decoder_breaks_on_is_refused() {
+        let message = unless_panic::<()>(Path::new("a.wav"), || panic!("overflow")).unwrap_err().to_string();
+        assert!(message.contains("a.wav is damaged") && message.contains("Get the file again"), "{message}");
     }
 
     #[test]

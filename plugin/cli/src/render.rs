@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sift_cli::plot::Panels;
 use sift_engine::{MAX_CHARACTERS, SURE, Understood};
 
 use crate::decode::Source;
 use crate::draft::Draft;
+use crate::plot::Panels;
 use crate::separation::{Request, Separated, Separation};
 use crate::wav::WavFile;
 

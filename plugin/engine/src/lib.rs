@@ -68,6 +68,7 @@ pub use grid::Grid;
 pub use mask::Shape;
 pub use mix::Mode;
 pub use query::concepts::{SURE, Understood};
-pub use query::{FACTORY, MAX_CHARACTERS, Queries, SLOTS, Stage};
+pub use query::tokens::Tokens;
+pub use query::{FACTORY, MAX_CHARACTERS, Queries, SLOTS, Stage, normalise};
 pub use status::{Readiness, Status};
 pub use stft::Window;

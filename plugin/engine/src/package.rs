@@ -34,6 +34,13 @@ const CONCEPTS_LIMIT: u64 = 64 << 20;
 const LOOKAHEAD_LIMIT: usize = 64;
 const CONTEXT_LIMIT: usize = 8192;
 
+/// Values of a window model's window, shortest hop in hops a frame, longest frame and longest latency of a
+/// model in seconds: what an engine holds at a time, and computes in a block, grows with them.
+const WINDOW_LIMIT: usize = 1 << 23;
+const OVERLAP_LIMIT: usize = 16;
+const FRAME_LIMIT: usize = 1;
+const LATENCY_LIMIT: usize = 5;
+
 /// What is wrong with a package: where, what, and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{place}: {fault}. {remedy}")]
@@ -177,8 +184,16 @@ impl Manifest {
         if !(64..=16_384).contains(&n_fft) || n_fft % 2 != 0 {
             return fault("audio.n_fft", format!("is {n_fft}, not an even number within 64 to 16384"));
         }
-        if hop == 0 || hop > n_fft / 2 {
-            return fault("audio.hop", format!("is {hop}, not within 1 to half of n_fft ({})", n_fft / 2));
+        if n_fft > FRAME_LIMIT * sample_rate as usize {
+            return fault("audio.n_fft", format!("is {n_fft}, longer than {FRAME_LIMIT} s"));
+        }
+        let hops = n_fft.div_ceil(OVERLAP_LIMIT)..=n_fft / 2;
+        if !hops.contains(&hop) {
+            let (least, most) = hops.into_inner();
+            return fault(
+                "audio.hop",
+                format!("is {hop}, not within a sixteenth of n_fft to half of it ({least} to {most})"),
+            );
         }
         let SeparatorSection { kind, lookahead, context, advance, .. } = self.separator;
         match (kind, context, advance) {
@@ -209,6 +224,12 @@ impl Manifest {
                         format!("is {context}, not within 1 to {CONTEXT_LIMIT} frames"),
                     );
                 }
+                if context * self.audio.bins() > WINDOW_LIMIT {
+                    return fault(
+                        "separator.context",
+                        format!("is {context}, which with n_fft makes more than {WINDOW_LIMIT} values"),
+                    );
+                }
                 if !(1..=context).contains(&advance) {
                     return fault(
                         "separator.advance",
@@ -222,6 +243,11 @@ impl Manifest {
                     );
                 }
             }
+        }
+        let latency = (self.separator.behind() + self.separator.budget()) * hop;
+        if latency > LATENCY_LIMIT * sample_rate as usize {
+            let field = if kind == Kind::Window { "separator.advance" } else { "separator.lookahead" };
+            return fault(field, format!("makes the sound later by more than {LATENCY_LIMIT} s"));
         }
         if !(3..=512).contains(&self.query.max_tokens) {
             return fault("query.max_tokens", format!("is {}, not within 3 to 512", self.query.max_tokens));
@@ -287,10 +313,13 @@ impl Listing {
 
     /// Reads the manifest of the package in `folder`.
     pub fn read(folder: &Path) -> Result<Self, PackageError> {
-        let place = folder.join(MANIFEST);
-        let text = read_text(&place, MANIFEST_LIMIT)?;
-        let manifest = Manifest::parse(&text, &place)
-            .map_err(|error| PackageError { name: claimed_name(&text), ..error })?;
+        Self::parse(&read_text(&folder.join(MANIFEST), MANIFEST_LIMIT)?, folder)
+    }
+
+    /// The package in `folder` whose manifest says `text`.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, PackageError> {
+        let manifest = Manifest::parse(text, &folder.join(MANIFEST))
+            .map_err(|error| PackageError { name: claimed_name(text), ..error })?;
         Ok(Self { manifest, origin: Origin::Folder(folder.to_owned()) })
     }
 
@@ -559,6 +588,14 @@ mod tests {
             ("kind = \"streaming\"", "kind = \"streaming\"\ncontext = 8", "separator.context"),
             ("kind = \"streaming\"", "kind = \"streaming\"\nadvance = 2", "separator.advance"),
             ("hop = 512", "hop = \"many\"", "hop"),
+            ("hop = 512", "hop = 63", "audio.hop"),
+            ("n_fft = 1024", "n_fft = 16384", "audio.hop"),
+            (
+                "sample_rate = 32000\n        n_fft = 1024",
+                "sample_rate = 8000\n        n_fft = 8002",
+                "audio.n_fft",
+            ),
+            ("kind = \"streaming\"", "kind = \"window\"\ncontext = 8192\nadvance = 160", "separator.advance"),
             ("licence = \"MIT\"", "", "licence"),
         ] {
             let message = refusal(&VALID.replace(from, to));

@@ -2,6 +2,7 @@
 
 pub mod concepts;
 pub mod encoder;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -51,7 +52,7 @@ fn cut(text: &str) -> String {
 /// The text in the form that is encoded and cached: without needless white space, at most
 /// [`MAX_CHARACTERS`] long.
 pub fn normalise(text: &str) -> String {
-    cut(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+    cut(&text.split_whitespace().collect::<Vec<_>>().join(" ")).trim_end().to_owned()
 }
 
 #[derive(Clone, Default)]
@@ -390,5 +391,7 @@ mod tests {
     fn texts_are_compared_without_needless_white_space_and_cut_by_characters() {
         assert_eq!(normalise("  기타   소리\n🎸 "), "기타 소리 🎸");
         assert_eq!(normalise(&"소".repeat(300)).chars().count(), MAX_CHARACTERS);
+        let cut_at_a_space = format!("{} b", "a".repeat(MAX_CHARACTERS - 1));
+        assert_eq!(normalise(&cut_at_a_space), "a".repeat(MAX_CHARACTERS - 1));
     }
 }

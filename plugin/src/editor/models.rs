@@ -37,7 +37,10 @@ impl Listed {
         // The menu does without figures that cannot be read: `sift models` says why.
         let speeds = speeds.and_then(|file| Speeds::read(file).ok()).unwrap_or_default();
         let advice = |package: &Listing| speeds.of(package).map(Speed::advice).collect();
-        found.into_iter().map(|package| Self { advice: package.as_ref().map_or(Vec::new(), advice), package }).collect()
+        found
+            .into_iter()
+            .map(|package| Self { advice: package.as_ref().map_or(Vec::new(), advice), package })
+            .collect()
     }
 }
 
@@ -92,7 +95,8 @@ impl Models {
                             chosen = Some(manifest.name.clone());
                         }
                         ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
-                            if ui.button("Card").on_hover_text(format!("What {} is", manifest.name)).clicked() {
+                            if ui.button("Card").on_hover_text(format!("What {} is", manifest.name)).clicked()
+                            {
                                 match listing.card() {
                                     Ok(text) => self.card = Some(Card::new(listing, &text)),
                                     Err(error) => self.problem = Some(error.to_string()),

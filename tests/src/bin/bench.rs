@@ -3,24 +3,40 @@
 //! `cargo xtask bench` runs it on a release build. A figure that cannot be had says so.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
 use clap::Parser;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-use sift_engine::{Aux, Config, Controls, Engine, Queries, Shape, package};
+use sift_engine::package::Listing;
+use sift_engine::{Aux, Config, Controls, Engine, Queries, Shape, Stage};
 use sift_tests::audio::Audio;
-use sift_tests::clap_host::{Blocks, Instance, Mode};
+use sift_tests::clap_host::{AUDIO_THREAD, Blocks, Instance, Mode};
 use sift_tests::fixtures::{self, Inputs};
 use sift_tests::priming;
-use sift_tests::process::resident_memory;
+use sift_tests::process::{eventually, resident_memory, seconds_by_thread};
 
 const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
 const RATES: [f64; 6] = [44_100.0, 48_000.0, 88_200.0, 96_000.0, 176_400.0, 192_000.0];
 const FURTHER_INSTANCES: usize = 4;
+/// Rates that the audio thread's cost is told at, and seconds that each is played for.
+const COST_RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 192_000.0];
+const COST_SECONDS: usize = 3;
+const SCANS: usize = 11;
+const MOST_INSTANCES: usize = 64;
+/// Seconds that a number of instances is tried for, before the one that holds is played for long.
+const TRIAL_SECONDS: usize = 5;
+/// How often they are tried: what else goes on in the machine makes a parcel late, too.
+const TRIALS: usize = 3;
+/// Seconds of the file for `sift render`.
+const FILE_SECONDS: usize = 60;
+/// Work that the test package `heavy` does for the words `x1024`: products of two matrices of this side.
+const GEMMS: (usize, usize) = (1024, 128);
 const PATIENCE: Duration = Duration::from_secs(60);
 const MEBIBYTE: f64 = (1 << 20) as f64;
 
@@ -32,9 +48,12 @@ struct Arguments {
     /// Folder of the default model package
     #[arg(long, default_value_os_t = fixtures::repository().join("models/default"))]
     model: PathBuf,
-    /// For how long to play in real time, in seconds
-    #[arg(long, default_value_t = 60)]
-    seconds: usize,
+    /// For how long to play in real time, in minutes: one instance, and then as many as hold
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// The program `sift`
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -43,11 +62,17 @@ fn main() -> Result<()> {
     anyhow::ensure!(f64::from(rate) == RATE, "mixture.wav is at {rate} Hz instead of {RATE}");
 
     let mut table = Table::default();
+    let seconds = (60.0 * arguments.minutes) as usize;
     // First, while this process holds nothing else.
+    scan(&arguments.inputs.plugin, &mut table)?;
     memory_and_start(&arguments.inputs.plugin, &mixture, &mut table)?;
-    real_time(&arguments.inputs.plugin, &mixture, arguments.seconds, &mut table)?;
+    real_time(&arguments.inputs.plugin, &mixture, seconds, &mut table)?;
+    rates_and_channels(&arguments.inputs.plugin, &mixture, &mut table)?;
     separator(&mixture, &mut table)?;
+    query_change(&mut table)?;
+    instances(&mixture, seconds, &mut table)?;
     offline(&arguments.inputs.plugin, &mixture, &mut table)?;
+    render(arguments.program.as_deref(), &mixture, &mut table)?;
     latency(&arguments.inputs.plugin, &mut table)?;
     sizes(&arguments.inputs.plugin, &mut table)?;
     model(&arguments.model, &mut table)?;
@@ -62,6 +87,22 @@ fn started(plugin: &Path, mixture: &Audio) -> Result<(Instance, Duration)> {
     instance.activate(RATE, BLOCK, Mode::Realtime)?;
     priming::until_separated(&mut instance, mixture, BLOCK, PATIENCE)?;
     Ok((instance, begin.elapsed()))
+}
+
+fn scan(plugin: &Path, table: &mut Table) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..SCANS {
+        let begin = Instant::now();
+        drop(Instance::create(plugin)?);
+        times.push(begin.elapsed());
+    }
+    let first = times[0];
+    table.row(
+        "Scan, first · median",
+        format!("{} · {:.2} ms", milliseconds(first), 1e3 * median(&mut times).as_secs_f64()),
+        &format!("an instance made and dropped, {SCANS} times; the bundle is read in the first"),
+    );
+    Ok(())
 }
 
 fn memory_and_start(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result<()> {
@@ -103,19 +144,19 @@ fn memory_and_start(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result
 
 fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) -> Result<()> {
     let (mut instance, _) = started(plugin, mixture)?;
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let frames = seconds * RATE as usize;
-    let sound = Audio::from_fn(mixture.width(), frames, |channel, frame| {
-        mixture.channel(channel)[frame % mixture.frames()]
-    });
-    let observed = Arc::clone(&times);
-    let mut bare = BareTransforms::new(mixture.width());
-    let blocks =
-        Blocks::of(BLOCK).paced().timed(move |time| observed.lock().unwrap().push((time, bare.time())));
-    instance.play(&sound, blocks, |_| ())?;
+    let before = processor_seconds();
+    let times = play(&mut instance, mixture, seconds)?;
+    let spent = processor_seconds() - before;
+    let floors: f64 = times.iter().map(|(_, floor)| floor.as_secs_f64()).sum();
+    table.row(
+        "One instance in all",
+        format!("{:.1} % of a core", 100.0 * (spent - floors) / seconds as f64),
+        &format!(
+            "its audio and separator threads, {seconds} s in real time; the floor's transforms taken off"
+        ),
+    );
 
-    let (mut plugin, mut floor): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut *times.lock().unwrap()).into_iter().unzip();
+    let (mut plugin, mut floor): (Vec<_>, Vec<_>) = times.into_iter().unzip();
     plugin.sort();
     floor.sort();
     let block = Duration::from_secs_f64(BLOCK as f64 / RATE);
@@ -124,7 +165,12 @@ fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) 
         let share = 100.0 * time.as_secs_f64() / block.as_secs_f64();
         table.row(
             name,
-            format!("{} µs, {share:.2} %; floor {} µs", time.as_micros(), floor.as_micros()),
+            format!(
+                "{} µs, {share:.2} %; {:.1} × floor {} µs",
+                time.as_micros(),
+                time.div_duration_f64(floor),
+                floor.as_micros()
+            ),
             &format!(
                 "of the {block:.2?} that a block of {BLOCK} at 48 kHz lasts, stereo, {seconds} s in real time; \
                  floor: bare transforms on the same thread, after each block"
@@ -134,6 +180,64 @@ fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) 
     row("Audio thread a block, median", |times| times[times.len() / 2]);
     row("Audio thread a block, 99.9th percentile", |times| times[times.len() * 999 / 1000]);
     row("Audio thread a block, worst", |times| times[times.len() - 1]);
+    Ok(())
+}
+
+/// Plays `mixture` over and over in real time; gives the time of each block and of bare transforms after it.
+fn play(instance: &mut Instance, mixture: &Audio, seconds: usize) -> Result<Vec<(Duration, Duration)>> {
+    let rate = instance.rate();
+    let sound = Audio::from_fn(mixture.width(), (seconds as f64 * rate) as usize, |channel, frame| {
+        mixture.channel(channel)[frame % mixture.frames()]
+    });
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let observed = Arc::clone(&times);
+    let mut bare = BareTransforms::new(mixture.width(), rate);
+    let blocks =
+        Blocks::of(BLOCK).paced().timed(move |time| observed.lock().unwrap().push((time, bare.time())));
+    instance.play(&sound, blocks, |_| ())?;
+    Ok(std::mem::take(&mut *times.lock().unwrap()))
+}
+
+/// Processor time that this process's audio and separator threads have taken so far.
+fn processor_seconds() -> f64 {
+    let ours = [AUDIO_THREAD, "sift separator"];
+    seconds_by_thread().iter().filter(|(name, _)| ours.contains(&name.as_str())).map(|(_, time)| time).sum()
+}
+
+fn rates_and_channels(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result<()> {
+    for rate in COST_RATES {
+        for channels in [1, 2] {
+            let sound = Audio::new(mixture.channels()[..channels].to_vec());
+            let mut instance = Instance::create(plugin)?;
+            instance.set_channels(channels)?;
+            instance.activate(rate, BLOCK, Mode::Realtime)?;
+            priming::until_separated(&mut instance, &sound, BLOCK, PATIENCE)?;
+            let (mut times, mut floors): (Vec<_>, Vec<_>) =
+                play(&mut instance, &sound, COST_SECONDS)?.into_iter().unzip();
+            // A block without a hop costs next to nothing: the sum over all tells what a second costs.
+            let (sum, floor): (Duration, Duration) = (times.iter().sum(), floors.iter().sum());
+            let hops = COST_SECONDS as f64 * rate / fixtures::stft_frame_and_hop(rate).1 as f64;
+            let needed = floor.as_secs_f64() * hops / times.len() as f64;
+            table.row(
+                &format!(
+                    "Audio thread at {} kHz, {}",
+                    rate / 1e3,
+                    if channels == 1 { "mono" } else { "stereo" }
+                ),
+                format!(
+                    "{} µs a block, {:.2} % of the time; {:.1} × floor",
+                    median(&mut times).as_micros(),
+                    100.0 * sum.as_secs_f64() / COST_SECONDS as f64,
+                    sum.as_secs_f64() / needed
+                ),
+                &format!(
+                    "median of blocks of {BLOCK}, and all of them in {COST_SECONDS} s; floor: a bare transform and \
+                     inverse ({} µs) for each hop and channel",
+                    median(&mut floors).as_micros()
+                ),
+            );
+        }
+    }
     Ok(())
 }
 
@@ -148,8 +252,8 @@ struct BareTransforms {
 }
 
 impl BareTransforms {
-    fn new(channels: usize) -> Self {
-        let size = fixtures::stft_frame_and_hop(RATE).0;
+    fn new(channels: usize, rate: f64) -> Self {
+        let size = fixtures::stft_frame_and_hop(rate).0;
         let mut planner = RealFftPlanner::new();
         let (forward, inverse) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
         let scratch = forward.get_scratch_len().max(inverse.get_scratch_len());
@@ -173,40 +277,193 @@ impl BareTransforms {
     }
 }
 
-/// The separator's thread by itself, as the engine measures it.
+/// The separator's thread by itself, as the engine measures it, and plain products of matrices by the same
+/// library: the test package `heavy` does nothing else.
 fn separator(mixture: &Audio, table: &mut Table) -> Result<()> {
-    let config = Config { sample_rate: RATE, max_block: BLOCK, channels: mixture.width(), offline: true };
-    let mut engine = Engine::open(package::DEFAULT, config, Arc::new(Queries::default()));
-    engine.wait_until_ready(PATIENCE).map_err(anyhow::Error::msg)?;
-    let ones = [1.0; BLOCK];
-    let controls = Controls {
-        strength: &ones,
-        gain: &ones,
-        mode: sift_engine::Mode::Isolate,
-        query: 0,
-        shape: Shape::default(),
-        listen_removed: false,
-        bypass: false,
-    };
-    let mut times = Vec::new();
-    for start in (0..mixture.frames() - BLOCK).step_by(BLOCK) {
-        let mut block: Vec<Vec<f32>> = (0..mixture.width())
-            .map(|channel| mixture.channel(channel)[start..start + BLOCK].to_vec())
-            .collect();
-        let mut channels: Vec<&mut [f32]> = block.iter_mut().map(Vec::as_mut_slice).collect();
-        engine.process(&mut channels, &mut Aux::default(), &controls);
-        times.push(engine.status().hop_time());
-    }
-    times.sort();
-    let hop = Duration::from_secs_f64(engine.grid().hop_seconds());
-    let time = times[times.len() / 2];
+    let built_in = Listing::built_in();
+    let hop = Duration::from_secs_f64(
+        built_in.manifest.audio.hop as f64 / f64::from(built_in.manifest.audio.sample_rate),
+    );
+    let a_second = built_in.manifest.separator.multiply_accumulates;
+    let time = hop_time(built_in, "a person speaking", mixture)?;
+    let (units, side) = GEMMS;
+    let heavy = Listing::read(&fixtures::package("heavy"))?;
+    let some = mixture.slice(0..mixture.frames().min(2 * RATE as usize));
+    let products = hop_time(heavy, &format!("x{units}"), &some)?;
+    let ratio = a_second.map_or("floor not known".into(), |a_second| {
+        let accumulates = (units * side * side * side) as f64;
+        let floor = products.as_secs_f64() * a_second * hop.as_secs_f64() / accumulates;
+        format!("{:.1} × floor {:.2} ms", time.as_secs_f64() / floor, 1e3 * floor)
+    });
     table.row(
         "Separator a hop",
-        format!("{:.2} ms, {:.1} %", 1e3 * time.as_secs_f64(), 100.0 * time.div_duration_f64(hop)),
+        format!("{:.2} ms, {:.1} %; {ratio}", 1e3 * time.as_secs_f64(), 100.0 * time.div_duration_f64(hop)),
         &format!(
-            "of the {:.1} ms that a hop lasts; running mean of 32 hops, median of it over the demo",
+            "of the {:.1} ms that a hop lasts; running mean of 32 hops, median of it over the demo; floor: as many \
+             multiply-accumulates in products of {side} × {side} matrices",
             1e3 * hop.as_secs_f64()
         ),
+    );
+    Ok(())
+}
+
+/// Median over `sound` of the time that the separator of `listing` takes for a hop.
+fn hop_time(listing: Listing, query: &str, sound: &Audio) -> Result<Duration> {
+    let queries = Arc::new(Queries::default());
+    queries.set_text(0, query);
+    let mut player = Player::new(listing, queries, sound.width(), true)?;
+    let mut times = Vec::new();
+    for start in (0..sound.frames() - BLOCK).step_by(BLOCK) {
+        player.play(sound, start);
+        times.push(player.engine.status().hop_time());
+    }
+    Ok(median(&mut times))
+}
+
+/// An engine at 48 kHz that is handed blocks.
+struct Player {
+    engine: Engine,
+    block: Vec<Vec<f32>>,
+}
+
+impl Player {
+    fn new(listing: Listing, queries: Arc<Queries>, channels: usize, offline: bool) -> Result<Self> {
+        let config = Config { sample_rate: RATE, max_block: BLOCK, channels, offline };
+        let engine = Engine::with_listing(Ok(listing), config, queries.clone());
+        engine.wait_until_ready(PATIENCE).map_err(anyhow::Error::msg)?;
+        anyhow::ensure!(
+            eventually(PATIENCE, || queries.stage(0) == Stage::Ready),
+            "the query is not encoded"
+        );
+        Ok(Self { engine, block: vec![vec![0.0; BLOCK]; channels] })
+    }
+
+    /// Hands over the block of `sound` at `start`.
+    fn play(&mut self, sound: &Audio, start: usize) {
+        let ones = [1.0; BLOCK];
+        let controls = Controls {
+            strength: &ones,
+            gain: &ones,
+            mode: sift_engine::Mode::Isolate,
+            query: 0,
+            shape: Shape::default(),
+            listen_removed: false,
+            bypass: false,
+        };
+        for (block, channel) in self.block.iter_mut().zip(sound.channels()) {
+            block.copy_from_slice(&channel[start..start + BLOCK]);
+        }
+        let mut channels: Vec<&mut [f32]> = self.block.iter_mut().map(Vec::as_mut_slice).collect();
+        self.engine.process(&mut channels, &mut Aux::default(), &controls);
+    }
+}
+
+/// From a text to its embedding in force: the next hop is separated by it.
+fn query_change(table: &mut Table) -> Result<()> {
+    let queries = Arc::new(Queries::default());
+    let _player = Player::new(Listing::built_in(), queries.clone(), 1, false)?;
+    let encoded = |text: &str| {
+        let begin = Instant::now();
+        queries.set_text(0, text);
+        while queries.stage(0) != Stage::Ready && begin.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        begin.elapsed()
+    };
+    let texts: Vec<_> =
+        (0..9).map(|number| format!("a sound that nobody has typed, number {number}")).collect();
+    let mut new: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
+    let mut cached: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
+    table.row(
+        "Query change, new text · cached",
+        format!("{} · {:.2} ms", milliseconds(median(&mut new)), 1e3 * median(&mut cached).as_secs_f64()),
+        "from the text to its embedding, medians; it is in force from the next hop on, 16 ms at most",
+    );
+    Ok(())
+}
+
+/// How many instances play in real time, from one thread, without a late parcel.
+fn instances(mixture: &Audio, seconds: usize, table: &mut Table) -> Result<()> {
+    let mut players = Vec::new();
+    let mut held = 0;
+    while players.len() < MOST_INSTANCES {
+        let player = Player::new(Listing::built_in(), Arc::new(Queries::default()), mixture.width(), false)?;
+        players.push(player);
+        if (0..TRIALS).all(|_| late_parcels(&mut players, mixture, TRIAL_SECONDS) > 0) {
+            break;
+        }
+        held = players.len();
+    }
+    let mut late = 0;
+    while held > 0 {
+        players.truncate(held);
+        late = late_parcels(&mut players, mixture, seconds);
+        if late == 0 {
+            break;
+        }
+        held -= 1;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    table.row(
+        &format!("Instances on {cores} cores without a late parcel"),
+        format!("{held}"),
+        &format!("{seconds} s in real time, blocks of {BLOCK} from one thread; {late} late parcels"),
+    );
+    Ok(())
+}
+
+/// Parcels of all `players` that came late in `seconds` of real time, on this thread with the priority that
+/// hosts give theirs.
+fn late_parcels(players: &mut [Player], mixture: &Audio, seconds: usize) -> u64 {
+    let count = |players: &[Player]| -> u64 {
+        players.iter().map(|Player { engine, .. }| engine.status().late() + engine.status().dropped()).sum()
+    };
+    let blocks = seconds * RATE as usize / BLOCK;
+    let starts = (0..mixture.frames() - BLOCK).step_by(BLOCK).cycle().take(blocks);
+    players.iter_mut().for_each(|player| player.engine.reset());
+    let before = count(players);
+    let raised = promote_current_thread_to_real_time(BLOCK as u32, RATE as u32);
+    let begin = Instant::now();
+    for (number, start) in starts.enumerate() {
+        let due = begin + Duration::from_secs_f64((number * BLOCK) as f64 / RATE);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        players.iter_mut().for_each(|player| player.play(mixture, start));
+    }
+    if let Ok(handle) = raised {
+        drop(demote_current_thread_from_real_time(handle));
+    }
+    count(players) - before
+}
+
+/// `sift render`, from its start to its end.
+fn render(program: Option<&Path>, mixture: &Audio, table: &mut Table) -> Result<()> {
+    let Some(program) = program else {
+        table.row("`sift render`", "unknown".into(), "--program does not say where it is");
+        return Ok(());
+    };
+    let folder = std::env::temp_dir().join(format!("sift-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let (input, output) = (folder.join("in.wav"), folder.join("out.wav"));
+    let frames = FILE_SECONDS * RATE as usize;
+    let sound = Audio::from_fn(mixture.width(), frames, |channel, frame| {
+        mixture.channel(channel)[frame % mixture.frames()]
+    });
+    sound.write_wav(&input, RATE as u32)?;
+    let begin = Instant::now();
+    let ended = Command::new(program)
+        .arg("render")
+        .arg(&input)
+        .args(["--query", "a person speaking", "--output"])
+        .arg(&output)
+        .output();
+    let elapsed = begin.elapsed();
+    std::fs::remove_dir_all(&folder)?;
+    let ended = ended.with_context(|| format!("{} cannot be started", program.display()))?;
+    anyhow::ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    table.row(
+        "`sift render`",
+        format!("{:.1} ×", FILE_SECONDS as f64 / elapsed.as_secs_f64()),
+        &format!("of real time, a stereo file of {FILE_SECONDS} s, the start of the program included"),
     );
     Ok(())
 }
@@ -304,6 +561,12 @@ fn cost(line: &str) -> Option<(&str, &str)> {
     let line = line.trim().trim_matches('|').trim();
     let (name, value) = line.split_once('|').or_else(|| line.split_once("  "))?;
     Some((name.trim(), value.trim()))
+}
+
+/// Sorts `times`.
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 fn milliseconds(time: Duration) -> String {

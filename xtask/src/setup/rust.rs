@@ -1,4 +1,4 @@
-//! The parts of the Rust toolchain that a minimal installation leaves out.
+//! What a minimal installation of Rust leaves out.
 
 use anyhow::{Result, bail};
 
@@ -17,4 +17,13 @@ pub fn ensure_lints() -> Result<()> {
         Run::new("rustup").args(["component", "add", component]).run()?;
     }
     Ok(())
+}
+
+/// Makes `cargo fuzz` work.
+pub fn ensure_fuzzer() -> Result<()> {
+    if Run::cargo().args(["fuzz", "--version"]).succeeds() {
+        return Ok(());
+    }
+    super::announce("cargo-fuzz", "builds programs for libFuzzer and runs them");
+    Run::cargo().args(["install", "--locked", "cargo-fuzz"]).run()
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::Tensor;
-use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::package::{CONCEPTS, Package, PackageError};
 use crate::provider::Provider;
 use crate::query::concepts::{Concepts, Understood};
 use crate::query::normalise;
+use crate::query::tokens::Tokens;
 use crate::runtime;
 
 /// Texts whose embeddings are kept. Beyond it the cache starts anew: a person types far fewer.
@@ -29,9 +29,8 @@ pub struct Encoding {
 
 /// One package's query network with every encoding it has made.
 pub struct QueryEncoder {
-    tokenizer: Tokenizer,
+    tokens: Tokens,
     session: Session,
-    prefix: String,
     concepts: Option<Concepts>,
     cache: HashMap<String, Encoding>,
 }
@@ -43,11 +42,8 @@ impl QueryEncoder {
         let fault = |file: &str, fault: &dyn std::fmt::Display| {
             PackageError::new(package.place(file), fault, "Install the package again")
         };
-        let mut tokenizer =
-            Tokenizer::from_bytes(&package.tokenizer).map_err(|error| fault(&manifest.tokenizer, &error))?;
-        let truncation = TruncationParams { max_length: manifest.max_tokens, ..Default::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(|error| fault(&manifest.tokenizer, &error))?;
-        tokenizer.with_padding(None);
+        let tokens = Tokens::new(&package.tokenizer, manifest.max_tokens, &manifest.prefix)
+            .map_err(|error| fault(&manifest.tokenizer, &error))?;
         let session = runtime::session(environment, &package.query, Provider::Cpu)
             .map_err(|error| fault(&manifest.file, &error))?;
         for name in ["input_ids", "attention_mask"] {
@@ -63,8 +59,7 @@ impl QueryEncoder {
                 &format_args!("has no output `concept`, which {CONCEPTS} is for"),
             ));
         }
-        let prefix = manifest.prefix.clone();
-        let mut encoder = Self { tokenizer, session, prefix, concepts, cache: HashMap::new() };
+        let mut encoder = Self { tokens, session, concepts, cache: HashMap::new() };
         encoder.encode("sound").map_err(|error| fault(&manifest.file, &error))?;
         Ok(encoder)
     }
@@ -95,14 +90,7 @@ impl QueryEncoder {
 
     /// The embedding, and the concept where the package has concepts.
     fn run(&mut self, text: &str) -> Result<(Vec<f32>, Vec<f32>), String> {
-        let tokens = self
-            .tokenizer
-            .encode(format!("{}{text}", self.prefix), true)
-            .map_err(|error| format!("could not be split into tokens: {error}"))?;
-        let ids: Vec<i64> = tokens.get_ids().iter().copied().map(i64::from).collect();
-        if ids.is_empty() {
-            return Err(format!("the query {text:?} has no token that the model knows"));
-        }
+        let ids = self.tokens.of(text)?;
         let infer = || -> ort::Result<(Vec<f32>, Vec<f32>)> {
             let shape = [1, ids.len()];
             let attention = vec![1_i64; ids.len()];

@@ -1,0 +1,40 @@
+//! An audio file for the command line.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use sift_cli::decode::Source;
+
+/// What the file may call itself.
+const NAMES: [&str; 5] = ["a.wav", "a.flac", "a.mp3", "a.ogg", "a"];
+
+/// Samples a channel after which nothing new is to be expected of a short file.
+const ENOUGH: usize = 1 << 22;
+
+/// # Panics
+/// If the file that `bytes` are, under a name that their first one says, is refused without that name, or
+/// read as something that cannot be separated.
+pub fn check(bytes: &[u8]) {
+    let Some((&name, bytes)) = bytes.split_first() else { return };
+    let path = Path::new(NAMES[usize::from(name) % NAMES.len()]);
+    if let Err(error) = read(bytes, path) {
+        let message = format!("{error:#}");
+        assert!(message.starts_with(&format!("{} ", path.display())), "{message}");
+    }
+}
+
+fn read(bytes: &[u8], path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut source = Source::read(Box::new(Cursor::new(bytes.to_vec())), path)?;
+    let (rate, channels) = (source.sample_rate(), source.channels());
+    assert!((4_000..=768_000).contains(&rate) && (1..=2).contains(&channels), "{rate} Hz, {channels}");
+    let mut samples = 0;
+    while let Some(block) = source.next_block()? {
+        assert_eq!(block.len(), channels);
+        assert!(block.iter().all(|channel| !channel.is_empty() && channel.len() == block[0].len()));
+        samples += block[0].len();
+        if samples > ENOUGH {
+            break;
+        }
+    }
+    Ok(())
+}

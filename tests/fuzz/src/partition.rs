@@ -1,0 +1,174 @@
+//! A session at play, cut into blocks in one way and in another.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use sift_engine::package::Listing;
+use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, SLOTS, Shape, Stage};
+use sift_tests::audio::Random;
+use sift_tests::fixtures::{self, KEPT_WORD};
+use sift_tests::process::eventually;
+
+const RATES: [f64; 3] = [44_100.0, 48_000.0, 50_317.0];
+const MAX_BLOCK: usize = 2048;
+/// Parts that are played of a session.
+const PARTS: usize = 6;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is played: the bytes say it.
+#[derive(Arbitrary, Debug)]
+struct Session {
+    rate: u8,
+    stereo: bool,
+    seed: u8,
+    parts: Vec<Part>,
+}
+
+/// A stretch of sound under the same controls: a host changes them between blocks only.
+#[derive(Arbitrary, Debug)]
+struct Part {
+    length: u16,
+    before: Before,
+    sound: Sound,
+    remove: bool,
+    query: u8,
+    sharpness: u8,
+    floor: u8,
+    smoothing: u8,
+    listen_removed: bool,
+    bypass: bool,
+    /// Lengths of the blocks that the second engine gets it in; the last one again and again.
+    blocks: Vec<u16>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Before {
+    Nothing,
+    Seek,
+    Reset,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Sound {
+    Silence,
+    Quiet,
+    Loud,
+    /// With samples that are no sound.
+    Spoilt,
+}
+
+/// Two engines that are the same.
+struct Pair([Engine; 2]);
+
+impl Pair {
+    fn new(config: Config) -> Self {
+        Self([(); 2].map(|()| {
+            let texts = std::array::from_fn(|slot| if slot % 2 == 0 { KEPT_WORD } else { "drums" }.into());
+            let queries = Arc::new(Queries::new(texts));
+            let listing = Listing::read(&fixtures::package("recurrent"));
+            let engine = Engine::with_listing(listing, config, queries.clone());
+            engine.wait_until_ready(PATIENCE).expect("`cargo xtask` sets ORT_DYLIB_PATH");
+            let encoded = || (0..SLOTS).all(|slot| queries.stage(slot) == Stage::Ready);
+            assert!(eventually(PATIENCE, encoded), "the queries are not encoded");
+            engine
+        }))
+    }
+}
+
+thread_local! {
+    /// By rate and channels: what takes its time to make is used for many sessions.
+    static PAIRS: RefCell<HashMap<(usize, usize), Pair>> = RefCell::default();
+}
+
+/// # Panics
+/// If the session that `bytes` say sounds different in blocks of other lengths.
+pub fn check(bytes: &[u8]) {
+    let Ok(session) = Session::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
+    let (rate, channels) = (usize::from(session.rate) % RATES.len(), 1 + usize::from(session.stereo));
+    PAIRS.with_borrow_mut(|pairs| {
+        let config = Config { sample_rate: RATES[rate], max_block: MAX_BLOCK, channels, offline: true };
+        let Pair([whole, cut]) = pairs.entry((rate, channels)).or_insert_with(|| Pair::new(config));
+        whole.reset();
+        cut.reset();
+        let mut random = Random::new(session.seed.into());
+        for part in session.parts.iter().take(PARTS) {
+            let length = 1 + usize::from(part.length) % MAX_BLOCK;
+            let input: Vec<Vec<f32>> = (0..channels)
+                .map(|_| (0..length).map(|_| part.sound.sample(&mut random)).collect())
+                .collect();
+            let strength: Vec<f32> = (0..length).map(|_| random.bipolar().abs()).collect();
+            let gain: Vec<f32> = (0..length).map(|_| 2.0 * random.bipolar().abs()).collect();
+            let expected = part.play(whole, &input, &strength, &gain, &[]);
+            let heard = part.play(cut, &input, &strength, &gain, &part.blocks);
+            assert!(heard == expected, "other bits in {:?} of {session:?}", part.blocks);
+        }
+        for engine in [whole, cut] {
+            assert_eq!((engine.status().late(), engine.status().dropped()), (0, 0), "the machine is stuck");
+        }
+    });
+}
+
+impl Sound {
+    fn sample(&self, random: &mut Random) -> f32 {
+        match self {
+            Self::Silence => 0.0,
+            Self::Quiet => 0.001 * random.bipolar(),
+            Self::Loud => random.bipolar(),
+            Self::Spoilt => match random.between(0, 200) {
+                0 => f32::NAN,
+                1 => f32::INFINITY,
+                2 => -1e30,
+                3 => 1e-40,
+                _ => random.bipolar(),
+            },
+        }
+    }
+}
+
+impl Part {
+    /// The bits of all outputs, channel by channel, of `input` in `blocks`, or in one where none are given.
+    fn play(
+        &self,
+        engine: &mut Engine,
+        input: &[Vec<f32>],
+        strength: &[f32],
+        gain: &[f32],
+        blocks: &[u16],
+    ) -> Vec<u32> {
+        match self.before {
+            Before::Nothing => (),
+            Before::Seek => engine.seek(),
+            Before::Reset => engine.reset(),
+        }
+        let mut main = input.to_vec();
+        let (mut target, mut residual) = (input.to_vec(), input.to_vec());
+        let mut lengths = blocks.iter().map(|&length| 1 + usize::from(length) % MAX_BLOCK);
+        let (mut start, mut length) = (0, MAX_BLOCK);
+        while start < strength.len() {
+            length = lengths.next().unwrap_or(length);
+            let range = start..strength.len().min(start + length);
+            let controls = Controls {
+                strength: &strength[range.clone()],
+                gain: &gain[range.clone()],
+                mode: if self.remove { Mode::Remove } else { Mode::Isolate },
+                query: usize::from(self.query) % SLOTS,
+                shape: Shape {
+                    sharpness: 0.5 + 3.5 * f32::from(self.sharpness) / 255.0,
+                    floor: f32::from(self.floor) / 255.0,
+                    smoothing: 0.2 * f32::from(self.smoothing) / 255.0,
+                },
+                listen_removed: self.listen_removed,
+                bypass: self.bypass,
+            };
+            let [mut main, mut target, mut residual] = [&mut main, &mut target, &mut residual]
+                .map(|port| port.iter_mut().map(|channel| &mut channel[range.clone()]).collect::<Vec<_>>());
+            let mut aux = Aux { target: &mut target, residual: &mut residual };
+            engine.process(&mut main, &mut aux, &controls);
+            start = range.end;
+        }
+        [main, target, residual].iter().flatten().flatten().map(|sample| sample.to_bits()).collect()
+    }
+}
