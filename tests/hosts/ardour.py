@@ -213,9 +213,17 @@ class Workstation:
         """Saves the session, and waits until it is written."""
         self._save(self._window.activate)
 
-    def save_from_the_plugin(self, x: int, y: int) -> None:
-        """The same by Ardour's shortcut after a click at this place in the plugin's window, and in none of Ardour's."""
-        self._save(lambda: self.plugin.click(x, y))
+    def save_from_the_plugin(self, *places: tuple[int, int]) -> None:
+        """The same by Ardour's shortcut after clicks at these places in the plugin's window, and at none in Ardour's.
+
+        Something must have changed: Ardour does not save what it has saved.
+        """
+
+        def click():
+            for place in places:
+                self.plugin.click(*place)
+
+        self._save(click)
 
     def _save(self, begin) -> None:
         file = self._session.file

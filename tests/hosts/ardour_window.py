@@ -21,8 +21,8 @@ from desktop import Desktop, until  # noqa: E402
 QUERY_BOX = (332, 108)
 """A place in the box, in pixels of Ardour's window of the plugin, which has a row of its own above ours."""
 
-PICTURE = (332, 260)
-"""A place where nothing is typed."""
+SLOTS = ((105, 454), (265, 454))
+"""The first and the second one, likewise."""
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Typed:
 
 
 def type_and_reopen(home: Path, picture: Path) -> Typed:
-    """Types into the window of a new session, saves it by Ardour's shortcut with the pointer still on the window, opens it
-    again, and saves a `picture` of it."""
+    """Types into the window of a new session, saves it by Ardour's shortcut after a click on a slot, opens it again,
+    and saves a `picture` of it."""
     ardour = Ardour(home, [support.bundle("Sift.vst3")], support.environment())
     session = ardour.session(support.DEMO / "mixture.wav")
     session.insert_sift()
@@ -57,7 +57,7 @@ def type_and_reopen(home: Path, picture: Path) -> Typed:
             return "the music" in session.sift_state()
 
         until(typed, "text in the session")
-        workstation.save_from_the_plugin(*PICTURE)
+        workstation.save_from_the_plugin(*reversed(SLOTS))
         workstation.quit()
     saved = session.sift_state()
 

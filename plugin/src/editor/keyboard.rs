@@ -60,7 +60,7 @@ mod x11 {
     pub enum Display {
         #[default]
         Unused,
-        Connected(Server),
+        Connected(Box<Server>),
         /// There is no way to it: the window keeps the keyboard.
         OutOfReach,
     }
@@ -74,7 +74,8 @@ mod x11 {
                 return;
             };
             if let Self::Unused = self {
-                *self = Server::connect().map_or(Self::OutOfReach, Self::Connected);
+                *self =
+                    Server::connect().map_or(Self::OutOfReach, |server| Self::Connected(Box::new(server)));
             }
             // A window that is just being closed has nothing around it any more.
             if let Self::Connected(server) = self
