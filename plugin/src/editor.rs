@@ -15,6 +15,8 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod theme;
+#[cfg(all(unix, not(target_os = "macos")))]
+mod x11;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -168,6 +170,8 @@ impl NiceEguiApp for Window {
         self.host = Some(host);
         self.view = View::default();
         self.keyboard = Keyboard::default();
+        #[cfg(all(unix, not(target_os = "macos")))]
+        x11::ask_for_first_frame(frame.baseview_window());
         let read = Preferences::file().map_or(Ok(Preferences::default()), |file| Preferences::read(&file));
         match read {
             Ok(preferences) => self.theme = preferences.theme,

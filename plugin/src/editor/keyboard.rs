@@ -9,7 +9,7 @@ pub struct Keyboard {
     /// The window was used since the host last had the keyboard.
     owed: bool,
     #[cfg(all(unix, not(target_os = "macos")))]
-    display: x11::Display,
+    display: super::x11::Display,
 }
 
 impl Default for Keyboard {
@@ -18,7 +18,7 @@ impl Default for Keyboard {
             // A host may give the keyboard to a window that it opens.
             owed: true,
             #[cfg(all(unix, not(target_os = "macos")))]
-            display: x11::Display::default(),
+            display: super::x11::Display::default(),
         }
     }
 }
@@ -44,85 +44,6 @@ fn ours(ctx: &Context) -> bool {
     ctx.egui_wants_keyboard_input()
         || ctx.any_popup_open()
         || ctx.memory(|memory| memory.top_modal_layer().is_some())
-}
-
-/// X11 sends keys to the one window that has its focus, and to no other if that one ignores them.
-#[cfg(all(unix, not(target_os = "macos")))]
-mod x11 {
-    use nice_plug_egui::baseview::WindowContext;
-    use raw_window_handle::{HasWindowHandle, RawWindowHandle};
-    use x11rb::errors::ReplyError;
-    use x11rb::protocol::xproto::{Atom, AtomEnum, ConnectionExt, InputFocus, Window};
-    use x11rb::rust_connection::RustConnection;
-
-    /// The display, once it is needed.
-    #[derive(Default)]
-    pub enum Display {
-        #[default]
-        Unused,
-        Connected(Box<Server>),
-        /// There is no way to it: the window keeps the keyboard.
-        OutOfReach,
-    }
-
-    impl Display {
-        /// Gives the keyboard to the window of the host's that ours lies in.
-        pub fn give_to_host(&mut self, window: &WindowContext) {
-            let Some(RawWindowHandle::Xlib(handle)) =
-                window.window_handle().ok().map(|handle| handle.as_raw())
-            else {
-                return;
-            };
-            if let Self::Unused = self {
-                *self =
-                    Server::connect().map_or(Self::OutOfReach, |server| Self::Connected(Box::new(server)));
-            }
-            // A window that is just being closed has nothing around it any more.
-            if let Self::Connected(server) = self
-                && let Ok(Some(host)) = server.host_of(handle.window as Window)
-            {
-                let _ = server.focus(host);
-            }
-        }
-    }
-
-    pub struct Server {
-        connection: RustConnection,
-        /// A window manager keeps this property on every window that it manages.
-        managed: Atom,
-    }
-
-    impl Server {
-        fn connect() -> Option<Self> {
-            let (connection, _) = x11rb::connect(None).ok()?;
-            let managed = connection.intern_atom(false, b"WM_STATE").ok()?.reply().ok()?.atom;
-            Some(Self { connection, managed })
-        }
-
-        /// The nearest window around `window` that a window manager manages; none around one of our own.
-        fn host_of(&self, mut window: Window) -> Result<Option<Window>, ReplyError> {
-            loop {
-                let around = self.connection.query_tree(window)?.reply()?;
-                if self.is_managed(window)? || around.parent == around.root || around.parent == x11rb::NONE {
-                    return Ok(None);
-                }
-                window = around.parent;
-                if self.is_managed(window)? {
-                    return Ok(Some(window));
-                }
-            }
-        }
-
-        fn is_managed(&self, window: Window) -> Result<bool, ReplyError> {
-            let property =
-                self.connection.get_property(false, window, self.managed, AtomEnum::ANY, 0, 0)?.reply()?;
-            Ok(property.type_ != x11rb::NONE)
-        }
-
-        fn focus(&self, window: Window) -> Result<(), ReplyError> {
-            self.connection.set_input_focus(InputFocus::PARENT, window, x11rb::CURRENT_TIME)?.check()
-        }
-    }
 }
 
 #[cfg(test)]
