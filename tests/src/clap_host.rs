@@ -406,12 +406,26 @@ impl Instance {
     /// # Errors
     /// If the plugin has no such window.
     pub fn open_window(&mut self, parent: u32) -> Result<()> {
+        self.make_window(parent)?;
+        self.show_window()
+    }
+
+    /// The same without showing it yet.
+    ///
+    /// # Errors
+    /// If the plugin has no such window.
+    pub fn make_window(&mut self, parent: u32) -> Result<()> {
         let gui = self.extension::<PluginGui>("gui")?;
         let plugin = self.plugin.plugin_handle();
         gui.create(&plugin, GuiConfiguration { api_type: GuiApiType::X11, is_floating: false })?;
         // SAFETY: the caller keeps the window.
-        unsafe { gui.set_parent(&plugin, Window::from_x11_handle(parent.into()))? };
-        Ok(gui.show(&plugin)?)
+        Ok(unsafe { gui.set_parent(&plugin, Window::from_x11_handle(parent.into()))? })
+    }
+
+    /// # Errors
+    /// If no window was made.
+    pub fn show_window(&mut self) -> Result<()> {
+        Ok(self.extension::<PluginGui>("gui")?.show(&self.plugin.plugin_handle())?)
     }
 
     /// # Errors

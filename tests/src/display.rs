@@ -1,11 +1,12 @@
 //! An X11 display without a screen, and a window on it for a plugin to open its own in.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 use x11rb::connection::Connection;
-use x11rb::protocol::xproto::{ConnectionExt, CreateWindowAux, WindowClass};
+use x11rb::protocol::xproto::{ConnectionExt, CreateWindowAux, ImageFormat, WindowClass};
 use x11rb::rust_connection::RustConnection;
 
 /// A display by Debian's `xvfb`, which ends with it.
@@ -48,8 +49,9 @@ impl Drop for Display {
 /// A host's window on the display of this process.
 pub struct HostWindow {
     // Closes the window when it goes.
-    _connection: RustConnection,
+    connection: RustConnection,
     id: u32,
+    size: (u16, u16),
 }
 
 impl HostWindow {
@@ -75,7 +77,18 @@ impl HostWindow {
             )?
             .check()?;
         connection.map_window(id)?.check()?;
-        Ok(Self { _connection: connection, id })
+        Ok(Self { connection, id, size: (width, height) })
+    }
+
+    /// How many colours it and what lies in it show.
+    ///
+    /// # Errors
+    /// If the display does not tell.
+    pub fn colours(&self) -> Result<usize> {
+        let (width, height) = self.size;
+        let picture = self.connection.get_image(ImageFormat::Z_PIXMAP, self.id, 0, 0, width, height, !0)?;
+        let pixels: HashSet<_> = picture.reply()?.data.chunks_exact(4).map(<[u8]>::to_vec).collect();
+        Ok(pixels.len())
     }
 
     /// The number by which X11 knows it.

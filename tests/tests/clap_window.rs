@@ -19,6 +19,8 @@ const EVERY: usize = 20;
 const MEBIBYTE: f64 = (1 << 20) as f64;
 /// What baseview 0.4.2 leaves behind at each opening: the keyboard's map on X11.
 const LEFT: f64 = 0.06 * MEBIBYTE;
+/// A window that is drawn shows many more.
+const COLOURS: usize = 50;
 /// The sound before the first opening, with the window open for a while, and after all of them.
 const QUIET: Duration = Duration::from_secs(6);
 
@@ -151,3 +153,18 @@ host_test!(
         }
     }
 );
+
+host_test!(a_window_that_the_host_shows_late_is_drawn, Environment::as_delivered().on_a_display(), {
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    let host = HostWindow::open(1000, 800).unwrap();
+    plugin.make_window(host.id()).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(host.colours().unwrap() < COLOURS, "it is not shown yet");
+    plugin.show_window().unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while host.colours().unwrap() < COLOURS {
+        assert!(Instant::now() < end, "the window stays empty");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    plugin.close_window().unwrap();
+});

@@ -28,6 +28,10 @@ impl Bench {
         self.0.join(name)
     }
 
+    fn cache(&self) -> PathBuf {
+        self.0.with_extension("cache")
+    }
+
     fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(&self.0)
             .unwrap()
@@ -50,9 +54,11 @@ impl Bench {
     fn sift_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sift"));
         command.args(arguments).current_dir(&self.0).env_remove("SIFT_MODELS").env_remove("SIFT_PROVIDER");
-        for folder in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+        for folder in ["XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env(folder, &self.0);
         }
+        // ONNX Runtime leaves a folder of its own there, too.
+        command.env("XDG_CACHE_HOME", self.cache());
         command.envs(variables.iter().copied()).output().unwrap()
     }
 
@@ -81,6 +87,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(self.cache());
     }
 }
 
@@ -350,8 +357,8 @@ fn what_the_doctor_measured_is_listed_with_that_very_package() {
 #[test]
 fn figures_that_cannot_be_read_are_named_and_hide_no_package() {
     let bench = Bench::new();
-    fs::create_dir_all(bench.path("sift")).unwrap();
-    fs::write(bench.path("sift/speeds.toml"), "speed = 1").unwrap();
+    fs::create_dir_all(bench.cache().join("sift")).unwrap();
+    fs::write(bench.cache().join("sift/speeds.toml"), "speed = 1").unwrap();
     let list = bench.sift(&["models"]);
     assert!(list.status.success() && String::from_utf8(list.stdout).unwrap().contains("Sift default"));
     let message = String::from_utf8(list.stderr).unwrap();
@@ -386,7 +393,7 @@ fn a_provider_that_onnx_runtime_does_not_offer_falls_back_to_the_processor_and_i
 #[test]
 fn the_provider_of_the_preferences_counts_where_the_environment_names_none() {
     let bench = Bench::new();
-    fs::create_dir_all(bench.path("sift")).unwrap();
+    fs::create_dir_all(bench.cache().join("sift")).unwrap();
     fs::write(bench.path("sift/preferences.toml"), "theme = \"light\"\nprovider = \"cuda\"").unwrap();
     let message = warning(&bench, &[]);
     assert!(message.contains("field `provider` of") && message.contains("preferences.toml"), "{message}");

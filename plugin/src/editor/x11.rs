@@ -4,7 +4,7 @@ use nice_plug_egui::baseview::WindowContext;
 use raw_window_handle::{HasWindowHandle, RawWindowHandle};
 use x11rb::errors::ReplyError;
 use x11rb::protocol::present::ConnectionExt as _;
-use x11rb::protocol::xproto::{Atom, AtomEnum, ConnectionExt, InputFocus, Window};
+use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, InputFocus, Window};
 use x11rb::rust_connection::RustConnection;
 
 /// Display frames over which the first one is asked for again and again, and between two such.
@@ -60,17 +60,26 @@ impl Display {
     }
 }
 
+x11rb::atom_manager! {
+    /// What clients and window managers tell one another by (Inter-Client Communication Conventions Manual, 4.1).
+    Names: NamesCookie {
+        // A window manager keeps this property on every window that it manages.
+        WM_STATE,
+        WM_PROTOCOLS,
+        WM_TAKE_FOCUS,
+    }
+}
+
 pub struct Server {
     connection: RustConnection,
-    /// A window manager keeps this property on every window that it manages.
-    managed: Atom,
+    names: Names,
 }
 
 impl Server {
     fn connect() -> Option<Self> {
         let (connection, _) = x11rb::connect(None).ok()?;
-        let managed = connection.intern_atom(false, b"WM_STATE").ok()?.reply().ok()?.atom;
-        Some(Self { connection, managed })
+        let names = Names::new(&connection).ok()?.reply().ok()?;
+        Some(Self { connection, names })
     }
 
     /// The nearest window around `window` that a window manager manages; none around one of our own.
@@ -88,9 +97,8 @@ impl Server {
     }
 
     fn is_managed(&self, window: Window) -> Result<bool, ReplyError> {
-        let property =
-            self.connection.get_property(false, window, self.managed, AtomEnum::ANY, 0, 0)?.reply()?;
-        Ok(property.type_ != x11rb::NONE)
+        let state = self.connection.get_property(false, window, self.names.WM_STATE, AtomEnum::ANY, 0, 0)?;
+        Ok(state.reply()?.type_ != x11rb::NONE)
     }
 
     fn announce_frames(&self, window: Window) -> Result<(), ReplyError> {
@@ -100,7 +108,18 @@ impl Server {
         Ok(())
     }
 
+    /// As a window manager does it: the host says itself which of its windows keys go to. While that is the one
+    /// around ours, X11 goes on sending them to ours when the pointer is on it.
     fn focus(&self, window: Window) -> Result<(), ReplyError> {
-        self.connection.set_input_focus(InputFocus::PARENT, window, x11rb::CURRENT_TIME)?.check()
+        let Names { WM_PROTOCOLS, WM_TAKE_FOCUS, .. } = self.names;
+        let atoms =
+            self.connection.get_property(false, window, WM_PROTOCOLS, AtomEnum::ATOM, 0, 32)?.reply()?;
+        self.connection.set_input_focus(InputFocus::PARENT, window, x11rb::CURRENT_TIME)?.check()?;
+        if atoms.value32().is_some_and(|mut atoms| atoms.any(|atom| atom == WM_TAKE_FOCUS)) {
+            let data = [WM_TAKE_FOCUS, x11rb::CURRENT_TIME, 0, 0, 0];
+            let message = ClientMessageEvent::new(32, window, WM_PROTOCOLS, data);
+            self.connection.send_event(false, window, EventMask::NO_EVENT, message)?.check()?;
+        }
+        Ok(())
     }
 }
