@@ -393,7 +393,7 @@ fn a_provider_that_onnx_runtime_does_not_offer_falls_back_to_the_processor_and_i
 #[test]
 fn the_provider_of_the_preferences_counts_where_the_environment_names_none() {
     let bench = Bench::new();
-    fs::create_dir_all(bench.cache().join("sift")).unwrap();
+    fs::create_dir_all(bench.path("sift")).unwrap();
     fs::write(bench.path("sift/preferences.toml"), "theme = \"light\"\nprovider = \"cuda\"").unwrap();
     let message = warning(&bench, &[]);
     assert!(message.contains("field `provider` of") && message.contains("preferences.toml"), "{message}");
