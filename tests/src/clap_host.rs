@@ -419,7 +419,8 @@ impl Instance {
         let plugin = self.plugin.plugin_handle();
         gui.create(&plugin, GuiConfiguration { api_type: GuiApiType::X11, is_floating: false })?;
         // SAFETY: the caller keeps the window.
-        Ok(unsafe { gui.set_parent(&plugin, Window::from_x11_handle(parent.into()))? })
+        unsafe { gui.set_parent(&plugin, Window::from_x11_handle(parent.into()))? };
+        Ok(())
     }
 
     /// # Errors
