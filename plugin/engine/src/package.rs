@@ -192,7 +192,7 @@ impl Manifest {
             let (least, most) = hops.into_inner();
             return fault(
                 "audio.hop",
-                format!("is {hop}, not within a sixteenth of n_fft to half of it ({least} to {most})"),
+                format!("is {hop}, not within n_fft / {OVERLAP_LIMIT} to n_fft / 2 ({least} to {most})"),
             );
         }
         let SeparatorSection { kind, lookahead, context, advance, .. } = self.separator;

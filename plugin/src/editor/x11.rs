@@ -102,10 +102,11 @@ impl Server {
     }
 
     fn announce_frames(&self, window: Window) -> Result<(), ReplyError> {
-        for after in (0..ASKING).step_by(ASKING_STEP as usize) {
-            self.connection.present_notify_msc(window, FIRST, 0, ASKING, after)?.check()?;
-        }
-        Ok(())
+        let times = (0..ASKING).step_by(ASKING_STEP as usize);
+        let ask = |after| self.connection.present_notify_msc(window, FIRST, 0, ASKING, after);
+        // Sent together: the server is waited for once.
+        let asked = times.map(ask).collect::<Result<Vec<_>, _>>()?;
+        asked.into_iter().try_for_each(|cookie| cookie.check())
     }
 
     /// As a window manager does it: the host says itself which of its windows keys go to. While that is the one
