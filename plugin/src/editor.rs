@@ -15,6 +15,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod theme;
+mod threads;
 #[cfg(all(unix, not(target_os = "macos")))]
 mod x11;
 
@@ -47,6 +48,7 @@ use self::query_box::QueryBox;
 use self::slots::Slots;
 use self::spectrogram::{Force, Spectrogram};
 use self::status::Lateness;
+pub use self::threads::WindowThreads;
 use crate::live::Snapshot;
 use crate::params::SiftParams;
 
@@ -68,13 +70,13 @@ const MOVING: Duration = Duration::from_micros(16_667);
 /// The status changes without anybody touching the window: how often it is looked at.
 const RESTING: Duration = Duration::from_millis(40);
 
-/// The editor that a host opens and closes. Nothing of it runs while it is closed.
-pub fn create(params: Arc<SiftParams>) -> Option<EguiEditor<Window>> {
+/// The editor that a host opens and closes. Nothing of it runs while it is closed; what ran is in `threads`.
+pub fn create(params: Arc<SiftParams>, threads: WindowThreads) -> Option<EguiEditor<Window>> {
     let size = wanted_size(&params);
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(SMALLEST.x, SMALLEST.y));
     let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
-    create_egui_editor(state, RepaintNotifier::new(), settings, Window::new(params))
+    create_egui_editor(state, RepaintNotifier::new(), settings, Window::new(params, threads))
 }
 
 /// The size that the state wants for the window, in logical pixels.
@@ -90,6 +92,7 @@ pub struct Window {
     view: View,
     fonts: Fonts,
     keyboard: Keyboard,
+    threads: WindowThreads,
     /// State may be loaded after the host learnt the editor's size.
     wish: Option<SizeWish>,
     /// Of projects that have chosen none.
@@ -131,13 +134,14 @@ impl SizeWish {
 }
 
 impl Window {
-    fn new(params: Arc<SiftParams>) -> Self {
+    fn new(params: Arc<SiftParams>, threads: WindowThreads) -> Self {
         Self {
             params,
             host: None,
             view: View::default(),
             fonts: Fonts::default(),
             keyboard: Keyboard::default(),
+            threads,
             wish: None,
             theme: ThemeChoice::default(),
         }
@@ -160,6 +164,7 @@ impl Window {
 
 impl NiceEguiApp for Window {
     fn build(&mut self, ctx: egui::Context, host: GuiContext, frame: &mut Frame) -> Result<(), HandlerError> {
+        self.threads.enter();
         theme::apply(&ctx);
         self.fonts.attach(&ctx);
         self.wish = Some(SizeWish::new(wanted_size(&self.params)));

@@ -13,13 +13,14 @@ use nice_plug::prelude::*;
 use nice_plug_egui::EguiEditor;
 use sift_engine::{Aux, Config, Controls, Engine};
 
-use crate::editor::Window;
+use crate::editor::{Window, WindowThreads};
 use crate::params::{ListenParam, SiftParams};
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
 #[derive(Default)]
 pub struct Sift {
     params: Arc<SiftParams>,
+    windows: WindowThreads,
     /// There is one between `activate` and `deactivate`.
     engine: Option<Engine>,
     /// On another model, waiting for the engine to give way.
@@ -68,7 +69,7 @@ impl Plugin for Sift {
     }
 
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
-        editor::create(self.params.clone())
+        editor::create(self.params.clone(), self.windows.clone())
     }
 
     fn activate(
@@ -163,6 +164,7 @@ impl Plugin for Sift {
 impl Drop for Sift {
     fn drop(&mut self) {
         self.deactivate();
+        self.windows.wait_for_end();
     }
 }
 

@@ -16,6 +16,8 @@ const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
 const OPENINGS: usize = 100;
 const EVERY: usize = 20;
+/// Plugins whose window is closed as soon as it is open.
+const LIVES: usize = 200;
 const MEBIBYTE: f64 = (1 << 20) as f64;
 /// What baseview 0.4.2 leaves behind at each opening: the keyboard's map on X11.
 const LEFT: f64 = 0.06 * MEBIBYTE;
@@ -168,3 +170,23 @@ host_test!(a_window_that_the_host_shows_late_is_drawn, Environment::as_delivered
     }
     plugin.close_window().unwrap();
 });
+
+host_test!(
+    nothing_of_a_window_runs_on_once_its_plugin_is_gone,
+    Environment::as_delivered().on_a_display(),
+    {
+        let host = HostWindow::open(1000, 800).unwrap();
+        let life = || {
+            let mut plugin = Instance::create(&clap_bundle()).unwrap();
+            plugin.open_window(host.id()).unwrap();
+            plugin.close_window().unwrap();
+            drop(plugin);
+            threads().unwrap()
+        };
+        let first = life();
+        for number in 2..=LIVES {
+            let left = life();
+            assert!(left <= first, "threads after {number} lives: {left}, after one: {first}");
+        }
+    }
+);
