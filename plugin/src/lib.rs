@@ -139,7 +139,7 @@ impl Plugin for Sift {
         let params = &*self.params;
         params.strength.smoothed.next_block_exact(strength);
         params.gain.smoothed.next_block_exact(gain);
-        gain.iter_mut().for_each(|gain| *gain = util::db_to_gain(*gain));
+        to_linear(gain);
         let controls = Controls {
             strength,
             gain,
@@ -158,6 +158,17 @@ impl Plugin for Sift {
         }
         engine.process(buffer.as_slice(), &mut outputs, &controls);
         ProcessStatus::Tail(engine.latency() as u32)
+    }
+}
+
+/// From decibels to factors. A value that stays is computed once: powers cost more than all else of a block.
+fn to_linear(gain: &mut [f32]) {
+    let (mut decibels, mut factor) = (f32::NAN, f32::NAN);
+    for gain in gain {
+        if *gain != decibels {
+            (decibels, factor) = (*gain, util::db_to_gain(*gain));
+        }
+        *gain = factor;
     }
 }
 

@@ -23,7 +23,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::bundle::{Bundles, Profile};
+use crate::manifest::Manifest;
+use crate::platform::Platform;
 use crate::process::Run;
+use crate::setup::onnxruntime;
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -95,7 +98,13 @@ fn demo(bundles: &Bundles) -> Result<()> {
         .run()
 }
 
+/// The parts by criterion, and then the whole.
 fn bench(bundles: &Bundles, arguments: &[&str]) -> Result<()> {
+    let runtime = onnxruntime::ensure(&Manifest::read()?.onnxruntime, &Platform::current()?)?;
+    Run::cargo()
+        .args(["bench", "--package", "sift-engine", "--bench", "parts"])
+        .env("ORT_DYLIB_PATH", &runtime.library)
+        .run()?;
     Run::new(project::program(Profile::Release, "bench"))
         .arg("--plugin")
         .arg(&bundles.clap)

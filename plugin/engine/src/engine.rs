@@ -89,6 +89,8 @@ pub struct Engine {
     mask: Mask,
     mix: Mix,
     weights: Vec<Weights>,
+    /// One channel's samples, from one hop to the next at most.
+    lane: Lane,
     to_model_scale: f32,
 
     link: AudioEnd,
@@ -116,6 +118,33 @@ struct Voice {
     spectra: Vec<Box<[Complex32]>>,
     overlap: Overlap,
     dry: Delay,
+}
+
+/// What a channel's samples are mixed from, and to beside the main output.
+struct Lane {
+    dry: Vec<f32>,
+    /// The separated sound, and then the target made of it.
+    target: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+impl Lane {
+    fn new(samples: usize) -> Self {
+        let silence = || vec![0.0; samples];
+        Self { dry: silence(), target: silence(), residual: silence() }
+    }
+
+    /// Fills `main`, the target and the residual. `weights` gives those of a sample; `strength` and `gain` are as long as `main`.
+    fn mix(&mut self, weights: impl Fn(usize) -> Weights, strength: &[f32], gain: &[f32], main: &mut [f32]) {
+        // As long as one another, as the compiler must see to make vectors of them.
+        let length = main.len();
+        let (strength, gain, dry) = (&strength[..length], &gain[..length], &self.dry[..length]);
+        let (target, residual) = (&mut self.target[..length], &mut self.residual[..length]);
+        for at in 0..length {
+            let out = weights(at).mix(dry[at], target[at], strength[at], gain[at]);
+            (main[at], target[at], residual[at]) = (out.main, out.target, out.residual);
+        }
+    }
 }
 
 enum Parcel {
@@ -213,6 +242,7 @@ impl Engine {
             mask: Mask::new(&grid),
             mix: Mix::new(sample_rate),
             weights: Vec::with_capacity(grid.hop),
+            lane: Lane::new(grid.hop),
             link,
             parcels: (0..=delay).map(|_| Parcel::None).collect(),
             stream: 0,
@@ -336,24 +366,32 @@ impl Engine {
         let mut done = 0;
         while done < samples {
             let length = self.until_hop.min(samples - done);
-            self.weights.clear();
-            self.weights.extend((0..length).map(|_| self.mix.next()));
+            let part = done..done + length;
+            let (strength, gain) = (&controls.strength[part.clone()], &controls.gain[part.clone()]);
+            let resting = self.mix.at_rest();
+            if resting.is_none() {
+                self.weights.clear();
+                self.weights.extend((0..length).map(|_| self.mix.next()));
+            }
+            let lane = &mut self.lane;
             for (c, (voice, channel)) in self.voices.iter_mut().zip(channels.iter_mut()).enumerate() {
-                for (at, weights) in (done..).zip(&self.weights) {
-                    let input = sound(channel[at]);
-                    voice.history.push(input);
-                    let (dry, separated) = (voice.dry.process(input), voice.overlap.pop());
-                    let out = weights.mix(dry, separated, controls.strength[at], controls.gain[at]);
-                    channel[at] = out.main;
-                    if let Some(peaks) = &mut peaks {
-                        peaks.raise(dry, out.main, controls.gain[at]);
-                    }
-                    if let Some(target) = aux.target.get_mut(c) {
-                        target[at] = out.target;
-                    }
-                    if let Some(residual) = aux.residual.get_mut(c) {
-                        residual[at] = out.residual;
-                    }
+                let channel = &mut channel[part.clone()];
+                channel.iter_mut().for_each(|sample| *sample = sound(*sample));
+                voice.history.extend(channel);
+                voice.dry.process(channel, &mut lane.dry[..length]);
+                voice.overlap.take(&mut lane.target[..length]);
+                match resting {
+                    Some(weights) => lane.mix(|_| weights, strength, gain, channel),
+                    None => lane.mix(|at| self.weights[at], strength, gain, channel),
+                }
+                if let Some(peaks) = &mut peaks {
+                    peaks.raise(&lane.dry, channel, gain);
+                }
+                if let Some(target) = aux.target.get_mut(c) {
+                    target[part.clone()].copy_from_slice(&lane.target[..length]);
+                }
+                if let Some(residual) = aux.residual.get_mut(c) {
+                    residual[part.clone()].copy_from_slice(&lane.residual[..length]);
                 }
             }
             done += length;

@@ -65,10 +65,11 @@ pub mod toml_file;
 
 pub use engine::{Aux, Config, Controls, Engine};
 pub use grid::Grid;
-pub use mask::Shape;
+pub use mask::{Mask, Shape};
 pub use mix::Mode;
 pub use query::concepts::{SURE, Understood};
+pub use query::encoder::{Encoding, QueryEncoder};
 pub use query::tokens::Tokens;
 pub use query::{FACTORY, MAX_CHARACTERS, Queries, SLOTS, Stage, normalise};
 pub use status::{Readiness, Status};
-pub use stft::Window;
+pub use stft::{History, Overlap, Stft, Window};

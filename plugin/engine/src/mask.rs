@@ -34,6 +34,7 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// For masks and gains of the bins of `grid`.
     pub fn new(grid: &Grid) -> Self {
         Self {
             mask: vec![Complex32::ZERO; grid.model_bins],
@@ -43,7 +44,7 @@ impl Mask {
         }
     }
 
-    /// Takes the mask of the next frame.
+    /// Takes the mask of the next frame, as many values as the model has bins.
     pub fn update(&mut self, mask: &[Complex32], shape: &Shape) {
         // One pole: the share of the old mask that is left after a hop.
         let keep = match self.held && shape.smoothing > 0.0 {
@@ -61,6 +62,7 @@ impl Mask {
         self.held
     }
 
+    /// Begins a new stream.
     pub fn clear(&mut self) {
         self.held = false;
     }
@@ -68,10 +70,14 @@ impl Mask {
     /// The gain of each host bin, shaped.
     pub fn gain(&mut self, shape: &Shape) -> &[Complex32] {
         grid::to_host(&self.mask, &mut self.gain);
+        let least = shape.floor * shape.floor;
         for gain in &mut self.gain {
+            // Most bins of most masks: nothing to do.
+            if shape.sharpness == 1.0 && gain.norm_sqr() >= least {
+                continue;
+            }
             let size = gain.norm();
-            let shaped =
-                if shape.sharpness == 1.0 { size } else { size.powf(shape.sharpness) }.max(shape.floor);
+            let shaped = size.powf(shape.sharpness).max(shape.floor);
             *gain = if size > 0.0 { *gain * (shaped / size) } else { Complex32::new(shaped, 0.0) };
         }
         &self.gain

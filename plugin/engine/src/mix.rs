@@ -106,6 +106,12 @@ impl Mix {
         Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp, level }
     }
 
+    /// The weights of all samples to come, until a switch is set.
+    pub fn at_rest(&self) -> Option<Weights> {
+        let ramps = [self.remove, self.removed, self.bypass, self.wet, self.level];
+        ramps.iter().all(|ramp| ramp.value == ramp.target).then(|| self.clone().next())
+    }
+
     /// The weights of the next sample.
     #[inline]
     pub fn next(&mut self) -> Weights {
@@ -157,12 +163,18 @@ impl Delay {
         Self { ring: vec![0.0; samples], next: 0 }
     }
 
-    /// Takes a sample in and the one `samples` before it out.
-    #[inline]
-    pub fn process(&mut self, sample: f32) -> f32 {
-        let delayed = std::mem::replace(&mut self.ring[self.next], sample);
-        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
-        delayed
+    /// Takes samples in, no more than it delays by, and those out to `delayed` that came so long before them.
+    pub fn process(&mut self, samples: &[f32], delayed: &mut [f32]) {
+        let (wrapped, ahead) = self.ring.split_at_mut(self.next);
+        let split = samples.len().min(ahead.len());
+        let (first, rest) = samples.split_at(split);
+        let (first_out, rest_out) = delayed.split_at_mut(split);
+        for (samples, out, ring) in [(first, first_out, ahead), (rest, rest_out, wrapped)] {
+            let ring = &mut ring[..samples.len()];
+            out.copy_from_slice(ring);
+            ring.copy_from_slice(samples);
+        }
+        self.next = (self.next + samples.len()) % self.ring.len();
     }
 
     pub fn clear(&mut self) {
@@ -230,10 +242,15 @@ mod tests {
     fn a_delay_goes_on_from_a_longer_or_shorter_one() {
         for length in [2, 3, 5] {
             let mut old = Delay::new(3);
-            (1..=7).for_each(|sample| _ = old.process(sample as f32));
+            let mut delayed = [0.0; 7];
+            for (at, sample) in (1..=7).enumerate() {
+                old.process(&[sample as f32], &mut delayed[at..=at]);
+            }
+            assert_eq!(delayed, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]);
             let mut new = Delay::new(length);
             new.go_on_from(&old, 2);
-            let heard: Vec<_> = (0..length).map(|_| new.process(0.0)).collect();
+            let mut heard = vec![0.0; length];
+            new.process(&vec![0.0; length], &mut heard);
             let expected: &[f32] =
                 if length > 3 { &[0.0, 0.0, 0.0, 3.0, 7.0] } else { &[5.0, 6.0, 7.0][3 - length..] };
             assert_eq!(heard, expected);

@@ -77,12 +77,13 @@ pub struct Peaks {
 }
 
 impl Peaks {
-    /// Takes in one sample: `dry` the delayed input, `gain` what the output was made louder by.
-    #[inline]
-    pub(crate) fn raise(&mut self, dry: f32, output: f32, gain: f32) {
-        self.input = self.input.max(dry.abs());
-        self.output = self.output.max(output.abs());
-        self.removed = self.removed.max((gain * dry - output).abs());
+    /// Takes in samples of one channel: `dry` the delayed input, `gain` what the output was made louder by.
+    pub(crate) fn raise(&mut self, dry: &[f32], output: &[f32], gain: &[f32]) {
+        for ((dry, output), gain) in dry.iter().zip(output).zip(gain) {
+            self.input = self.input.max(dry.abs());
+            self.output = self.output.max(output.abs());
+            self.removed = self.removed.max((gain * dry - output).abs());
+        }
     }
 }
 

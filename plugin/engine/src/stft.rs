@@ -76,10 +76,10 @@ impl Stft {
     /// Writes the spectrum of the newest `size` samples in `history` to `spectrum` (`size / 2 + 1` long).
     pub fn analyse(&mut self, history: &History, spectrum: &mut [Complex32]) {
         let (older, newer) = history.oldest_first();
-        let samples = older.iter().chain(newer);
-        for ((out, sample), window) in self.frame.iter_mut().zip(samples).zip(&self.analysis) {
-            *out = sample * window;
-        }
+        let (first, rest) = self.frame.split_at_mut(older.len());
+        let (rising, falling) = self.analysis.split_at(older.len());
+        windowed(older, rising, first);
+        windowed(newer, falling, rest);
         self.forward
             .process_with_scratch(&mut self.frame, spectrum, &mut self.scratch)
             .expect("every buffer has the planned length");
@@ -104,6 +104,12 @@ impl Stft {
     }
 }
 
+fn windowed(samples: &[f32], window: &[f32], out: &mut [f32]) {
+    for ((out, sample), window) in out.iter_mut().zip(samples).zip(window) {
+        *out = sample * window;
+    }
+}
+
 /// The newest samples of one channel, as many as a frame has.
 pub struct History {
     ring: Vec<f32>,
@@ -112,15 +118,21 @@ pub struct History {
 }
 
 impl History {
+    /// `size` samples of silence.
     pub fn new(size: usize) -> Self {
         Self { ring: vec![0.0; size], next: 0 }
     }
 
-    pub fn push(&mut self, sample: f32) {
-        self.ring[self.next] = sample;
-        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
+    /// Takes in the samples that follow, at most as many as a frame has.
+    pub fn extend(&mut self, samples: &[f32]) {
+        let (wrapped, ahead) = self.ring.split_at_mut(self.next);
+        let (first, rest) = samples.split_at(samples.len().min(ahead.len()));
+        ahead[..first.len()].copy_from_slice(first);
+        wrapped[..rest.len()].copy_from_slice(rest);
+        self.next = (self.next + samples.len()) % self.ring.len();
     }
 
+    /// Holds silence again.
     pub fn clear(&mut self) {
         self.ring.fill(0.0);
     }
@@ -133,7 +145,9 @@ impl History {
     /// Holds what `other` holds, as far as that goes.
     pub fn go_on_from(&mut self, other: &History) {
         let (older, newer) = other.oldest_first();
-        older.iter().chain(newer).for_each(|sample| self.push(*sample));
+        for part in [older, newer] {
+            self.extend(&part[part.len().saturating_sub(self.ring.len())..]);
+        }
     }
 }
 
@@ -145,6 +159,7 @@ pub struct Overlap {
 }
 
 impl Overlap {
+    /// Silence, for frames of `size` samples.
     pub fn new(size: usize) -> Self {
         Self { ring: vec![0.0; size], next: 0 }
     }
@@ -156,13 +171,19 @@ impl Overlap {
         wrapped.iter_mut().zip(rest).for_each(|(sum, sample)| *sum += sample);
     }
 
-    /// Takes the next sample out. At most `hop` samples are taken between two frames.
-    pub fn pop(&mut self) -> f32 {
-        let sample = std::mem::take(&mut self.ring[self.next]);
-        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
-        sample
+    /// Takes the next samples out. At most `hop` samples are taken between two frames.
+    pub fn take(&mut self, out: &mut [f32]) {
+        let (wrapped, ahead) = self.ring.split_at_mut(self.next);
+        let (first, rest) = out.split_at_mut(out.len().min(ahead.len()));
+        for (out, sums) in [(first, ahead), (rest, wrapped)] {
+            let sums = &mut sums[..out.len()];
+            out.copy_from_slice(sums);
+            sums.fill(0.0);
+        }
+        self.next = (self.next + out.len()) % self.ring.len();
     }
 
+    /// Holds silence again.
     pub fn clear(&mut self) {
         self.ring.fill(0.0);
     }
@@ -181,8 +202,10 @@ mod tests {
             (0..8 * size).map(|i| (i as f32 * 0.37).sin() * (i as f32 * 0.011).cos()).collect();
         let mut output = Vec::new();
         for chunk in input.chunks(hop) {
-            output.extend(chunk.iter().map(|_| overlap.pop()));
-            chunk.iter().for_each(|&sample| history.push(sample));
+            let mut heard = vec![0.0; chunk.len()];
+            overlap.take(&mut heard);
+            output.extend(heard);
+            history.extend(chunk);
             if chunk.len() == hop {
                 stft.analyse(&history, &mut spectrum);
                 stft.synthesise(&spectrum, &gain, &mut overlap);
@@ -213,7 +236,9 @@ mod tests {
         let gain = vec![Complex32::I; 33];
         let mut overlap = Overlap::new(64);
         stft.synthesise(&spectrum, &gain, &mut overlap);
-        assert!((0..32).all(|_| overlap.pop().is_finite()));
+        let mut heard = [0.0; 32];
+        overlap.take(&mut heard);
+        assert!(heard.iter().all(|sample| sample.is_finite()));
     }
 
     #[test]
@@ -221,8 +246,8 @@ mod tests {
         let level = |size: usize| {
             let mut stft = Stft::new(size, size / 2, Window::SqrtHann);
             let mut history = History::new(size);
-            (0..size)
-                .for_each(|i| history.push((std::f32::consts::TAU * 8.0 * i as f32 / size as f32).cos()));
+            let tone = |at: usize| (std::f32::consts::TAU * 8.0 * at as f32 / size as f32).cos();
+            history.extend(&(0..size).map(tone).collect::<Vec<_>>());
             let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];
             stft.analyse(&history, &mut spectrum);
             spectrum[8].norm() / stft.window_sum()

@@ -1,6 +1,7 @@
 //! Measures the bundled CLAP and prints the figures as one table.
 //!
-//! `cargo xtask bench` runs it on a release build. A figure that cannot be had says so.
+//! `cargo xtask bench` runs it on a release build. A figure that cannot be had says so. Times on different
+//! machines do not compare; beside each stands what it is times a floor that was measured in the same run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,9 @@ use clap::Parser;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use sift_engine::package::Listing;
-use sift_engine::{Aux, Config, Controls, Engine, Queries, Shape, Stage};
+use sift_engine::provider::Choice;
+use sift_engine::separator::streaming::StreamingSeparator;
+use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, runtime};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{AUDIO_THREAD, Blocks, Instance, Mode};
 use sift_tests::fixtures::{self, Inputs};
@@ -63,17 +66,18 @@ fn main() -> Result<()> {
 
     let mut table = Table::default();
     let seconds = (60.0 * arguments.minutes) as usize;
+    let plugin = &arguments.inputs.plugin;
     // First, while this process holds nothing else.
-    scan(&arguments.inputs.plugin, &mut table)?;
-    memory_and_start(&arguments.inputs.plugin, &mixture, &mut table)?;
-    real_time(&arguments.inputs.plugin, &mixture, seconds, &mut table)?;
-    rates_and_channels(&arguments.inputs.plugin, &mixture, &mut table)?;
-    separator(&mixture, &mut table)?;
+    scan(plugin, &mut table)?;
+    memory_and_start(plugin, &mixture, &mut table)?;
+    let hop = separator(&mixture, &mut table)?;
+    real_time(plugin, &mixture, seconds, hop, &mut table)?;
+    rates_and_channels(plugin, &mixture, &mut table)?;
     query_change(&mut table)?;
-    instances(&mixture, seconds, &mut table)?;
-    offline(&arguments.inputs.plugin, &mixture, &mut table)?;
-    render(arguments.program.as_deref(), &mixture, &mut table)?;
-    latency(&arguments.inputs.plugin, &mut table)?;
+    instances(&mixture, seconds, hop, &mut table)?;
+    offline(plugin, &mixture, hop, &mut table)?;
+    render(arguments.program.as_deref(), &mixture, hop, &mut table)?;
+    latency(plugin, &mut table)?;
     sizes(&arguments.inputs.plugin, &mut table)?;
     model(&arguments.model, &mut table)?;
     print!("{table}");
@@ -97,17 +101,28 @@ fn scan(plugin: &Path, table: &mut Table) -> Result<()> {
         times.push(begin.elapsed());
     }
     let first = times[0];
-    table.row(
-        "Scan, first · median",
-        format!("{} · {:.2} ms", milliseconds(first), 1e3 * median(&mut times).as_secs_f64()),
-        &format!("an instance made and dropped, {SCANS} times; the bundle is read in the first"),
+    let mut bare = Vec::new();
+    for _ in 0..SCANS {
+        let begin = Instant::now();
+        // SAFETY: loading it runs its code; it is our own plugin, and was loaded before.
+        drop(unsafe { libloading::Library::new(plugin) }?);
+        bare.push(begin.elapsed());
+    }
+    let (time, floor) = (median(&mut times), median(&mut bare));
+    table.row("Scan, the first", milliseconds(first), "an instance made and dropped; the bundle is read");
+    table.row_over(
+        "Scan, median",
+        format!("{:.2} ms", 1e3 * time.as_secs_f64()),
+        time.div_duration_f64(floor),
+        &format!("of {SCANS}; floor: the library loaded and unloaded, {:.2} ms", 1e3 * floor.as_secs_f64()),
     );
     Ok(())
 }
 
 fn memory_and_start(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result<()> {
     let before = resident_memory();
-    let (first, first_time) = started(plugin, mixture)?;
+    let (mut first, first_time) = started(plugin, mixture)?;
+    let latency = Duration::from_secs_f64(first.latency()? as f64 / RATE);
     let with_one = resident_memory();
     let mut further = Vec::new();
     let mut further_time = Duration::MAX;
@@ -118,41 +133,91 @@ fn memory_and_start(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result
     }
     let with_all = resident_memory();
     drop((first, further));
+    let made = Networks::made()?;
 
-    table.row(
+    let floor = latency + made.separator + made.encoder;
+    table.row_over(
         "Time to the first separated sound",
         milliseconds(first_time),
-        "from the insertion of the first instance, playing; model and ONNX Runtime are loaded in it",
+        first_time.div_duration_f64(floor),
+        &format!(
+            "from the insertion of the first instance, playing; model and ONNX Runtime are loaded in it; floor: its \
+             latency, and both networks made one after the other with ONNX Runtime loaded, {}",
+            milliseconds(floor)
+        ),
     );
-    table.row("The same, of a further instance", milliseconds(further_time), "its latency of 48 ms included");
+    let floor = latency + made.separator;
+    table.row_over(
+        "The same, of a further instance",
+        milliseconds(further_time),
+        further_time.div_duration_f64(floor),
+        &format!("floor: its latency, and its separator network made, {}", milliseconds(floor)),
+    );
     let (Some(before), Some(with_one), Some(with_all)) = (before, with_one, with_all) else {
         table.row("Memory", "unknown".into(), "this system does not tell");
         return Ok(());
     };
-    table.row(
+    let folder = plugin.parent().context("the plugin lies in a folder")?;
+    let files = size(plugin)? + size(&folder.join(runtime::LIBRARY))?;
+    let one = with_one.saturating_sub(before);
+    table.row_over(
         "Memory of the first instance",
-        mebibytes(with_one.saturating_sub(before)),
-        "resident, with plugin, model and ONNX Runtime",
+        mebibytes(one),
+        one as f64 / files as f64,
+        &format!(
+            "resident; floor: the files of the plugin, default model included, and of ONNX Runtime, {}",
+            mebibytes(files)
+        ),
     );
-    table.row(
+    let each = with_all.saturating_sub(with_one) / FURTHER_INSTANCES as u64;
+    table.row_over(
         "Memory of each further instance",
-        mebibytes(with_all.saturating_sub(with_one) / FURTHER_INSTANCES as u64),
-        "resident, in the same process",
+        mebibytes(each),
+        each as f64 / made.bytes as f64,
+        &format!(
+            "resident, in the same process; floor: its separator network's file, {}",
+            mebibytes(made.bytes)
+        ),
     );
     Ok(())
 }
 
-fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) -> Result<()> {
+/// What it takes to make the networks of the default model, in this process, with ONNX Runtime loaded.
+struct Networks {
+    separator: Duration,
+    encoder: Duration,
+    /// Of the separator's file.
+    bytes: u64,
+}
+
+impl Networks {
+    fn made() -> Result<Self> {
+        let environment = runtime::environment()?;
+        let package = Listing::built_in().load()?;
+        let begin = Instant::now();
+        StreamingSeparator::new(environment, &package, &Choice::read())?;
+        let separator = begin.elapsed();
+        let begin = Instant::now();
+        QueryEncoder::new(environment, &package)?;
+        Ok(Self { separator, encoder: begin.elapsed(), bytes: package.separator.len() as u64 })
+    }
+}
+
+fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
     let (mut instance, _) = started(plugin, mixture)?;
     let before = processor_seconds();
     let times = play(&mut instance, mixture, seconds)?;
     let spent = processor_seconds() - before;
     let floors: f64 = times.iter().map(|(_, floor)| floor.as_secs_f64()).sum();
-    table.row(
+    let (share, least) = ((spent - floors) / seconds as f64, hop.floor_share());
+    table.row_over(
         "One instance in all",
-        format!("{:.1} % of a core", 100.0 * (spent - floors) / seconds as f64),
+        format!("{:.1} % of a core", 100.0 * share),
+        share / least,
         &format!(
-            "its audio and separator threads, {seconds} s in real time; the floor's transforms taken off"
+            "its audio and separator threads, {seconds} s in real time, without the bare transforms; floor: the \
+             separator's, {:.1} %",
+            100.0 * least
         ),
     );
 
@@ -163,17 +228,14 @@ fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, table: &mut Table) 
     let mut row = |name: &str, of: fn(&[Duration]) -> Duration| {
         let (time, floor) = (of(&plugin), of(&floor));
         let share = 100.0 * time.as_secs_f64() / block.as_secs_f64();
-        table.row(
+        table.row_over(
             name,
-            format!(
-                "{} µs, {share:.2} %; {:.1} × floor {} µs",
-                time.as_micros(),
-                time.div_duration_f64(floor),
-                floor.as_micros()
-            ),
+            format!("{} µs, {share:.2} %", time.as_micros()),
+            time.div_duration_f64(floor),
             &format!(
                 "of the {block:.2?} that a block of {BLOCK} at 48 kHz lasts, stereo, {seconds} s in real time; \
-                 floor: bare transforms on the same thread, after each block"
+                 floor: bare transforms on the same thread, after each block, {} µs",
+                floor.as_micros()
             ),
         );
     };
@@ -218,18 +280,18 @@ fn rates_and_channels(plugin: &Path, mixture: &Audio, table: &mut Table) -> Resu
             let (sum, floor): (Duration, Duration) = (times.iter().sum(), floors.iter().sum());
             let hops = COST_SECONDS as f64 * rate / fixtures::stft_frame_and_hop(rate).1 as f64;
             let needed = floor.as_secs_f64() * hops / times.len() as f64;
-            table.row(
+            table.row_over(
                 &format!(
                     "Audio thread at {} kHz, {}",
                     rate / 1e3,
                     if channels == 1 { "mono" } else { "stereo" }
                 ),
                 format!(
-                    "{} µs a block, {:.2} % of the time; {:.1} × floor",
+                    "{} µs a block, {:.2} % of the time",
                     median(&mut times).as_micros(),
                     100.0 * sum.as_secs_f64() / COST_SECONDS as f64,
-                    sum.as_secs_f64() / needed
                 ),
+                sum.as_secs_f64() / needed,
                 &format!(
                     "median of blocks of {BLOCK}, and all of them in {COST_SECONDS} s; floor: a bare transform and \
                      inverse ({} µs) for each hop and channel",
@@ -277,34 +339,60 @@ impl BareTransforms {
     }
 }
 
-/// The separator's thread by itself, as the engine measures it, and plain products of matrices by the same
-/// library: the test package `heavy` does nothing else.
-fn separator(mixture: &Audio, table: &mut Table) -> Result<()> {
+/// Of the default model's separator.
+#[derive(Clone, Copy)]
+struct HopTime {
+    /// That the engine measures on its thread.
+    time: Duration,
+    /// As many multiply-accumulates in plain products of matrices by the same library.
+    floor: Duration,
+    /// That a hop lasts.
+    lasts: Duration,
+}
+
+impl HopTime {
+    /// Of a core, for one instance.
+    fn share(&self) -> f64 {
+        self.time.div_duration_f64(self.lasts)
+    }
+
+    fn floor_share(&self) -> f64 {
+        self.floor.div_duration_f64(self.lasts)
+    }
+
+    /// How often faster than real time the separator alone is.
+    fn speed(&self) -> f64 {
+        self.lasts.div_duration_f64(self.time)
+    }
+}
+
+/// The separator's thread by itself. Its floor is measured by the test package `heavy`, which multiplies matrices and
+/// does nothing else.
+fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
     let built_in = Listing::built_in();
-    let hop = Duration::from_secs_f64(
-        built_in.manifest.audio.hop as f64 / f64::from(built_in.manifest.audio.sample_rate),
-    );
+    let lasts = Duration::from_secs_f64(Grid::new(&built_in.manifest.audio, RATE).hop_seconds());
     let a_second = built_in.manifest.separator.multiply_accumulates;
+    let a_second = a_second.context("the default model's manifest tells its multiply-accumulates")?;
     let time = hop_time(built_in, "a person speaking", mixture)?;
     let (units, side) = GEMMS;
     let heavy = Listing::read(&fixtures::package("heavy"))?;
     let some = mixture.slice(0..mixture.frames().min(2 * RATE as usize));
     let products = hop_time(heavy, &format!("x{units}"), &some)?;
-    let ratio = a_second.map_or("floor not known".into(), |a_second| {
-        let accumulates = (units * side * side * side) as f64;
-        let floor = products.as_secs_f64() * a_second * hop.as_secs_f64() / accumulates;
-        format!("{:.1} × floor {:.2} ms", time.as_secs_f64() / floor, 1e3 * floor)
-    });
-    table.row(
+    let accumulates = (units * side * side * side) as f64;
+    let floor = products.mul_f64(a_second * lasts.as_secs_f64() / accumulates);
+    let hop = HopTime { time, floor, lasts };
+    table.row_over(
         "Separator a hop",
-        format!("{:.2} ms, {:.1} %; {ratio}", 1e3 * time.as_secs_f64(), 100.0 * time.div_duration_f64(hop)),
+        format!("{:.2} ms, {:.1} %", 1e3 * time.as_secs_f64(), 100.0 * hop.share()),
+        time.div_duration_f64(floor),
         &format!(
             "of the {:.1} ms that a hop lasts; running mean of 32 hops, median of it over the demo; floor: as many \
-             multiply-accumulates in products of {side} × {side} matrices",
-            1e3 * hop.as_secs_f64()
+             multiply-accumulates in products of {side} × {side} matrices, {:.2} ms",
+            1e3 * lasts.as_secs_f64(),
+            1e3 * floor.as_secs_f64()
         ),
     );
-    Ok(())
+    Ok(hop)
 }
 
 /// Median over `sound` of the time that the separator of `listing` takes for a hop.
@@ -374,16 +462,33 @@ fn query_change(table: &mut Table) -> Result<()> {
         (0..9).map(|number| format!("a sound that nobody has typed, number {number}")).collect();
     let mut new: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut cached: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
-    table.row(
-        "Query change, new text · cached",
-        format!("{} · {:.2} ms", milliseconds(median(&mut new)), 1e3 * median(&mut cached).as_secs_f64()),
-        "from the text to its embedding, medians; it is in force from the next hop on, 16 ms at most",
+    let mut encoder = QueryEncoder::new(runtime::environment()?, &Listing::built_in().load()?)?;
+    let mut bare = Vec::new();
+    for text in &texts {
+        let begin = Instant::now();
+        encoder.encode(text).map_err(anyhow::Error::msg)?;
+        bare.push(begin.elapsed());
+    }
+    let (new, cached, floor) = (median(&mut new), median(&mut cached), median(&mut bare));
+    let in_force =
+        "from the text to its embedding, median; it is in force from the next hop on, 16 ms at most";
+    table.row_over(
+        "Query change, new text",
+        milliseconds(new),
+        new.div_duration_f64(floor),
+        &format!("{in_force}; floor: the query network alone, {}", milliseconds(floor)),
+    );
+    table.row_over(
+        "Query change, cached",
+        format!("{:.2} ms", 1e3 * cached.as_secs_f64()),
+        cached.div_duration_f64(floor),
+        &format!("{in_force}; floor: the same"),
     );
     Ok(())
 }
 
 /// How many instances play in real time, from one thread, without a late parcel.
-fn instances(mixture: &Audio, seconds: usize, table: &mut Table) -> Result<()> {
+fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
     let mut players = Vec::new();
     let mut held = 0;
     while players.len() < MOST_INSTANCES {
@@ -404,10 +509,15 @@ fn instances(mixture: &Audio, seconds: usize, table: &mut Table) -> Result<()> {
         held -= 1;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    table.row(
+    let most = cores as f64 / hop.share();
+    table.row_over(
         &format!("Instances on {cores} cores without a late parcel"),
         format!("{held}"),
-        &format!("{seconds} s in real time, blocks of {BLOCK} from one thread; {late} late parcels"),
+        held as f64 / most,
+        &format!(
+            "{seconds} s in real time, blocks of {BLOCK} from one thread; {late} late parcels; ceiling: as many as keep \
+             the cores busy by their separators alone, {most:.0}"
+        ),
     );
     Ok(())
 }
@@ -436,7 +546,7 @@ fn late_parcels(players: &mut [Player], mixture: &Audio, seconds: usize) -> u64 
 }
 
 /// `sift render`, from its start to its end.
-fn render(program: Option<&Path>, mixture: &Audio, table: &mut Table) -> Result<()> {
+fn render(program: Option<&Path>, mixture: &Audio, hop: HopTime, table: &mut Table) -> Result<()> {
     let Some(program) = program else {
         table.row("`sift render`", "unknown".into(), "--program does not say where it is");
         return Ok(());
@@ -460,15 +570,20 @@ fn render(program: Option<&Path>, mixture: &Audio, table: &mut Table) -> Result<
     std::fs::remove_dir_all(&folder)?;
     let ended = ended.with_context(|| format!("{} cannot be started", program.display()))?;
     anyhow::ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    table.row(
+    let speed = FILE_SECONDS as f64 / elapsed.as_secs_f64();
+    table.row_over(
         "`sift render`",
-        format!("{:.1} ×", FILE_SECONDS as f64 / elapsed.as_secs_f64()),
-        &format!("of real time, a stereo file of {FILE_SECONDS} s, the start of the program included"),
+        format!("{speed:.1} × real time"),
+        speed / hop.speed(),
+        &format!(
+            "a stereo file of {FILE_SECONDS} s, the start of the program included; ceiling: the separator alone, {:.1} ×",
+            hop.speed()
+        ),
     );
     Ok(())
 }
 
-fn offline(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result<()> {
+fn offline(plugin: &Path, mixture: &Audio, hop: HopTime, table: &mut Table) -> Result<()> {
     let mut instance = Instance::create(plugin)?;
     instance.activate(RATE, BLOCK, Mode::Offline)?;
     // The model is loaded in the first pass.
@@ -476,17 +591,15 @@ fn offline(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result<()> {
     let begin = Instant::now();
     instance.render(mixture, Blocks::of(BLOCK), &[])?;
     let elapsed = begin.elapsed();
-    let (_, hop) = fixtures::stft_frame_and_hop(RATE);
-    let hops = mixture.frames() / hop;
-    table.row(
-        "Separator and audio thread a hop",
-        format!("{:.2} ms", 1e3 * elapsed.as_secs_f64() / hops as f64),
-        &format!("offline, one after the other; a hop lasts {:.1} ms", 1e3 * hop as f64 / RATE),
-    );
-    table.row(
-        "Offline speed",
-        format!("{:.1} ×", mixture.frames() as f64 / RATE / elapsed.as_secs_f64()),
-        "of real time, by one instance",
+    let speed = mixture.frames() as f64 / RATE / elapsed.as_secs_f64();
+    table.row_over(
+        "Offline, by one instance",
+        format!("{speed:.1} × real time"),
+        speed / hop.speed(),
+        &format!(
+            "separator and audio thread one after the other; ceiling: the separator alone, {:.1} ×",
+            hop.speed()
+        ),
     );
     Ok(())
 }
@@ -497,10 +610,12 @@ fn latency(plugin: &Path, table: &mut Table) -> Result<()> {
         instance.activate(rate, BLOCK, Mode::Realtime)?;
         let latency = instance.latency()?;
         instance.deactivate();
-        table.row(
+        let frame = fixtures::stft_frame_and_hop(rate).0;
+        table.row_over(
             &format!("Latency at {} kHz", rate / 1e3),
             format!("{latency} samples, {:.1} ms", 1e3 * latency as f64 / rate),
-            &format!("reported to the host, blocks of up to {BLOCK}"),
+            latency as f64 / frame as f64,
+            &format!("reported to the host, blocks of up to {BLOCK}; floor: a frame, {frame} samples"),
         );
     }
     Ok(())
@@ -577,32 +692,38 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / MEBIBYTE)
 }
 
-/// Rows of figure, value and meaning; printed as a Markdown table.
+/// Rows of figure, value, ratio to its floor, and meaning; printed as a Markdown table.
 #[derive(Default)]
-struct Table(Vec<[String; 3]>);
+struct Table(Vec<[String; 4]>);
 
 impl Table {
+    /// A figure that has no floor.
     fn row(&mut self, figure: &str, value: String, meaning: &str) {
-        self.0.push([figure.to_owned(), value, meaning.to_owned()]);
+        self.0.push([figure.to_owned(), value, "–".to_owned(), meaning.to_owned()]);
+    }
+
+    /// A figure that is `ratio` times its floor, or its ceiling, which `meaning` names.
+    fn row_over(&mut self, figure: &str, value: String, ratio: f64, meaning: &str) {
+        self.0.push([figure.to_owned(), value, format!("{ratio:.2}"), meaning.to_owned()]);
     }
 }
 
 impl std::fmt::Display for Table {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let header = ["Figure", "Value", "What it is"].map(str::to_owned);
+        let header = ["Figure", "Value", "Ratio", "What it is"].map(str::to_owned);
         let width = |column: usize| {
             self.0.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or(0)
         };
-        let widths = [width(0), width(1), width(2)];
-        let mut write = |row: &[String; 3], fill: char| {
-            let cells = [0, 1, 2].map(|column| {
+        let widths: [usize; 4] = std::array::from_fn(width);
+        let mut write = |row: &[String; 4], fill: char| {
+            let cells: [String; 4] = std::array::from_fn(|column| {
                 let padding = widths[column] - row[column].chars().count();
                 format!("{}{}", row[column], String::from(fill).repeat(padding))
             });
             writeln!(formatter, "| {} |", cells.join(" | "))
         };
         write(&header, ' ')?;
-        write(&["", "", ""].map(str::to_owned), '-')?;
+        write(&[const { String::new() }; 4], '-')?;
         self.0.iter().try_for_each(|row| write(row, ' '))
     }
 }

@@ -37,9 +37,14 @@ impl StreamingSeparator {
     ) -> Result<(Self, Placement), PackageError> {
         network::open(environment, package, choice, |session| {
             let separator = Self::checked(session, package.manifest.audio.bins())?;
-            let embedding = separator.network.layout.embedding;
+            let embedding = separator.embedding_size();
             Ok((separator, embedding))
         })
+    }
+
+    /// Values of the embedding that [`run`](Separator::run) takes.
+    pub fn embedding_size(&self) -> usize {
+        self.network.layout.embedding
     }
 
     fn checked(session: Session, bins: usize) -> Result<Self, String> {

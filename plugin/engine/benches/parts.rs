@@ -1,0 +1,107 @@
+//! The parts of the real-time path, each beside the bare work that it cannot do without.
+//!
+//! `cargo xtask bench` runs them before the whole. At 48 kHz with the default model.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use realfft::RealFftPlanner;
+use realfft::num_complex::Complex32;
+use sift_engine::package::Listing;
+use sift_engine::provider::Choice;
+use sift_engine::separator::Separator;
+use sift_engine::separator::streaming::StreamingSeparator;
+use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Tokens, runtime};
+
+const RATE: f64 = 48_000.0;
+
+fn grid() -> Grid {
+    Grid::new(&Listing::built_in().manifest.audio, RATE)
+}
+
+/// Something with a peak everywhere.
+fn signal(samples: usize) -> Vec<f32> {
+    (0..samples).map(|at| (at as f32 * 0.37).sin() * (at as f32 * 0.011).cos()).collect()
+}
+
+/// One channel's frame, there and back.
+fn transforms(criterion: &mut Criterion) {
+    let grid = grid();
+    let mut stft = Stft::new(grid.size, grid.hop, Listing::built_in().manifest.audio.window);
+    let (mut history, mut overlap) = (History::new(grid.size), Overlap::new(grid.size));
+    history.extend(&signal(grid.size));
+    let mut spectrum = vec![Complex32::ZERO; grid.bins()];
+    let gain = vec![Complex32::new(0.5, 0.0); grid.bins()];
+    let mut heard = vec![0.0; grid.hop];
+
+    let mut planner = RealFftPlanner::<f32>::new();
+    let (forward, inverse) = (planner.plan_fft_forward(grid.size), planner.plan_fft_inverse(grid.size));
+    let mut scratch = vec![Complex32::ZERO; forward.get_scratch_len().max(inverse.get_scratch_len())];
+    let samples = signal(grid.size);
+
+    let mut group = criterion.benchmark_group("transforms of a channel");
+    group.bench_function("bare", |bencher| {
+        let mut bins = spectrum.clone();
+        bencher.iter_batched_ref(
+            || samples.clone(),
+            |frame| {
+                forward.process_with_scratch(frame, &mut bins, &mut scratch).unwrap();
+                inverse.process_with_scratch(&mut bins, frame, &mut scratch).unwrap();
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("analysis, gain and synthesis", |bencher| {
+        bencher.iter(|| {
+            stft.analyse(black_box(&history), &mut spectrum);
+            stft.synthesise(&spectrum, black_box(&gain), &mut overlap);
+            overlap.take(&mut heard);
+        });
+    });
+    group.finish();
+}
+
+/// From a parcel's mask to each host bin's gain.
+fn mask(criterion: &mut Criterion) {
+    let grid = grid();
+    let mut mask = Mask::new(&grid);
+    let new: Vec<_> = (0..grid.model_bins).map(|bin| Complex32::new((bin % 97) as f32 / 97.0, 0.0)).collect();
+    let mut group = criterion.benchmark_group("mask of a hop");
+    for (name, shape) in [
+        ("as it is", Shape::default()),
+        ("sharpened and smoothed", Shape { sharpness: 2.0, floor: 0.01, smoothing: 0.05 }),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                mask.update(black_box(&new), &shape);
+                black_box(mask.gain(&shape));
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The network, and the tokens of a text. ONNX Runtime is found by `ORT_DYLIB_PATH`.
+fn model(criterion: &mut Criterion) {
+    let package = Arc::new(Listing::built_in().load().expect("the built-in package is whole"));
+    let environment = runtime::environment().expect("run by `cargo xtask bench`");
+    let (mut separator, _) =
+        StreamingSeparator::new(environment, &package, &Choice::read()).expect("it is the built-in one");
+    let bins = package.manifest.audio.bins();
+    let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();
+    let mut mask = vec![Complex32::ZERO; bins];
+    let embedding = vec![0.1; separator.embedding_size()];
+    criterion.bench_function("separator a hop", |bencher| {
+        bencher.iter(|| separator.run(black_box(&magnitude), &embedding, &mut mask).unwrap());
+    });
+
+    let query = &package.manifest.query;
+    let tokens = Tokens::new(&package.tokenizer, query.max_tokens, &query.prefix).unwrap();
+    criterion.bench_function("tokens of a text", |bencher| {
+        bencher.iter(|| tokens.of(black_box("a dog barking in the street, far away")).unwrap());
+    });
+}
+
+criterion_group!(parts, transforms, mask, model);
+criterion_main!(parts);
