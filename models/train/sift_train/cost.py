@@ -11,13 +11,13 @@ from torch import nn
 
 from . import config as configuration
 from .encoder import TextEncoder
-from .folding import fold_norms
 from .model import Model
+from .streaming import StreamingSeparator
 
 
 def multiply_accumulates(separator, audio):
     """Of a second of audio. `audio`: the table of that name in the configuration."""
-    separator = fold_norms(separator)
+    streaming = StreamingSeparator(separator)
     counted = []
 
     def convolution(module, inputs, output):
@@ -33,11 +33,11 @@ def multiply_accumulates(separator, audio):
         counted.append(module.weight_ih_l0.numel() + module.weight_hh_l0.numel())
 
     kinds = {nn.Conv2d: convolution, nn.ConvTranspose2d: transposed, nn.Linear: linear, nn.GRU: recurrent}
-    for module in separator.modules():
+    for module in streaming.modules():
         if type(module) in kinds:
             module.register_forward_hook(kinds[type(module)])
     with torch.no_grad():
-        separator(torch.zeros(1, 1, separator.merge.shape[0]), torch.zeros(1, separator.embedding_size))
+        streaming(*streaming.example())
     hop = sum(counted) + separator.merge.numel() + separator.interpolate.numel()
     return hop * audio["sample_rate"] / audio["hop"]
 

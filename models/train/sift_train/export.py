@@ -21,8 +21,8 @@ from . import config as configuration
 from .attribution import attribution
 from .cost import multiply_accumulates
 from .encoder import TextEncoder, tokenizer
-from .folding import fold_norms
-from .model import Model, StreamState
+from .model import Model
+from .streaming import StreamingSeparator, Wording
 from .train import keep, kept
 
 OPSET = 17
@@ -55,51 +55,38 @@ prefix = ""
 
 
 class QueryNet(nn.Module):
-    """Frozen text encoder, trained projection and concepts: tokens → embedding [1, E], concept [1, S]."""
+    """Frozen text encoder, trained projection and wording, and concepts: tokens → embedding [1, K], concept [1, S]."""
 
-    def __init__(self, encoder, projection, known):
+    def __init__(self, encoder, model, known):
         super().__init__()
         self.encoder = encoder
-        self.projection = projection
+        self.projection = model.query
+        self.wording = Wording(model.separator)
         self.concepts = known
 
     def forward(self, input_ids, attention_mask):
         sentence = self.encoder(input_ids, attention_mask)
-        return self.projection(sentence), self.concepts(sentence)
-
-
-class StreamingSeparator(nn.Module):
-    """SeparationNet with the package's flat list of inputs and outputs."""
-
-    def __init__(self, separator):
-        super().__init__()
-        self.separator = separator
-
-    def forward(self, magnitude, embedding, *state):
-        mask, presence, state = self.separator(magnitude, embedding, StreamState(*state))
-        return mask, presence, *state
+        return self.wording(self.projection(sentence)), self.concepts(sentence)
 
 
 def export_separator(separator, path):
     """Writes the graph that separates one hop; all shapes fixed."""
-    folded = fold_norms(separator)
-    state = folded.initial_state()
-    bins = folded.interpolate.shape[1]
-    inputs = (torch.rand(1, 1, bins), torch.rand(1, folded.embedding_size), *state)
+    streaming = StreamingSeparator(separator)
+    states = streaming.state_names()
     _export(
-        StreamingSeparator(folded),
-        inputs,
+        streaming,
+        streaming.example(),
         path,
-        input_names=["magnitude", "embedding", *(f"state_{name}" for name in StreamState._fields)],
-        output_names=["mask", "presence", *(f"next_state_{name}" for name in StreamState._fields)],
+        input_names=["magnitude", "embedding", *states],
+        output_names=["mask", "presence", *(f"next_{name}" for name in states)],
     )
 
 
-def export_query(encoder, projection, known, path):
+def export_query(encoder, model, known, path):
     """Writes the graph from one text's tokens, of any number, to the embedding and the concept."""
     ids = torch.tensor([[101, 1037, 3899, 102]])
     _export(
-        QueryNet(encoder, projection, known).eval(),
+        QueryNet(encoder, model, known).eval(),
         (ids, torch.ones_like(ids)),
         path,
         input_names=["input_ids", "attention_mask"],
@@ -131,7 +118,7 @@ def write_package(model, config, folder):
         scratch = Path(scratch)
         export_separator(model.separator, scratch / "separator.onnx")
         known = concepts.load()
-        export_query(TextEncoder(), model.query, known, scratch / "query.onnx")
+        export_query(TextEncoder(), model, known, scratch / "query.onnx")
         concepts.write(known, scratch / concepts.FILE)
         tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
         names = ["separator.onnx", "query.onnx", "tokenizer.json", concepts.FILE]

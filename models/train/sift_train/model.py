@@ -54,6 +54,17 @@ class StreamState(NamedTuple):
     """[B, 1]: energy that the newest frame was measured by."""
 
 
+class Condition(NamedTuple):
+    """What an embedding means to the separator. The same for every frame."""
+
+    films: list
+    """(scale, shift) of every activation, in the order of registration, each [B, C, 1, 1]."""
+    asked: torch.Tensor
+    """[B, Presence.SIZE]."""
+    negation: torch.Tensor
+    """[B, 1]."""
+
+
 class FilmActivation(nn.Module):
     """Batch normalisation → FiLM scale and shift → leaky ReLU.
 
@@ -82,7 +93,8 @@ class CausalUnit(nn.Module):
     def forward(self, x, film, past):
         """`past` [B, C, 1, F]: the frame before the first one of `x`. Returns the output and the next `past`."""
         x = self.activation(x, film)
-        return self.convolution(torch.cat((past, x), dim=2)), x[:, :, -1:]
+        newest = x if x.shape[2] == 1 else x[:, :, -1:]
+        return self.convolution(torch.cat((past, x), dim=2)), newest
 
 
 class ResidualBlock(nn.Module):
@@ -145,9 +157,9 @@ class Presence(nn.Module):
         # Begins by letting everything pass.
         self.bias = nn.Parameter(torch.tensor(3.0))
 
-    def forward(self, remembered, embedding):
-        """`remembered` [B, T, R], `embedding` [B, E] → probability [B, T]."""
-        product = functional.leaky_relu(self.remembered(remembered), LEAK) * self.asked(embedding)[:, None]
+    def forward(self, remembered, asked):
+        """`remembered` [B, T, R], `asked` [B, SIZE], what `self.asked` makes of a description → probability [B, T]."""
+        product = functional.leaky_relu(self.remembered(remembered), LEAK) * asked[:, None]
         return torch.sigmoid(product.mean(dim=2) + self.bias)
 
 
@@ -232,7 +244,7 @@ class SeparationNet(nn.Module):
     def initial_state(self, batch=1):
         """The state at the start of a stream."""
         size = sum(math.prod(unit.state_shape) for unit in self.units)
-        parameter = self.film.weight
+        parameter = self.stem.weight
         return StreamState(
             parameter.new_zeros(batch, size),
             parameter.new_zeros(len(self.memories), batch, self.memories[0].recurrent.hidden_size),
@@ -265,11 +277,13 @@ class SeparationNet(nn.Module):
         compressed = (relative + 1e-9).pow(self.exponent)
         return self.input_norm(compressed.flatten(0, 1)).view_as(compressed).unsqueeze(1), levels[:, -1:]
 
-    def films(self, described):
-        """`described` [B, E - 1] → (scale, shift) of every activation, in the order of registration, each [B, C, 1, 1]."""
+    def condition(self, embedding):
+        """`embedding` [B, E] → Condition."""
+        described, negation = embedding[:, :-1], embedding[:, -1:]
         counts = [activation.channels for activation in self.activations]
         scale, shift = self.film(described)[:, :, None, None].chunk(2, dim=1)
-        return list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
+        films = list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
+        return Condition(films, self.presence.asked(described), negation)
 
     def _pasts(self, flat):
         """StreamState.convolution, cut into the units' parts."""
@@ -311,31 +325,37 @@ class SeparationNet(nn.Module):
         """`magnitude` [B, T, bins], `embedding` [B, E] → `mask` [B, 1, T, bins], `presence` [B, T], next StreamState."""
         if state is None:
             state = self.initial_state(magnitude.shape[0])
-        described, negation = embedding[:, :-1], embedding[:, -1:]
-        films = iter(self.films(described))
-        pasts = iter(self._pasts(state.convolution))
+        pasts = self._pasts(state.convolution)
+        mask, presence, newest, recurrent, level = self.separate(
+            magnitude, self.condition(embedding), pasts, state.recurrent, state.level
+        )
+        convolution = torch.cat([past.flatten(1) for past in newest], dim=1)
+        return mask, presence, StreamState(convolution, recurrent, level)
+
+    def separate(self, magnitude, condition, pasts, recurrent, level):
+        """As `forward`, by the parts of a StreamState, its `convolution` cut into every unit's past; returns the next ones."""
+        films, pasts = iter(condition.films), iter(pasts)
         levels = len(self.encoders)
 
         def deal(source, count):
             return list(islice(source, count))
 
-        x, level = self.bands(magnitude, state.level)
+        x, level = self.bands(magnitude, level)
         x, skips, first = self.descend(x, deal(films, 2 * levels), deal(pasts, 2 * levels))
         bottom, top = deal(films, 2)
-        x, lasting, slow = self.memories[0](x, bottom, state.recurrent[:1])
+        x, lasting, slow = self.memories[0](x, bottom, recurrent[:1])
         x, second = self.ascend_lower(x, skips[-self.LOWER :], deal(films, 3 * self.LOWER), deal(pasts, 2 * self.LOWER))
-        x, detailed, fast = self.memories[1](x, top, state.recurrent[1:])
+        x, detailed, fast = self.memories[1](x, top, recurrent[1:])
         x, third = self.ascend_upper(x, skips[: -self.LOWER], list(films), list(pasts))
 
-        presence = self.presence(torch.cat((lasting, detailed), dim=2), described)
-        convolution = torch.cat([part.flatten(1) for part in first + second + third], dim=1)
-        recurrent = torch.cat((slow, fast))
+        presence = self.presence(torch.cat((lasting, detailed), dim=2), condition.asked)
         # Interpolation weights sum to one only to the last bit. What is likelier there than not passes whole.
         mask = (x @ self.interpolate).clamp_max(1.0) * (2 * presence).clamp_max(1.0)[:, None, :, None]
+        negation = condition.negation
         mask = torch.lerp(mask, 1 - mask, negation[:, :, None, None])
         # Of "everything but the drums", something is always there.
         presence = torch.lerp(presence, torch.ones_like(presence), negation)
-        return mask, presence, StreamState(convolution, recurrent, level)
+        return mask, presence, first + second + third, torch.cat((slow, fast)), level
 
 
 class Model(nn.Module):

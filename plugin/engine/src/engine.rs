@@ -20,7 +20,7 @@ use crate::scope::{Peaks, Scope};
 use crate::separator::Separator;
 use crate::separator::streaming::StreamingSeparator;
 use crate::separator::window::WindowSeparator;
-use crate::separator::worker::{Build, PATIENCE, Worker};
+use crate::separator::worker::{Build, PATIENCE, SPIN, Worker};
 use crate::status::{Readiness, Status};
 use crate::stft::{History, Overlap, Stft};
 
@@ -521,7 +521,11 @@ impl Engine {
                 self.patience = Duration::ZERO;
                 break;
             }
-            std::thread::sleep(Duration::from_micros(50));
+            if start.elapsed() < SPIN {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
             self.collect();
         }
         self.pace.waited(start.elapsed());

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -94,27 +95,26 @@ fn started(plugin: &Path, mixture: &Audio) -> Result<(Instance, Duration)> {
 }
 
 fn scan(plugin: &Path, table: &mut Table) -> Result<()> {
+    let begin = Instant::now();
+    // SAFETY: loading it runs its code; it is our own plugin.
+    let library = unsafe { libloading::Library::new(plugin) }?;
+    let loaded = begin.elapsed();
     let mut times = Vec::new();
     for _ in 0..SCANS {
         let begin = Instant::now();
         drop(Instance::create(plugin)?);
         times.push(begin.elapsed());
     }
-    let first = times[0];
-    let mut bare = Vec::new();
-    for _ in 0..SCANS {
-        let begin = Instant::now();
-        // SAFETY: loading it runs its code; it is our own plugin, and was loaded before.
-        drop(unsafe { libloading::Library::new(plugin) }?);
-        bare.push(begin.elapsed());
-    }
-    let (time, floor) = (median(&mut times), median(&mut bare));
-    table.row("Scan, the first", milliseconds(first), "an instance made and dropped; the bundle is read");
+    drop(library);
+    let scan = loaded + median(&mut times);
     table.row_over(
-        "Scan, median",
-        format!("{:.2} ms", 1e3 * time.as_secs_f64()),
-        time.div_duration_f64(floor),
-        &format!("of {SCANS}; floor: the library loaded and unloaded, {:.2} ms", 1e3 * floor.as_secs_f64()),
+        "Scan",
+        format!("{:.1} ms", 1e3 * scan.as_secs_f64()),
+        scan.div_duration_f64(loaded),
+        &format!(
+            "the bundle loaded, and an instance made and dropped, median of {SCANS}; floor: the bundle loaded, {:.1} ms",
+            1e3 * loaded.as_secs_f64()
+        ),
     );
     Ok(())
 }
@@ -206,36 +206,37 @@ impl Networks {
 fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
     let (mut instance, _) = started(plugin, mixture)?;
     let before = processor_seconds();
-    let times = play(&mut instance, mixture, seconds)?;
-    let spent = processor_seconds() - before;
-    let floors: f64 = times.iter().map(|(_, floor)| floor.as_secs_f64()).sum();
-    let (share, least) = ((spent - floors) / seconds as f64, hop.floor_share());
+    let mut times = play(&mut instance, mixture, seconds)?;
+    let share = (processor_seconds() - before) / seconds as f64;
+    drop(instance);
+    let least = hop.floor_share();
     table.row_over(
         "One instance in all",
         format!("{:.1} % of a core", 100.0 * share),
         share / least,
         &format!(
-            "its audio and separator threads, {seconds} s in real time, without the bare transforms; floor: the \
-             separator's, {:.1} %",
+            "its audio and separator threads, {seconds} s in real time; floor: the separator's, {:.1} %",
             100.0 * least
         ),
     );
 
-    let (mut plugin, mut floor): (Vec<_>, Vec<_>) = times.into_iter().unzip();
-    plugin.sort();
-    floor.sort();
+    let Floor { mut transforms, mut wake_ups } = Floor::measured(mixture.width(), RATE, seconds);
+    times.sort();
+    transforms.sort();
+    wake_ups.sort();
     let block = Duration::from_secs_f64(BLOCK as f64 / RATE);
     let mut row = |name: &str, of: fn(&[Duration]) -> Duration| {
-        let (time, floor) = (of(&plugin), of(&floor));
+        let (time, transforms, wake_up) = (of(&times), of(&transforms), of(&wake_ups));
         let share = 100.0 * time.as_secs_f64() / block.as_secs_f64();
         table.row_over(
             name,
             format!("{} µs, {share:.2} %", time.as_micros()),
-            time.div_duration_f64(floor),
+            time.div_duration_f64(transforms),
             &format!(
-                "of the {block:.2?} that a block of {BLOCK} at 48 kHz lasts, stereo, {seconds} s in real time; \
-                 floor: bare transforms on the same thread, after each block, {} µs",
-                floor.as_micros()
+                "of the {block:.2?} that a block of {BLOCK} at 48 kHz lasts, stereo, {seconds} s in real time; floor: \
+                 bare transforms at the same pace, {} µs; waking a thread took {} µs there",
+                transforms.as_micros(),
+                wake_up.as_micros()
             ),
         );
     };
@@ -245,17 +246,15 @@ fn real_time(plugin: &Path, mixture: &Audio, seconds: usize, hop: HopTime, table
     Ok(())
 }
 
-/// Plays `mixture` over and over in real time; gives the time of each block and of bare transforms after it.
-fn play(instance: &mut Instance, mixture: &Audio, seconds: usize) -> Result<Vec<(Duration, Duration)>> {
+/// Plays `mixture` over and over in real time; gives the time of each block.
+fn play(instance: &mut Instance, mixture: &Audio, seconds: usize) -> Result<Vec<Duration>> {
     let rate = instance.rate();
     let sound = Audio::from_fn(mixture.width(), (seconds as f64 * rate) as usize, |channel, frame| {
         mixture.channel(channel)[frame % mixture.frames()]
     });
     let times = Arc::new(Mutex::new(Vec::new()));
     let observed = Arc::clone(&times);
-    let mut bare = BareTransforms::new(mixture.width(), rate);
-    let blocks =
-        Blocks::of(BLOCK).paced().timed(move |time| observed.lock().unwrap().push((time, bare.time())));
+    let blocks = Blocks::of(BLOCK).paced().timed(move |time| observed.lock().unwrap().push(time));
     instance.play(&sound, blocks, |_| ())?;
     Ok(std::mem::take(&mut *times.lock().unwrap()))
 }
@@ -274,12 +273,11 @@ fn rates_and_channels(plugin: &Path, mixture: &Audio, table: &mut Table) -> Resu
             instance.set_channels(channels)?;
             instance.activate(rate, BLOCK, Mode::Realtime)?;
             priming::until_separated(&mut instance, &sound, BLOCK, PATIENCE)?;
-            let (mut times, mut floors): (Vec<_>, Vec<_>) =
-                play(&mut instance, &sound, COST_SECONDS)?.into_iter().unzip();
+            let mut times = play(&mut instance, &sound, COST_SECONDS)?;
+            let floor = median(&mut Floor::measured(channels, rate, COST_SECONDS).transforms);
             // A block without a hop costs next to nothing: the sum over all tells what a second costs.
-            let (sum, floor): (Duration, Duration) = (times.iter().sum(), floors.iter().sum());
+            let sum: Duration = times.iter().sum();
             let hops = COST_SECONDS as f64 * rate / fixtures::stft_frame_and_hop(rate).1 as f64;
-            let needed = floor.as_secs_f64() * hops / times.len() as f64;
             table.row_over(
                 &format!(
                     "Audio thread at {} kHz, {}",
@@ -291,11 +289,11 @@ fn rates_and_channels(plugin: &Path, mixture: &Audio, table: &mut Table) -> Resu
                     median(&mut times).as_micros(),
                     100.0 * sum.as_secs_f64() / COST_SECONDS as f64,
                 ),
-                sum.as_secs_f64() / needed,
+                sum.div_duration_f64(floor.mul_f64(hops)),
                 &format!(
                     "median of blocks of {BLOCK}, and all of them in {COST_SECONDS} s; floor: a bare transform and \
-                     inverse ({} µs) for each hop and channel",
-                    median(&mut floors).as_micros()
+                     inverse for each hop and channel, {} µs a hop",
+                    floor.as_micros()
                 ),
             );
         }
@@ -303,8 +301,51 @@ fn rates_and_channels(plugin: &Path, mixture: &Audio, table: &mut Table) -> Resu
     Ok(())
 }
 
-/// The least that a block can cost, and what the machine does to a thread meanwhile: a frame's real
-/// transform and its inverse for every channel, and nothing else.
+/// The least that a hop can cost a thread that sleeps between blocks, and finds its caches cold.
+struct Floor {
+    transforms: Vec<Duration>,
+    /// Of a thread that waits, by this one.
+    wake_ups: Vec<Duration>,
+}
+
+impl Floor {
+    /// At the pace of blocks at `rate` hertz, with the priority that hosts give their audio thread.
+    fn measured(channels: usize, rate: f64, seconds: usize) -> Self {
+        let done = &AtomicBool::new(false);
+        let blocks = seconds * rate as usize / BLOCK;
+        std::thread::scope(|scope| {
+            let wait = || {
+                while !done.load(Ordering::Acquire) {
+                    std::thread::park();
+                }
+            };
+            let waiting = scope.spawn(wait).thread().clone();
+            let measuring = scope.spawn(move || {
+                let raised = promote_current_thread_to_real_time(BLOCK as u32, rate as u32);
+                let mut bare = BareTransforms::new(channels, rate);
+                let mut floor = Self { transforms: Vec::new(), wake_ups: Vec::new() };
+                let begin = Instant::now();
+                for number in 0..blocks {
+                    let due = begin + Duration::from_secs_f64((number * BLOCK) as f64 / rate);
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    floor.transforms.push(bare.time());
+                    let begin = Instant::now();
+                    waiting.unpark();
+                    floor.wake_ups.push(begin.elapsed());
+                }
+                if let Ok(handle) = raised {
+                    drop(demote_current_thread_from_real_time(handle));
+                }
+                done.store(true, Ordering::Release);
+                waiting.unpark();
+                floor
+            });
+            measuring.join().expect("measuring does not panic")
+        })
+    }
+}
+
+/// A frame's real transform and its inverse for every channel, and nothing else.
 struct BareTransforms {
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,

@@ -16,6 +16,9 @@ use crate::status::Status;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(100);
 
+/// How long the other side of an exact hop is waited for without sleep: to be woken takes as long as the work.
+pub const SPIN: Duration = Duration::from_millis(1);
+
 /// How long a query may be waited for when the audio thread waits too.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -92,14 +95,22 @@ struct Desk {
 
 impl Desk {
     fn work(&mut self) {
+        let mut spin_until = Instant::now();
         while !self.end.line.is_closed() {
             // Never a blocking `recv`: a receiver that blocks makes the audio thread's send lock.
             let Some(mut hop) = self.end.receive() else {
-                thread::park_timeout(NAP);
+                if Instant::now() < spin_until {
+                    thread::yield_now()
+                } else {
+                    thread::park_timeout(NAP)
+                }
                 continue;
             };
             hop.masked = !self.end.line.is_stale(&hop) && self.separate(&mut hop);
             self.scope.show(&hop.magnitude, hop.masked.then_some(&*hop.mask));
+            if hop.exact {
+                spin_until = Instant::now() + SPIN;
+            }
             self.end.send_home(hop);
         }
     }
