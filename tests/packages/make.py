@@ -17,6 +17,17 @@ and, in `hostile`, separators that no package may have:
   custom     an operator of somebody's own
   memory     four terabytes of zeros
   state      a state as large
+  hog        HOG bytes at once, while it runs
+  folded     as many that follow from constants, an eighth at a time: harmless, unless all are kept when it is loaded
+  sparse     as many zeros, which the file says in a few bytes
+  functions  FUNCTIONS functions of its own, each of which calls the one before it twice
+  endless    a loop without end
+  endless-when-heard  a loop that has no end while the loudest bin exceeds GATE_ABOVE
+
+and query networks:
+
+  query-hog, query-endless     as the separators
+  query-endless-when-asked     a loop that has no end if the query holds KEPT_WORD
 
 Each package carries the name and the [audio] figures of the default package, so that SIFT_MODELS pointing
 at its folder puts it in the default's place. The query encoder of all looks every token up in
@@ -45,6 +56,10 @@ VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
 # Words of the package `heavy`, and the side of the square matrix that a unit of its work multiplies.
 WORK = {f"x{1 << power}": 1 << power for power in range(12)}
 WORK_SIDE = 128
+# More than a network may have, and little enough that the machine survives one that has it.
+HOG = 8 << 30
+FUNCTIONS = 40
+FOREVER = 1 << 62
 OPSET, IR_VERSION = 17, 9
 
 
@@ -211,11 +226,62 @@ def window_separator() -> bytes:
     return model("separator-window", nodes, inputs, outputs, constants)
 
 
+def constant(graph: onnx.GraphProto, name: str, value: object) -> None:
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+
+
+def hog(graph: onnx.GraphProto, value: str, result: str) -> None:
+    """Makes HOG bytes of `value`, a float [1], and their sum, as large."""
+    constant(graph, "hog size", np.array([HOG // 4], np.int64))
+    graph.node.append(helper.make_node("Expand", [value, "hog size"], ["hog"]))
+    graph.node.append(helper.make_node("ReduceSum", ["hog"], [result], keepdims=1))
+
+
+def endless(graph: onnx.GraphProto, times: str, value: str, result: str) -> None:
+    """Copies `value`, a float [1], to `result`, `times` over."""
+    constant(graph, "go on", True)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["still going"]),
+            helper.make_node("Identity", ["before"], ["after"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("still going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, [1]),
+        ],
+    )
+    graph.node.append(helper.make_node("Loop", [times, "go on", value], [result], body=body))
+
+
+def forever_if(graph: onnx.GraphProto, condition: str, times: str) -> None:
+    """`times`: FOREVER if the scalar `condition` holds, else 0."""
+    constant(graph, "forever", np.int64(FOREVER))
+    constant(graph, "never", np.int64(0))
+    graph.node.append(helper.make_node("Where", [condition, "forever", "never"], [times]))
+
+
+def serialise(graph: onnx.GraphProto, *domains: str, functions: tuple = ()) -> bytes:
+    opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    built = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, functions=functions)
+    return built.SerializeToString(deterministic=True)
+
+
 def hostile_separator(kind: str) -> bytes:
     """An `identity` with something in it that would do harm if it were run."""
     shape = [1, 1, 1, BINS]
     graph = onnx.load_from_string(separator("identity")).graph
-    opsets = [helper.make_opsetid("", OPSET)]
+    if kind in ("hog", "folded", "sparse", "functions", "endless", "endless-when-heard"):
+        # What it computes first is what the mask is made of.
+        (expand,) = graph.node
+        graph.ClearField("node")
+    domains: tuple = ()
+    functions: tuple = ()
     match kind:
         case "external":
             (value,) = (tensor for tensor in graph.initializer if tensor.name == "value")
@@ -226,7 +292,7 @@ def hostile_separator(kind: str) -> bytes:
         case "custom":
             graph.node.append(helper.make_node("Shell", ["mask"], ["ran"], domain="example"))
             graph.output.append(helper.make_tensor_value_info("ran", TensorProto.FLOAT, shape))
-            opsets.append(helper.make_opsetid("example", 1))
+            domains = ("example",)
         case "memory":
             graph.initializer.append(numpy_helper.from_array(np.array([1 << 40], np.int64), "size"))
             graph.node.append(helper.make_node("ConstantOfShape", ["size"], ["zeros"]))
@@ -236,9 +302,80 @@ def hostile_separator(kind: str) -> bytes:
             graph.input.append(helper.make_tensor_value_info("state_0", TensorProto.FLOAT, size))
             graph.output.append(helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, size))
             graph.node.append(helper.make_node("Identity", ["state_0"], ["next_state_0"]))
+        case "hog":
+            # Of an input: nothing that follows from constants alone.
+            constant(graph, "first", np.array([1], np.int64))
+            constant(graph, "zero", np.array([0], np.int64))
+            graph.node.append(helper.make_node("Slice", ["embedding", "zero", "first", "first"], ["part"]))
+            graph.node.append(helper.make_node("Squeeze", ["part", "zero"], ["one"]))
+            hog(graph, "one", "result")
+        case "folded":
+            constant(graph, "size", np.array([HOG // 8 // 4], np.int64))
+            graph.node.append(helper.make_node("Expand", ["value", "size"], ["part 0"]))
+            for number in range(8):
+                graph.node.append(helper.make_node("Neg", [f"part {number}"], [f"part {number + 1}"]))
+            graph.node.append(helper.make_node("ReduceMax", ["part 8"], ["result"], keepdims=1))
+        case "sparse":
+            one = numpy_helper.from_array(np.ones(1, np.float32), "one")
+            place = numpy_helper.from_array(np.zeros(1, np.int64), "place")
+            for number in range(8):
+                zeros = helper.make_sparse_tensor(one, place, [HOG // 8 // 4])
+                graph.node.append(helper.make_node("Constant", [], [f"zeros {number}"], sparse_value=zeros))
+                graph.node.append(helper.make_node("ReduceMax", [f"zeros {number}"], [f"part {number}"], keepdims=1))
+            graph.node.append(helper.make_node("Max", [f"part {number}" for number in range(8)], ["result"]))
+        case "functions":
+            domains = ("example",)
+            opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("example", 1)]
+            first = helper.make_node("Neg", ["in"], ["out"])
+            functions = (helper.make_function("example", "f0", ["in"], ["out"], [first], opsets),)
+            for number in range(1, FUNCTIONS):
+                before = f"f{number - 1}"
+                calls = [
+                    helper.make_node(before, ["in"], ["between"], domain="example"),
+                    helper.make_node(before, ["between"], ["out"], domain="example"),
+                ]
+                functions += (helper.make_function("example", f"f{number}", ["in"], ["out"], calls, opsets),)
+            graph.node.append(helper.make_node(f"f{FUNCTIONS - 1}", ["value"], ["result"], domain="example"))
+        case "endless":
+            constant(graph, "times", np.int64(FOREVER))
+            endless(graph, "times", "value", "result")
+        case "endless-when-heard":
+            constant(graph, "limit", np.float32(GATE_ABOVE))
+            graph.node.append(helper.make_node("ReduceMax", ["magnitude"], ["loudest"], keepdims=0))
+            graph.node.append(helper.make_node("Greater", ["loudest", "limit"], ["loud"]))
+            forever_if(graph, "loud", "times")
+            endless(graph, "times", "value", "result")
         case _:
             raise ValueError(kind)
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString(deterministic=True)
+    if graph.node[-1].output[0] == "result":
+        expand.input[0] = "result"
+        graph.node.append(expand)
+    return serialise(graph, *domains, functions=functions)
+
+
+def hostile_query(kind: str) -> bytes:
+    """A query network whose embedding is made of something that does harm."""
+    graph = onnx.load_from_string(query("half")).graph
+    graph.node[-1].output[0] = "harmless"
+    constant(graph, "zero", np.array([0], np.int64))
+    constant(graph, "first", np.array([1], np.int64))
+    graph.node.append(helper.make_node("Slice", ["harmless", "zero", "first", "first"], ["part"]))
+    graph.node.append(helper.make_node("Squeeze", ["part", "zero"], ["kept"]))
+    match kind:
+        case "query-hog":
+            hog(graph, "kept", "result")
+        case "query-endless":
+            constant(graph, "times", np.int64(FOREVER))
+            endless(graph, "times", "kept", "result")
+        case "query-endless-when-asked":
+            graph.node.append(helper.make_node("Squeeze", ["kept"], ["asked"]))
+            graph.node.append(helper.make_node("Cast", ["asked"], ["condition"], to=TensorProto.BOOL))
+            forever_if(graph, "condition", "times")
+            endless(graph, "times", "kept", "result")
+        case _:
+            raise ValueError(kind)
+    graph.node.append(helper.make_node("Add", ["harmless", "result"], ["embedding"]))
+    return serialise(graph)
 
 
 def tokenizer(kind: str) -> bytes:
@@ -303,8 +440,11 @@ def main() -> None:
 
     hostile = Path(__file__).parent / "hostile"
     hostile.mkdir(exist_ok=True)
-    for kind in ("external", "custom", "memory", "state"):
+    separators = "external custom memory state hog folded sparse functions endless endless-when-heard"
+    for kind in separators.split():
         (hostile / f"{kind}.onnx").write_bytes(hostile_separator(kind))
+    for kind in ("query-hog", "query-endless", "query-endless-when-asked"):
+        (hostile / f"{kind}.onnx").write_bytes(hostile_query(kind))
 
 
 if __name__ == "__main__":

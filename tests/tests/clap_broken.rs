@@ -2,10 +2,12 @@
 //! the latency it always has.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode};
-use sift_tests::fixtures::{clap_bundle, expected_latency, package};
+use sift_tests::fixtures::{clap_bundle, expected_latency, package, repository};
 use sift_tests::host_test;
 use sift_tests::isolation::{Environment, scratch_folder};
 use sift_tests::state::State;
@@ -36,6 +38,13 @@ fn sha256(folder: &Path, table: &str) -> String {
     let text = std::fs::read_to_string(folder.join("package.toml")).unwrap();
     let parsed: toml::Table = toml::from_str(&text).unwrap();
     parsed[table]["sha256"].as_str().unwrap().to_owned()
+}
+
+/// Puts `content` in the separator's place, with the right hash.
+fn replace_separator(folder: &Path, content: &[u8]) {
+    let hash: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(folder.join("separator.onnx"), content).unwrap();
+    edit(folder, &sha256(folder, "separator"), &hash);
 }
 
 /// Loads `bundle` and asserts that it passes noise on, delayed, offline and in real time.
@@ -96,11 +105,7 @@ host_test!(
 host_test!(
     with_a_file_that_is_no_network_it_passes_dry,
     broken("not-onnx", |folder| {
-        let hash = sha256(folder, "separator");
-        let content = b"this is not a network";
-        std::fs::write(folder.join("separator.onnx"), content).unwrap();
-        // The right hash of the wrong file.
-        edit(folder, &hash, "74d2ff7272804ca56df0ecb21d6d8542038687ac9ec04ac67ed57f8a15e023ee");
+        replace_separator(folder, b"this is not a network");
     }),
     { assert_bundle_passes_dry() }
 );
@@ -109,6 +114,25 @@ host_test!(
     with_the_shapes_of_another_transform_it_passes_dry,
     broken("wrong-shape", |folder| edit(folder, "n_fft = 1024", "n_fft = 2048")),
     { assert_passes_dry_at_its_own_latency() }
+);
+
+host_test!(
+    with_a_network_that_does_not_end_it_passes_dry_and_is_deactivated_at_once,
+    broken("endless", |folder| {
+        let hostile = repository().join("tests/packages/hostile/endless-when-heard.onnx");
+        replace_separator(folder, &std::fs::read(hostile).unwrap());
+    }),
+    {
+        let mut plugin = Instance::create(&clap_bundle()).unwrap();
+        plugin.activate(RATE, 512, Mode::Realtime).unwrap();
+        let noise = Audio::noise(2, 144_000, 1.0, 4);
+        let output = plugin.render(&noise, Blocks::of(512).paced(), &[]).unwrap();
+        let dry = noise.delayed(plugin.latency().unwrap());
+        assert!(output.main.largest_difference(&dry) < 1e-4);
+        let begin = Instant::now();
+        plugin.deactivate();
+        assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
+    }
 );
 
 host_test!(

@@ -23,6 +23,7 @@ use crate::separator::window::WindowSeparator;
 use crate::separator::worker::{Build, PATIENCE, SPIN, Worker};
 use crate::status::{Readiness, Status};
 use crate::stft::{History, Overlap, Stft};
+use crate::stop::Stop;
 
 #[cfg(test)]
 mod tests;
@@ -177,13 +178,15 @@ impl Engine {
         let (loan, build): (_, Build) = match listing {
             Ok(listing) => {
                 let (loan, opening) = Librarian::shared().open(listing, queries.clone());
-                let build = move || {
+                let build = move |stop: &Stop| {
                     let package = opening.wait()?;
                     let environment = runtime::environment().map_err(|error| error.to_string())?;
                     let choice = Choice::read();
                     let placed = match package.manifest.separator.kind {
-                        Kind::Streaming => StreamingSeparator::new(environment, &package, &choice).map(boxed),
-                        Kind::Window => WindowSeparator::new(environment, &package, &choice).map(boxed),
+                        Kind::Streaming => {
+                            StreamingSeparator::new(environment, &package, &choice, stop).map(boxed)
+                        }
+                        Kind::Window => WindowSeparator::new(environment, &package, &choice, stop).map(boxed),
                     };
                     placed.map_err(|error| error.to_string())
                 };
@@ -192,7 +195,7 @@ impl Engine {
             Err(error) => {
                 // The engine before this one has nothing to separate by any more, either.
                 queries.connect(None);
-                (None, Box::new(move || Err(error.to_string())))
+                (None, Box::new(move |_| Err(error.to_string())))
             }
         };
         Self::with_separator(&manifest.audio, &manifest.separator, build, loan, config, queries)

@@ -50,6 +50,7 @@ mod hop;
 pub mod librarian;
 mod mask;
 mod mix;
+mod onnx;
 mod pace;
 pub mod package;
 pub mod preferences;
@@ -61,6 +62,7 @@ pub mod separator;
 pub mod speed;
 mod status;
 mod stft;
+mod stop;
 pub mod toml_file;
 
 pub use engine::{Aux, Config, Controls, Engine};

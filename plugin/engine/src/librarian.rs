@@ -13,6 +13,7 @@ use crate::package::{Listing, Package};
 use crate::query::Queries;
 use crate::query::encoder::QueryEncoder;
 use crate::runtime;
+use crate::stop::{self, Stop};
 
 /// What the librarian is asked to do.
 pub(crate) enum Job {
@@ -35,6 +36,7 @@ type Answer = Result<Arc<Package>, String>;
 /// The thread. It lives as long as any engine does.
 pub struct Librarian {
     jobs: Sender<Job>,
+    stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,9 +50,11 @@ impl Librarian {
             return librarian;
         }
         let (jobs, inbox) = unbounded();
-        let body = move || Desk::default().work(&inbox);
+        let stop = Arc::new(Stop::default());
+        let desk = Desk { stop: stop.clone(), shelves: Vec::new(), readers: HashMap::new() };
+        let body = move || desk.work(&inbox);
         let thread = thread::Builder::new().name("sift librarian".into()).spawn(body).ok();
-        let librarian = Arc::new(Self { jobs, thread });
+        let librarian = Arc::new(Self { jobs, stop, thread });
         *current = Arc::downgrade(&librarian);
         librarian
     }
@@ -69,8 +73,9 @@ impl Librarian {
 impl Drop for Librarian {
     fn drop(&mut self) {
         let _ = self.jobs.send(Job::Quit);
+        self.stop.now();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            stop::join(thread);
         }
     }
 }
@@ -115,8 +120,9 @@ struct Shelf {
 }
 
 /// What the thread owns.
-#[derive(Default)]
 struct Desk {
+    /// Of every package's encoder.
+    stop: Arc<Stop>,
     shelves: Vec<Shelf>,
     /// For which reader and by which package queries are encoded, by the address of the queries.
     readers: HashMap<usize, (u64, Arc<Package>)>,
@@ -154,7 +160,8 @@ impl Desk {
         }
         let environment = runtime::environment().map_err(|error| error.to_string())?;
         let package = Arc::new(listing.load().map_err(|error| error.to_string())?);
-        let encoder = QueryEncoder::new(environment, &package).map_err(|error| error.to_string())?;
+        let encoder =
+            QueryEncoder::new(environment, &package, self.stop.child()).map_err(|error| error.to_string())?;
         self.shelves.push(Shelf { package: package.clone(), encoder });
         Ok(package)
     }

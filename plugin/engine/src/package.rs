@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::stft::Window;
-use crate::{folders, runtime};
+use crate::{folders, onnx, runtime};
 
 /// The name of the package that is compiled into the binary.
 pub const DEFAULT: &str = "Sift default";
@@ -351,8 +351,8 @@ impl Listing {
                 Some(Cow::Borrowed(embedded::CONCEPTS)),
             ),
             Origin::Folder(folder) => (
-                read_hashed(&folder.join(&separator.file), "separator.sha256", &separator.sha256)?.into(),
-                read_hashed(&folder.join(&query.file), "query.sha256", &query.sha256)?.into(),
+                read_network(&folder.join(&separator.file), "separator.sha256", &separator.sha256)?.into(),
+                read_network(&folder.join(&query.file), "query.sha256", &query.sha256)?.into(),
                 read_limited(&folder.join(&query.tokenizer), TOKENIZER_LIMIT)?.into(),
                 match folder.join(CONCEPTS) {
                     place if place.exists() => Some(read_limited(&place, CONCEPTS_LIMIT)?.into()),
@@ -372,6 +372,11 @@ impl Listing {
 }
 
 impl Package {
+    /// Whether anybody may have made it: its networks are held to limits.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.origin != Origin::BuiltIn
+    }
+
     /// The file of this package that `field` names, for messages.
     pub(crate) fn place(&self, file: &str) -> String {
         match &self.origin {
@@ -485,7 +490,7 @@ fn read_text(path: &Path, limit: u64) -> Result<String, PackageError> {
         .map_err(|_| PackageError::new(path.display(), "is not UTF-8 text", "Install the package again"))
 }
 
-fn read_hashed(path: &Path, field: &str, expected: &str) -> Result<Vec<u8>, PackageError> {
+fn read_network(path: &Path, field: &str, expected: &str) -> Result<Vec<u8>, PackageError> {
     let bytes = read_limited(path, FILE_LIMIT)?;
     let actual = sha256(&bytes);
     if !actual.eq_ignore_ascii_case(expected) {
@@ -495,6 +500,9 @@ fn read_hashed(path: &Path, field: &str, expected: &str) -> Result<Vec<u8>, Pack
             "The file is damaged or was changed: install the package again",
         ));
     }
+    onnx::check(&bytes).map_err(|fault| {
+        PackageError::new(path.display(), fault, "Install the package again, or export it anew without that")
+    })?;
     Ok(bytes)
 }
 

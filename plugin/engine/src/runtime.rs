@@ -1,13 +1,19 @@
 //! ONNX Runtime: found, loaded by absolute path, one environment a process, never dropped.
 
 use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
-use ort::session::Session;
-use parking_lot::Mutex;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{RunOptions, SessionInputs, SessionOutputs};
+use ort::value::Outlet;
+use ort::{AsPointer, ortsys};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::provider::Provider;
+use crate::stop::Stop;
 
 /// Why ONNX Runtime cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,6 +44,10 @@ pub const LIBRARY: &str = if cfg!(target_os = "windows") {
 } else {
     "libonnxruntime.so"
 };
+
+/// Memory that a network of somebody else's may have on the processor, beside its weights, in GiB: three times what
+/// AudioSep takes for windows of 5 s, and what most machines can spare.
+const MEMORY_LIMIT: usize = 4;
 
 static ENVIRONMENT: Mutex<Option<&'static Environment>> = Mutex::new(None);
 
@@ -77,10 +87,58 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     Ok(environment.insert(Box::leak(Box::new(made))))
 }
 
-/// A session of the network in `onnx`, on the calling thread alone, with denormals flushed. What
-/// `provider` cannot compute of it is left to the processor.
-pub fn session(environment: &Environment, onnx: &[u8], provider: Provider) -> ort::Result<Session> {
-    let mut builder = Session::builder(environment)?
+/// A network that is loaded, to be run on the calling thread alone.
+pub struct Session {
+    session: ort::session::Session,
+    runs: Arc<RunOptions>,
+}
+
+impl Session {
+    /// Loads the network in `onnx`, which is `foreign` where anybody may have made it: its memory is limited then. What
+    /// `provider` cannot compute of it is left to the processor. Denormals are flushed. Loading and runs end with `stop`.
+    pub fn new(
+        environment: &Environment,
+        onnx: &[u8],
+        foreign: bool,
+        provider: Provider,
+        stop: &Stop,
+    ) -> ort::Result<Self> {
+        let session = load(environment, onnx, foreign, provider, stop)?;
+        Ok(Self { session, runs: stop.runs()? })
+    }
+
+    pub fn inputs(&self) -> &[Outlet] {
+        self.session.inputs()
+    }
+
+    pub fn outputs(&self) -> &[Outlet] {
+        self.session.outputs()
+    }
+
+    pub fn run<'s, 'i, 'v: 'i, const N: usize>(
+        &'s mut self,
+        inputs: impl Into<SessionInputs<'i, 'v, N>>,
+    ) -> ort::Result<SessionOutputs<'s>> {
+        self.session.run_with_options(inputs, &*self.runs).map_err(|error| {
+            // So says an arena that may not grow any more.
+            match error.message().contains("Available memory of") {
+                true => ort::Error::new(format!(
+                    "the network takes more than the {MEMORY_LIMIT} GiB of memory that a network may have"
+                )),
+                false => error,
+            }
+        })
+    }
+}
+
+fn load(
+    environment: &Environment,
+    onnx: &[u8],
+    foreign: bool,
+    provider: Provider,
+    stop: &Stop,
+) -> ort::Result<ort::session::Session> {
+    let mut builder = ort::session::Session::builder(environment)?
         .with_intra_threads(1)?
         .with_intra_op_spinning(false)?
         .with_flush_to_zero()?;
@@ -92,7 +150,48 @@ pub fn session(environment: &Environment, onnx: &[u8], provider: Provider) -> or
         }
         builder = builder.with_execution_providers([accelerator.error_on_failure()])?;
     }
-    builder.commit_from_memory(onnx)
+    stop.loading(&builder)?;
+    if !foreign {
+        return builder.commit_from_memory(onnx);
+    }
+    let _arena = Arena::register(environment)?;
+    // What follows from constants would be computed, and all of it kept, beside the arena.
+    builder.with_env_allocators()?.with_disabled_optimizers("ConstantFolding")?.commit_from_memory(onnx)
+}
+
+/// An arena of [`MEMORY_LIMIT`], which the session takes that is made while this is there. The session alone keeps it.
+struct Arena<'a> {
+    environment: &'a Environment,
+    info: MemoryInfo<'static>,
+    /// A session reads what is registered without a lock of its own.
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl<'a> Arena<'a> {
+    fn register(environment: &'a Environment) -> ort::Result<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock();
+        let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
+        // The rest as it is without an arena of one's own.
+        let (strategy, chunk, dead) = (-1, -1, -1);
+        let mut config = ptr::null_mut();
+        ortsys![unsafe CreateArenaCfg(MEMORY_LIMIT << 30, strategy, chunk, dead, &mut config)?];
+        let registered = ortsys![@ort:
+            unsafe CreateAndRegisterAllocator(environment.ptr().cast_mut(), info.ptr(), config) as Result
+        ];
+        ortsys![unsafe ReleaseArenaCfg(config)];
+        registered?;
+        Ok(Self { environment, info, _turn: turn })
+    }
+}
+
+impl Drop for Arena<'_> {
+    fn drop(&mut self) {
+        // Fails only if nothing is registered.
+        let _ = ortsys![@ort:
+            unsafe UnregisterAllocator(self.environment.ptr().cast_mut(), self.info.ptr()) as Result
+        ];
+    }
 }
 
 /// Whether the ONNX Runtime that `_environment` was made by was built with `provider`. Drivers and

@@ -6,20 +6,13 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{OFFLINE, assert_same, delayed, package, play, settled, sine};
+use common::{Copy, OFFLINE, PATIENCE, assert_same, delayed, open, package, play, settled, sine};
 use sift_engine::package::{DEFAULT, Listing};
 use sift_engine::{Engine, Mode, Queries, Stage};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn open(folder: &Path) -> (Engine, Arc<Queries>) {
-    let queries = Arc::new(Queries::default());
-    (Engine::with_listing(Listing::read(folder), OFFLINE, queries.clone()), queries)
-}
 
 fn ready(folder: &Path) -> (Engine, Arc<Queries>) {
     let (engine, queries) = open(folder);
@@ -159,55 +152,6 @@ fn the_version_of_onnx_runtime_is_told() {
         version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()),
         "{version}"
     );
-}
-
-/// A copy of the identity package to damage, removed when the test ends.
-struct Copy(PathBuf);
-
-impl Copy {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("sift-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        for entry in fs::read_dir(package("identity")).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
-        }
-        Self(folder)
-    }
-
-    fn edit_manifest(&self, from: &str, to: &str) {
-        let path = self.0.join("package.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{from}");
-        fs::write(path, text.replace(from, to)).unwrap();
-    }
-
-    /// Replaces a file and makes its hash agree, so that the content itself is looked at.
-    fn replace(&self, file: &str, bytes: &[u8]) {
-        use sha2::{Digest, Sha256};
-        let hash =
-            |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let old = hash(&fs::read(self.0.join(file)).unwrap());
-        fs::write(self.0.join(file), bytes).unwrap();
-        self.edit_manifest(&old, &hash(bytes));
-    }
-
-    /// What the engine says, having passed dry at the latency that the package would have.
-    fn problem(&self) -> String {
-        let (mut engine, _) = open(&self.0);
-        let problem = engine.wait_until_ready(PATIENCE).unwrap_err();
-        let input = sine(24_000);
-        let heard = play(&mut engine, &input, Mode::Remove, 0);
-        assert_same(&heard, &delayed(&input, engine.latency()));
-        assert_eq!(engine.status().problem().as_deref(), Some(problem.as_str()));
-        problem
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
 }
 
 fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> Build {
-    Box::new(move || Ok((Box::new(Fake(make)), Placement::default())))
+    Box::new(move |_| Ok((Box::new(Fake(make)), Placement::default())))
 }
 
 fn constant(gain: f32) -> Build {
@@ -339,7 +339,7 @@ fn the_presence_that_the_separator_tells_is_shown() {
         }
     }
     let mut telling =
-        engine(Box::new(|| Ok((Box::new(Teller), Placement::default()))), config(48_000.0, 512));
+        engine(Box::new(|_| Ok((Box::new(Teller), Placement::default()))), config(48_000.0, 512));
     assert_eq!(telling.status().presence(), None, "nothing was heard yet");
     play(&mut telling, &noise(20_000), Knobs::default(), || 512);
     assert_eq!(telling.status().presence(), Some(0.25));
@@ -362,8 +362,10 @@ fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not(
     }
     let starts = Arc::new(AtomicUsize::new(0));
     let count = starts.clone();
-    let mut engine =
-        engine(Box::new(move || Ok((Box::new(Counter(count)), Placement::default()))), config(48_000.0, 512));
+    let mut engine = engine(
+        Box::new(move |_| Ok((Box::new(Counter(count)), Placement::default()))),
+        config(48_000.0, 512),
+    );
     let input = noise(20_000);
     play(&mut engine, &input, Knobs::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 1);
@@ -449,7 +451,7 @@ fn a_band_pass_mask_passes_its_band_at_every_rate() {
 fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let build: Build =
-            Box::new(|| Err("models/x/separator.onnx: is missing. Install the package again".into()));
+            Box::new(|_| Err("models/x/separator.onnx: is missing. Install the package again".into()));
         let mut engine = Engine::with_separator(
             &AUDIO,
             &SeparatorSection::streaming(0),
@@ -471,7 +473,7 @@ fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() 
 #[test]
 fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
     let (open, opened) = mpsc::channel::<()>();
-    let build: Build = Box::new(move || {
+    let build: Build = Box::new(move |_| {
         let _ = opened.recv();
         let silence = |_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO);
         Ok((Box::new(Fake(silence)), Placement::default()))

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ort::environment::Environment;
-use ort::session::Session;
 use ort::value::Tensor;
 
 use crate::package::{CONCEPTS, Package, PackageError};
@@ -13,7 +12,8 @@ use crate::provider::Provider;
 use crate::query::concepts::{Concepts, Understood};
 use crate::query::normalise;
 use crate::query::tokens::Tokens;
-use crate::runtime;
+use crate::runtime::Session;
+use crate::stop::{Stop, within_limit};
 
 /// Texts whose embeddings are kept. Beyond it the cache starts anew: a person types far fewer.
 const CACHE_LIMIT: usize = 4096;
@@ -31,20 +31,23 @@ pub struct Encoding {
 pub struct QueryEncoder {
     tokens: Tokens,
     session: Session,
+    stop: Arc<Stop>,
     concepts: Option<Concepts>,
     cache: HashMap<String, Encoding>,
 }
 
 impl QueryEncoder {
-    /// Loads the tokenizer and the network of `package` and encodes one query to see them work.
-    pub fn new(environment: &Environment, package: &Package) -> Result<Self, PackageError> {
+    /// Loads the tokenizer and the network of `package` and encodes one query to see them work, until it is stopped.
+    pub fn new(environment: &Environment, package: &Package, stop: Arc<Stop>) -> Result<Self, PackageError> {
         let manifest = &package.manifest.query;
         let fault = |file: &str, fault: &dyn std::fmt::Display| {
             PackageError::new(package.place(file), fault, "Install the package again")
         };
         let tokens = Tokens::new(&package.tokenizer, manifest.max_tokens, &manifest.prefix)
             .map_err(|error| fault(&manifest.tokenizer, &error))?;
-        let session = runtime::session(environment, &package.query, Provider::Cpu)
+        let load = || Session::new(environment, &package.query, package.is_foreign(), Provider::Cpu, &stop);
+        let session = within_limit(&stop, load)
+            .and_then(|loaded| loaded.map_err(|error| error.to_string()))
             .map_err(|error| fault(&manifest.file, &error))?;
         for name in ["input_ids", "attention_mask"] {
             if !session.inputs().iter().any(|input| input.name() == name) {
@@ -59,7 +62,7 @@ impl QueryEncoder {
                 &format_args!("has no output `concept`, which {CONCEPTS} is for"),
             ));
         }
-        let mut encoder = Self { tokens, session, concepts, cache: HashMap::new() };
+        let mut encoder = Self { tokens, session, stop, concepts, cache: HashMap::new() };
         encoder.encode("sound").map_err(|error| fault(&manifest.file, &error))?;
         Ok(encoder)
     }
@@ -75,7 +78,8 @@ impl QueryEncoder {
         if let Some(encoding) = self.cache.get(&text) {
             return Ok(encoding.clone());
         }
-        let (embedding, concept) = self.run(&text)?;
+        let stop = self.stop.clone();
+        let (embedding, concept) = within_limit(&stop, || self.run(&text)).flatten()?;
         let understood = match &self.concepts {
             Some(concepts) => concepts.nearest(&concept)?,
             None => Vec::new(),

@@ -1,14 +1,15 @@
 //! What both kinds of network share: a session whose inputs and outputs keep the package contract.
 
 use ort::environment::Environment;
-use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::session::{SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
 use crate::provider::{Choice, Placement};
-use crate::runtime;
+use crate::runtime::Session;
 use crate::separator::Separator;
+use crate::stop::{Stop, within_limit};
 
 /// A package's separator network.
 pub struct Network {
@@ -124,11 +125,12 @@ pub fn open<S: Separator>(
     environment: &Environment,
     package: &Package,
     choice: &Choice,
+    stop: &Stop,
     check: impl Fn(Session) -> Result<(S, usize), String>,
 ) -> Result<(S, Placement), PackageError> {
     let bins = package.manifest.audio.bins();
     let open = |provider| {
-        let session = runtime::session(environment, &package.separator, provider);
+        let session = Session::new(environment, &package.separator, package.is_foreign(), provider, stop);
         let (mut separator, embedding) = check(session.map_err(|error| error.to_string())?)?;
         let mut mask = vec![Complex32::ZERO; bins];
         // As many hops as it may take until a mask of the network comes out.
@@ -141,7 +143,7 @@ pub fn open<S: Separator>(
             false => Err("`mask` is not finite for silence".into()),
         }
     };
-    choice.place(open).map_err(|fault| {
+    within_limit(stop, || choice.place(open)).flatten().map_err(|fault| {
         let place = package.place(&package.manifest.separator.file);
         PackageError::new(place, fault, "Install the package again, or export it anew")
     })

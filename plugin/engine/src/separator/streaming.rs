@@ -1,14 +1,15 @@
 //! The streaming kind of network: one hop at a time, its state passed from run to run.
 
 use ort::environment::Environment;
-use ort::session::Session;
 use ort::value::{DynValue, Outlet, Tensor};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
 use crate::provider::{Choice, Placement};
+use crate::runtime::Session;
 use crate::separator::Separator;
 use crate::separator::network::{self, Network, matches_shape, tensor};
+use crate::stop::Stop;
 
 /// Values that all the states of a network may have together.
 const STATE_LIMIT: usize = 1 << 24;
@@ -29,13 +30,14 @@ pub struct StreamingSeparator {
 
 impl StreamingSeparator {
     /// Loads the network of `package`, checks its inputs and outputs against the contract, and
-    /// runs it once; where `choice` says, if it can be.
+    /// runs it once; where `choice` says, if it can be, and until it is stopped.
     pub fn new(
         environment: &Environment,
         package: &Package,
         choice: &Choice,
+        stop: &Stop,
     ) -> Result<(Self, Placement), PackageError> {
-        network::open(environment, package, choice, |session| {
+        network::open(environment, package, choice, stop, |session| {
             let separator = Self::checked(session, package.manifest.audio.bins())?;
             let embedding = separator.embedding_size();
             Ok((separator, embedding))

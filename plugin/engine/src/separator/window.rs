@@ -7,6 +7,7 @@ use crate::package::{Package, PackageError, SeparatorSection};
 use crate::provider::{Choice, Placement};
 use crate::separator::Separator;
 use crate::separator::network::{self, Network};
+use crate::stop::Stop;
 
 /// A package's window network.
 pub struct WindowSeparator {
@@ -16,15 +17,16 @@ pub struct WindowSeparator {
 
 impl WindowSeparator {
     /// Loads the network of `package`, checks its inputs and outputs against the contract, and
-    /// runs it once; where `choice` says, if it can be.
+    /// runs it once; where `choice` says, if it can be, and until it is stopped.
     pub fn new(
         environment: &Environment,
         package: &Package,
         choice: &Choice,
+        stop: &Stop,
     ) -> Result<(Self, Placement), PackageError> {
         let section = &package.manifest.separator;
         let bins = package.manifest.audio.bins();
-        network::open(environment, package, choice, |session| {
+        network::open(environment, package, choice, stop, |session| {
             let frames = Frames::new(section, bins);
             let network = Network::checked(session, frames.context, bins, |_| false)?;
             let embedding = network.layout.embedding;

@@ -12,6 +12,7 @@ use crate::query::Queries;
 use crate::scope::Scope;
 use crate::separator::Separator;
 use crate::status::Status;
+use crate::stop::{self, Stop};
 
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(100);
@@ -20,14 +21,15 @@ const NAP: Duration = Duration::from_millis(100);
 pub const SPIN: Duration = Duration::from_millis(1);
 
 /// How long a query may be waited for when the audio thread waits too.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = stop::LIMIT;
 
-/// Makes the separator, on its thread, and tells on what it runs. It may take its time.
-pub type Build = Box<dyn FnOnce() -> Result<(Box<dyn Separator>, Placement), String> + Send>;
+/// Makes the separator, on its thread, and tells on what it runs. It may take its time, until it is stopped.
+pub type Build = Box<dyn FnOnce(&Stop) -> Result<(Box<dyn Separator>, Placement), String> + Send>;
 
-/// The running thread. It ends, and is waited for, when this is dropped.
+/// The running thread. When this is dropped, it ends, and so does what its network is at.
 pub struct Worker {
     line: Arc<Line>,
+    stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,7 +45,9 @@ impl Worker {
     ) -> Self {
         let line = end.line.clone();
         let reporter = status.clone();
-        let body = move || match build() {
+        let stop = Arc::new(Stop::default());
+        let stopped = stop.clone();
+        let body = move || match build(&stopped) {
             Ok((separator, placement)) => {
                 status.set_ready(placement);
                 // Without the privilege the thread runs at normal priority, which the status
@@ -54,6 +58,8 @@ impl Worker {
                     let _ = demote_current_thread_from_real_time(handle);
                 }
             }
+            // What was stopped has no problem.
+            Err(_) if end.line.is_closed() => {}
             Err(problem) => status.fail(problem),
         };
         let spawned = thread::Builder::new().name("sift separator".into()).spawn(body);
@@ -63,7 +69,7 @@ impl Worker {
                     .fail(format!("the separator's thread could not be started: {error}. Restart the host"))
             })
             .ok();
-        Self { line, thread }
+        Self { line, stop, thread }
     }
 
     pub fn thread(&self) -> Option<&thread::Thread> {
@@ -74,10 +80,10 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.line.close();
+        self.stop.now();
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic there was a bug of a separator; this thread must not follow it.
-            let _ = thread.join();
+            stop::join(thread);
         }
     }
 }
@@ -132,6 +138,7 @@ impl Desk {
         self.status.count_hop(start.elapsed());
         match outcome {
             Ok(presence) => self.status.set_presence(presence),
+            Err(_) if self.end.line.is_closed() => return false,
             Err(problem) => {
                 self.status.fail(problem);
                 return false;

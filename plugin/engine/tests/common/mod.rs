@@ -1,10 +1,15 @@
 //! What the integration tests of the engine share: the small packages of `tests/packages`, and a
 //! way to play a signal through an engine.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sift_engine::package::Listing;
 use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, Shape, Stage};
+
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const OFFLINE: Config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
 
@@ -57,4 +62,59 @@ pub fn assert_same(heard: &[f32], expected: &[f32]) {
     assert_eq!(heard.len(), expected.len());
     let first = heard.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
     assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (heard[at], expected[at])));
+}
+
+/// An engine on the package in `folder`, which may not be ready, with its queries.
+pub fn open(folder: &Path) -> (Engine, Arc<Queries>) {
+    let queries = Arc::new(Queries::default());
+    (Engine::with_listing(Listing::read(folder), OFFLINE, queries.clone()), queries)
+}
+
+/// A copy of the identity package to damage, removed when the test ends.
+pub struct Copy(pub PathBuf);
+
+impl Copy {
+    pub fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("sift-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(package("identity")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+        Self(folder)
+    }
+
+    pub fn edit_manifest(&self, from: &str, to: &str) {
+        let path = self.0.join("package.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Replaces a file and makes its hash agree, so that the content itself is looked at.
+    pub fn replace(&self, file: &str, bytes: &[u8]) {
+        use sha2::{Digest, Sha256};
+        let hash =
+            |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let old = hash(&fs::read(self.0.join(file)).unwrap());
+        fs::write(self.0.join(file), bytes).unwrap();
+        self.edit_manifest(&old, &hash(bytes));
+    }
+
+    /// What the engine says, having passed dry at the latency that the package would have.
+    pub fn problem(&self) -> String {
+        let (mut engine, _) = open(&self.0);
+        let problem = engine.wait_until_ready(PATIENCE).unwrap_err();
+        let input = sine(24_000);
+        let heard = play(&mut engine, &input, Mode::Remove, 0);
+        assert_same(&heard, &delayed(&input, engine.latency()));
+        assert_eq!(engine.status().problem().as_deref(), Some(problem.as_str()));
+        problem
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
