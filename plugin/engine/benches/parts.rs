@@ -3,7 +3,6 @@
 //! `cargo xtask bench` runs them before the whole. At 48 kHz with the default model.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use realfft::RealFftPlanner;
@@ -12,7 +11,7 @@ use sift_engine::package::Listing;
 use sift_engine::provider::Choice;
 use sift_engine::separator::Separator;
 use sift_engine::separator::streaming::StreamingSeparator;
-use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Tokens, runtime};
+use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Stop, Tokens, runtime};
 
 const RATE: f64 = 48_000.0;
 
@@ -84,10 +83,11 @@ fn mask(criterion: &mut Criterion) {
 
 /// The network, and the tokens of a text. ONNX Runtime is found by `ORT_DYLIB_PATH`.
 fn model(criterion: &mut Criterion) {
-    let package = Arc::new(Listing::built_in().load().expect("the built-in package is whole"));
+    let package = Listing::built_in().load().expect("the built-in package is whole");
     let environment = runtime::environment().expect("run by `cargo xtask bench`");
     let (mut separator, _) =
-        StreamingSeparator::new(environment, &package, &Choice::read()).expect("it is the built-in one");
+        StreamingSeparator::new(environment, &package, &Choice::read(), &Stop::default())
+            .expect("it is the built-in one");
     let bins = package.manifest.audio.bins();
     let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();
     let mut mask = vec![Complex32::ZERO; bins];

@@ -75,3 +75,4 @@ pub use query::tokens::Tokens;
 pub use query::{FACTORY, MAX_CHARACTERS, Queries, SLOTS, Stage, normalise};
 pub use status::{Readiness, Status};
 pub use stft::{History, Overlap, Stft, Window};
+pub use stop::Stop;

@@ -17,7 +17,7 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use sift_engine::package::Listing;
 use sift_engine::provider::Choice;
 use sift_engine::separator::streaming::StreamingSeparator;
-use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, runtime};
+use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, Stop, runtime};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{AUDIO_THREAD, Blocks, Instance, Mode};
 use sift_tests::fixtures::{self, Inputs};
@@ -195,10 +195,10 @@ impl Networks {
         let environment = runtime::environment()?;
         let package = Listing::built_in().load()?;
         let begin = Instant::now();
-        StreamingSeparator::new(environment, &package, &Choice::read())?;
+        StreamingSeparator::new(environment, &package, &Choice::read(), &Stop::default())?;
         let separator = begin.elapsed();
         let begin = Instant::now();
-        QueryEncoder::new(environment, &package)?;
+        QueryEncoder::new(environment, &package, Arc::default())?;
         Ok(Self { separator, encoder: begin.elapsed(), bytes: package.separator.len() as u64 })
     }
 }
@@ -503,7 +503,8 @@ fn query_change(table: &mut Table) -> Result<()> {
         (0..9).map(|number| format!("a sound that nobody has typed, number {number}")).collect();
     let mut new: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut cached: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
-    let mut encoder = QueryEncoder::new(runtime::environment()?, &Listing::built_in().load()?)?;
+    let mut encoder =
+        QueryEncoder::new(runtime::environment()?, &Listing::built_in().load()?, Arc::default())?;
     let mut bare = Vec::new();
     for text in &texts {
         let begin = Instant::now();
