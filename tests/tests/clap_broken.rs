@@ -128,7 +128,8 @@ host_test!(
         let noise = Audio::noise(2, 144_000, 1.0, 4);
         let output = plugin.render(&noise, Blocks::of(512).paced(), &[]).unwrap();
         let dry = noise.delayed(plugin.latency().unwrap());
-        assert!(output.main.largest_difference(&dry) < 1e-4);
+        // The first frames were separated, until one was loud.
+        assert_eq!(output.main.channel(0)[96_000..], dry.channel(0)[96_000..]);
         let begin = Instant::now();
         plugin.deactivate();
         assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
