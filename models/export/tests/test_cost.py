@@ -1,6 +1,7 @@
 """What a separator costs is counted, not estimated."""
 
 import re
+import tomllib
 
 import pytest
 import torch
@@ -18,6 +19,14 @@ def test_a_second_costs_the_same_in_any_context_and_more_where_runs_overlap(smal
     assert first.second == pytest.approx(twice.second)
     often = cost(small.architecture, tensors, Window(128, 16, 0))
     assert often.live == pytest.approx(8 * often.second)
+
+
+def test_a_package_tells_what_it_costs_to_run_it_live(small, package):
+    table = tomllib.loads((package / "package.toml").read_text(encoding="utf-8"))
+    separator = table["separator"]
+    window = Window(separator["context"], separator["advance"], separator["lookahead"])
+    counted = cost(small.architecture, small.architecture.tensors(small.checkpoint), window)
+    assert separator["multiply_accumulates"] == pytest.approx(counted.live, rel=1e-3)
 
 
 def test_parameters_are_those_of_the_published_checkpoint(small):
