@@ -18,7 +18,6 @@ and, in `hostile`, separators that no package may have:
   memory     four terabytes of zeros
   state      a state as large
   hog        HOG bytes at once, while it runs
-  folded     as many that follow from constants, an eighth at a time: harmless, unless all are kept when it is loaded
   sparse     as many zeros, which the file says in a few bytes
   functions  FUNCTIONS functions of its own, each of which calls the one before it twice
   endless    a loop without end
@@ -276,7 +275,7 @@ def hostile_separator(kind: str) -> bytes:
     """An `identity` with something in it that would do harm if it were run."""
     shape = [1, 1, 1, BINS]
     graph = onnx.load_from_string(separator("identity")).graph
-    if kind in ("hog", "folded", "sparse", "functions", "endless", "endless-when-heard"):
+    if kind in ("hog", "sparse", "functions", "endless", "endless-when-heard"):
         # What it computes first is what the mask is made of.
         (expand,) = graph.node
         graph.ClearField("node")
@@ -309,12 +308,6 @@ def hostile_separator(kind: str) -> bytes:
             graph.node.append(helper.make_node("Slice", ["embedding", "zero", "first", "first"], ["part"]))
             graph.node.append(helper.make_node("Squeeze", ["part", "zero"], ["one"]))
             hog(graph, "one", "result")
-        case "folded":
-            constant(graph, "size", np.array([HOG // 8 // 4], np.int64))
-            graph.node.append(helper.make_node("Expand", ["value", "size"], ["part 0"]))
-            for number in range(8):
-                graph.node.append(helper.make_node("Neg", [f"part {number}"], [f"part {number + 1}"]))
-            graph.node.append(helper.make_node("ReduceMax", ["part 8"], ["result"], keepdims=1))
         case "sparse":
             one = numpy_helper.from_array(np.ones(1, np.float32), "one")
             place = numpy_helper.from_array(np.zeros(1, np.int64), "place")
@@ -440,7 +433,7 @@ def main() -> None:
 
     hostile = Path(__file__).parent / "hostile"
     hostile.mkdir(exist_ok=True)
-    separators = "external custom memory state hog folded sparse functions endless endless-when-heard"
+    separators = "external custom memory state hog sparse functions endless endless-when-heard"
     for kind in separators.split():
         (hostile / f"{kind}.onnx").write_bytes(hostile_separator(kind))
     for kind in ("query-hog", "query-endless", "query-endless-when-asked"):

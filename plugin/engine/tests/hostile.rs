@@ -105,17 +105,6 @@ fn a_query_network_that_takes_more_memory_than_it_may_is_refused() {
 }
 
 #[test]
-fn what_follows_from_constants_is_not_kept_and_what_a_network_has_goes_with_it() {
-    alone("what_follows_from_constants_is_not_kept_and_what_a_network_has_goes_with_it", || {
-        let copy = hostile("folded");
-        let (engine, _) = open(&copy.0);
-        engine.wait_until_ready(PATIENCE).unwrap();
-        assert_closes(engine);
-        assert!(memory("VmRSS:") < 1 << 30, "{}", memory("VmRSS:"));
-    });
-}
-
-#[test]
 fn a_network_that_grows_while_it_is_read_is_refused() {
     alone("a_network_that_grows_while_it_is_read_is_refused", || {
         assert_refused("sparse", SOON, &["separator.onnx", "sparse tensors"]);
