@@ -39,7 +39,7 @@ fn alone(name: &str, trial: impl FnOnce()) {
     const CHILD: &str = "SIFT_HOSTILE_CHILD";
     if std::env::var_os(CHILD).is_some() {
         trial();
-        let peak = memory("VmHWM:");
+        let peak = peak_memory();
         println!("measured: {name}: {} MiB at most", peak >> 20);
         return assert!(peak < PEAK, "{peak} bytes");
     }
@@ -58,10 +58,10 @@ fn alone(name: &str, trial: impl FnOnce()) {
     assert!(child.wait().unwrap().success(), "{name} failed in its process, or did not end");
 }
 
-/// Memory of this process in bytes, now (`VmRSS:`) or at most (`VmHWM:`); 0 where the system does not say (not Linux).
-fn memory(field: &str) -> u64 {
+/// The most memory that this process had, in bytes; 0 where the system does not say (not Linux).
+fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.map_or(0, |kibibytes| kibibytes.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10)
 }
 

@@ -15,8 +15,9 @@ use crate::query::tokens::Tokens;
 use crate::runtime::Session;
 use crate::stop::{Stop, within_limit};
 
-/// Texts whose embeddings are kept. Beyond it the cache starts anew: a person types far fewer.
-const CACHE_LIMIT: usize = 4096;
+/// Texts whose embeddings, of some thousand numbers each, are kept. Beyond it the cache starts anew: a person types far
+/// fewer.
+const CACHE_LIMIT: usize = 1024;
 
 /// What a query became.
 #[derive(Clone, Debug)]
