@@ -53,6 +53,7 @@ mod mix;
 mod onnx;
 mod pace;
 pub mod package;
+mod pool;
 pub mod preferences;
 pub mod provider;
 mod query;

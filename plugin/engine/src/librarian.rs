@@ -36,7 +36,7 @@ type Answer = Result<Arc<Package>, String>;
 /// The thread. It lives as long as any engine does.
 pub struct Librarian {
     jobs: Sender<Job>,
-    stop: Arc<Stop>,
+    stop: Stop,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,7 +50,7 @@ impl Librarian {
             return librarian;
         }
         let (jobs, inbox) = unbounded();
-        let stop = Arc::new(Stop::default());
+        let stop = Stop::default();
         let desk = Desk { stop: stop.clone(), shelves: Vec::new(), readers: HashMap::new() };
         let body = move || desk.work(&inbox);
         let thread = thread::Builder::new().name("sift librarian".into()).spawn(body).ok();
@@ -122,7 +122,7 @@ struct Shelf {
 /// What the thread owns.
 struct Desk {
     /// Of every package's encoder.
-    stop: Arc<Stop>,
+    stop: Stop,
     shelves: Vec<Shelf>,
     /// For which reader and by which package queries are encoded, by the address of the queries.
     readers: HashMap<usize, (u64, Arc<Package>)>,

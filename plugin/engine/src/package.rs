@@ -6,10 +6,14 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::pool::Pool;
+use crate::provider::Provider;
+use crate::runtime::Session;
 use crate::stft::Window;
 use crate::{folders, onnx, runtime};
 
@@ -301,6 +305,8 @@ pub struct Package {
     pub tokenizer: Cow<'static, [u8]>,
     /// JSON, where the package has concepts.
     pub concepts: Option<Cow<'static, [u8]>>,
+    /// Of the separator, on each provider.
+    sessions: [Arc<Pool<Session>>; Provider::ALL.len()],
 }
 
 impl Listing {
@@ -367,11 +373,17 @@ impl Listing {
             query,
             tokenizer,
             concepts,
+            sessions: Default::default(),
         })
     }
 }
 
 impl Package {
+    /// The sessions of the separator on `provider`, which all who run this package share.
+    pub(crate) fn sessions(&self, provider: Provider) -> &Arc<Pool<Session>> {
+        &self.sessions[provider as usize]
+    }
+
     /// Whether anybody may have made it: its networks are held to limits.
     pub(crate) fn is_foreign(&self) -> bool {
         self.origin != Origin::BuiltIn

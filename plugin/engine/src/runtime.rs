@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
@@ -88,14 +87,11 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
 }
 
 /// A network that is loaded, to be run on the calling thread alone.
-pub struct Session {
-    session: ort::session::Session,
-    runs: Arc<RunOptions>,
-}
+pub struct Session(ort::session::Session);
 
 impl Session {
     /// Loads the network in `onnx`, which is `foreign` where anybody may have made it: its memory is limited then. What
-    /// `provider` cannot compute of it is left to the processor. Denormals are flushed. Loading and runs end with `stop`.
+    /// `provider` cannot compute of it is left to the processor. Denormals are flushed. Loading ends with `stop`.
     pub fn new(
         environment: &Environment,
         onnx: &[u8],
@@ -103,23 +99,24 @@ impl Session {
         provider: Provider,
         stop: &Stop,
     ) -> ort::Result<Self> {
-        let session = load(environment, onnx, foreign, provider, stop)?;
-        Ok(Self { session, runs: stop.runs()? })
+        load(environment, onnx, foreign, provider, stop).map(Self)
     }
 
     pub fn inputs(&self) -> &[Outlet] {
-        self.session.inputs()
+        self.0.inputs()
     }
 
     pub fn outputs(&self) -> &[Outlet] {
-        self.session.outputs()
+        self.0.outputs()
     }
 
+    /// One run, which ends with the [`Stop`] that `runs` is of.
     pub fn run<'s, 'i, 'v: 'i, const N: usize>(
         &'s mut self,
         inputs: impl Into<SessionInputs<'i, 'v, N>>,
+        runs: &'s RunOptions,
     ) -> ort::Result<SessionOutputs<'s>> {
-        self.session.run_with_options(inputs, &*self.runs).map_err(|error| {
+        self.0.run_with_options(inputs, runs).map_err(|error| {
             // So says an arena that may not grow any more.
             match error.message().contains("Available memory of") {
                 true => ort::Error::new(format!(

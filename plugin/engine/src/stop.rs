@@ -16,25 +16,25 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// How long a thread is waited for that was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Stops what ONNX Runtime does for its owner.
-#[derive(Default)]
-pub struct Stop(Mutex<State>);
+/// Stops what ONNX Runtime does for its owner. A clone is the same one.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     stopped: bool,
     runs: Option<Arc<RunOptions>>,
     loading: Option<LoadCanceler>,
-    children: Vec<Weak<Stop>>,
+    children: Vec<Weak<Mutex<State>>>,
 }
 
 impl Stop {
     /// Another one, which is stopped with this one.
-    pub fn child(&self) -> Arc<Self> {
-        let child = Arc::new(Self::default());
+    pub fn child(&self) -> Self {
+        let child = Self::default();
         let mut state = self.0.lock();
         state.children.retain(|child| child.strong_count() > 0);
-        state.children.push(Arc::downgrade(&child));
+        state.children.push(Arc::downgrade(&child.0));
         if state.stopped {
             child.now();
         }
@@ -51,7 +51,7 @@ impl Stop {
         if let Some(loading) = &state.loading {
             let _ = loading.cancel();
         }
-        state.children.iter().filter_map(Weak::upgrade).for_each(|child| child.now());
+        state.children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).now());
     }
 
     pub fn is_stopped(&self) -> bool {

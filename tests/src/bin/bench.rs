@@ -198,7 +198,7 @@ impl Networks {
         StreamingSeparator::new(environment, &package, &Choice::read(), &Stop::default())?;
         let separator = begin.elapsed();
         let begin = Instant::now();
-        QueryEncoder::new(environment, &package, Arc::default())?;
+        QueryEncoder::new(environment, &package, Stop::default())?;
         Ok(Self { separator, encoder: begin.elapsed(), bytes: package.separator.len() as u64 })
     }
 }
@@ -504,7 +504,7 @@ fn query_change(table: &mut Table) -> Result<()> {
     let mut new: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut cached: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut encoder =
-        QueryEncoder::new(runtime::environment()?, &Listing::built_in().load()?, Arc::default())?;
+        QueryEncoder::new(runtime::environment()?, &Listing::built_in().load()?, Stop::default())?;
     let mut bare = Vec::new();
     for text in &texts {
         let begin = Instant::now();

@@ -32,14 +32,14 @@ pub struct Encoding {
 pub struct QueryEncoder {
     tokens: Tokens,
     session: Session,
-    stop: Arc<Stop>,
+    stop: Stop,
     concepts: Option<Concepts>,
     cache: HashMap<String, Encoding>,
 }
 
 impl QueryEncoder {
     /// Loads the tokenizer and the network of `package` and encodes one query to see them work, until it is stopped.
-    pub fn new(environment: &Environment, package: &Package, stop: Arc<Stop>) -> Result<Self, PackageError> {
+    pub fn new(environment: &Environment, package: &Package, stop: Stop) -> Result<Self, PackageError> {
         let manifest = &package.manifest.query;
         let fault = |file: &str, fault: &dyn std::fmt::Display| {
             PackageError::new(package.place(file), fault, "Install the package again")
@@ -99,10 +99,12 @@ impl QueryEncoder {
         let infer = || -> ort::Result<(Vec<f32>, Vec<f32>)> {
             let shape = [1, ids.len()];
             let attention = vec![1_i64; ids.len()];
-            let outputs = self.session.run(ort::inputs! {
+            let inputs = ort::inputs! {
                 "input_ids" => Tensor::from_array((shape, ids))?,
                 "attention_mask" => Tensor::from_array((shape, attention))?,
-            })?;
+            };
+            let runs = self.stop.runs()?;
+            let outputs = self.session.run(inputs, &runs)?;
             let values = |name: &str| -> ort::Result<Vec<f32>> {
                 let output =
                     outputs.get(name).ok_or_else(|| ort::Error::new(format!("has no output `{name}`")))?;

@@ -1,11 +1,14 @@
-//! What both kinds of network share: a session whose inputs and outputs keep the package contract.
+//! What both kinds of network share: sessions whose inputs and outputs keep the package contract.
+
+use std::sync::Arc;
 
 use ort::environment::Environment;
-use ort::session::{SessionInputValue, SessionOutputs};
+use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
+use crate::pool::Share;
 use crate::provider::{Choice, Placement};
 use crate::runtime::Session;
 use crate::separator::Separator;
@@ -13,7 +16,8 @@ use crate::stop::{Stop, within_limit};
 
 /// A package's separator network.
 pub struct Network {
-    pub session: Session,
+    pub sessions: Share<Session>,
+    pub runs: Arc<RunOptions>,
     pub layout: Layout,
 }
 
@@ -33,11 +37,12 @@ impl Network {
     /// Checks the inputs and outputs that every network has. `is_further` tells of the name of another
     /// input whether the kind of network takes it.
     pub fn checked(
-        session: Session,
+        sessions: Share<Session>,
         frames: usize,
         bins: usize,
         is_further: impl Fn(&str) -> bool,
     ) -> Result<Self, String> {
+        let session = sessions.lend()?;
         let magnitude = tensor(session.inputs(), "input", "magnitude")?;
         matches_shape("magnitude", &magnitude, &[1, frames, bins])?;
         let embedding = tensor(session.inputs(), "input", "embedding")?;
@@ -61,7 +66,9 @@ impl Network {
             return Err(format!("has an input `{}` that this kind of separator does not take", input.name()));
         }
         let layout = Layout { frames, bins, embedding: width as usize, mask_channels, tells_presence };
-        Ok(Self { session, layout })
+        drop(session);
+        let runs = sessions.stop().runs().map_err(|error| error.to_string())?;
+        Ok(Self { sessions, runs, layout })
     }
 }
 
@@ -126,12 +133,15 @@ pub fn open<S: Separator>(
     package: &Package,
     choice: &Choice,
     stop: &Stop,
-    check: impl Fn(Session) -> Result<(S, usize), String>,
+    check: impl Fn(Share<Session>) -> Result<(S, usize), String>,
 ) -> Result<(S, Placement), PackageError> {
     let bins = package.manifest.audio.bins();
     let open = |provider| {
-        let session = Session::new(environment, &package.separator, package.is_foreign(), provider, stop);
-        let (mut separator, embedding) = check(session.map_err(|error| error.to_string())?)?;
+        let make = || {
+            Session::new(environment, &package.separator, package.is_foreign(), provider, stop)
+                .map_err(|error| error.to_string())
+        };
+        let (mut separator, embedding) = check(package.sessions(provider).join(stop, make)?)?;
         let mut mask = vec![Complex32::ZERO; bins];
         // As many hops as it may take until a mask of the network comes out.
         for _ in 0..package.manifest.separator.advance() {

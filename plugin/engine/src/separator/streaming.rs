@@ -5,6 +5,7 @@ use ort::value::{DynValue, Outlet, Tensor};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
+use crate::pool::Share;
 use crate::provider::{Choice, Placement};
 use crate::runtime::Session;
 use crate::separator::Separator;
@@ -37,8 +38,8 @@ impl StreamingSeparator {
         choice: &Choice,
         stop: &Stop,
     ) -> Result<(Self, Placement), PackageError> {
-        network::open(environment, package, choice, stop, |session| {
-            let separator = Self::checked(session, package.manifest.audio.bins())?;
+        network::open(environment, package, choice, stop, |sessions| {
+            let separator = Self::checked(sessions, package.manifest.audio.bins())?;
             let embedding = separator.embedding_size();
             Ok((separator, embedding))
         })
@@ -49,9 +50,9 @@ impl StreamingSeparator {
         self.network.layout.embedding
     }
 
-    fn checked(session: Session, bins: usize) -> Result<Self, String> {
-        let network = Network::checked(session, 1, bins, |name| name.starts_with("state_"))?;
-        let session = &network.session;
+    fn checked(sessions: Share<Session>, bins: usize) -> Result<Self, String> {
+        let network = Network::checked(sessions, 1, bins, |name| name.starts_with("state_"))?;
+        let session = network.sessions.lend()?;
         let mut states = Vec::new();
         let mut values = 0;
         for input in session.inputs().iter().map(Outlet::name).filter(|name| name.starts_with("state_")) {
@@ -64,6 +65,7 @@ impl StreamingSeparator {
             }
             states.push(State { input: input.to_owned(), output, value: zeros(&shape)?, shape });
         }
+        drop(session);
         Ok(Self { network, states })
     }
 
@@ -77,7 +79,8 @@ impl StreamingSeparator {
         let layout = self.network.layout;
         let mut inputs = layout.inputs(magnitude, embedding)?;
         inputs.extend(self.states.iter().map(|state| (state.input.as_str(), (&state.value).into())));
-        let mut outputs = self.network.session.run(inputs)?;
+        let mut session = self.network.sessions.lend().map_err(ort::Error::new)?;
+        let mut outputs = session.run(inputs, &self.network.runs)?;
         layout.mask(&outputs, 0, mask)?;
         let presence = layout.presence(&outputs, 0)?;
         for state in &mut self.states {

@@ -26,9 +26,9 @@ impl WindowSeparator {
     ) -> Result<(Self, Placement), PackageError> {
         let section = &package.manifest.separator;
         let bins = package.manifest.audio.bins();
-        network::open(environment, package, choice, stop, |session| {
+        network::open(environment, package, choice, stop, |sessions| {
             let frames = Frames::new(section, bins);
-            let network = Network::checked(session, frames.context, bins, |_| false)?;
+            let network = Network::checked(sessions, frames.context, bins, |_| false)?;
             let embedding = network.layout.embedding;
             Ok((Self { network, frames }, embedding))
         })
@@ -38,7 +38,8 @@ impl WindowSeparator {
     fn infer(&mut self, embedding: &[f32]) -> ort::Result<()> {
         let layout = self.network.layout;
         let Frames { context, advance, lookahead, bins, window, masks, presences, .. } = &mut self.frames;
-        let outputs = self.network.session.run(layout.inputs(window, embedding)?)?;
+        let mut session = self.network.sessions.lend().map_err(ort::Error::new)?;
+        let outputs = session.run(layout.inputs(window, embedding)?, &self.network.runs)?;
         let first = *context - *lookahead - *advance;
         for (number, mask) in masks.chunks_exact_mut(*bins).enumerate() {
             layout.mask(&outputs, first + number, mask)?;

@@ -29,7 +29,7 @@ pub type Build = Box<dyn FnOnce(&Stop) -> Result<(Box<dyn Separator>, Placement)
 /// The running thread. When this is dropped, it ends, and so does what its network is at.
 pub struct Worker {
     line: Arc<Line>,
-    stop: Arc<Stop>,
+    stop: Stop,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,7 +45,7 @@ impl Worker {
     ) -> Self {
         let line = end.line.clone();
         let reporter = status.clone();
-        let stop = Arc::new(Stop::default());
+        let stop = Stop::default();
         let stopped = stop.clone();
         let body = move || match build(&stopped) {
             Ok((separator, placement)) => {
