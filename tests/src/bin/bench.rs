@@ -533,6 +533,7 @@ fn query_change(table: &mut Table) -> Result<()> {
 fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
     let mut players = Vec::new();
     let mut held = 0;
+    let mut live = Vec::new();
     while players.len() < MOST_INSTANCES {
         let player = Player::new(Listing::built_in(), Arc::new(Queries::default()), mixture.width(), false)?;
         players.push(player);
@@ -540,6 +541,7 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
             break;
         }
         held = players.len();
+        live.push(mean_hop(&players));
     }
     let mut late = 0;
     while held > 0 {
@@ -548,7 +550,23 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
         if late == 0 {
             break;
         }
-        held -= 1;
+        // One by one would take a day.
+        held -= held.div_ceil(8);
+    }
+    if let (Some(alone), Some(crowded)) = (live.first(), live.last()) {
+        let in_a_row = format!(
+            "at blocks' pace in real time; floor: one hop after the other without a pause, {:.2} ms",
+            1e3 * hop.time.as_secs_f64()
+        );
+        let of_all = format!("the same, mean of all {held}");
+        for (who, time, meaning) in [("alone", alone, &in_a_row), ("among most", crowded, &of_all)] {
+            table.row_over(
+                &format!("Separator a hop, live, {who}"),
+                format!("{:.2} ms", 1e3 * time.as_secs_f64()),
+                time.div_duration_f64(hop.time),
+                meaning,
+            );
+        }
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let most = cores as f64 / hop.share();
@@ -562,6 +580,12 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
         ),
     );
     Ok(())
+}
+
+/// What the separators take for a hop now, on the average of `players`.
+fn mean_hop(players: &[Player]) -> Duration {
+    let sum: Duration = players.iter().map(|Player { engine, .. }| engine.status().hop_time()).sum();
+    sum / players.len() as u32
 }
 
 /// Parcels of all `players` that came late in `seconds` of real time, on this thread with the priority that
