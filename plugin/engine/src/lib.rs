@@ -55,6 +55,7 @@ mod pace;
 pub mod package;
 mod pool;
 pub mod preferences;
+mod priority;
 pub mod provider;
 mod query;
 pub mod runtime;

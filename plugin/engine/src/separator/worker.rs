@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
-
 use crate::hop::{Hop, Line, SeparatorEnd};
+use crate::priority::Priority;
 use crate::provider::Placement;
 use crate::query::Queries;
 use crate::scope::Scope;
@@ -50,13 +49,8 @@ impl Worker {
         let body = move || match build(&stopped) {
             Ok((separator, placement)) => {
                 status.set_ready(placement);
-                // Without the privilege the thread runs at normal priority, which the status
-                // shows as late parcels if it ever matters.
-                let raised = promote_current_thread_to_real_time(hop_frames as u32, sample_rate as u32).ok();
+                let _raised = Priority::raise(hop_frames, sample_rate);
                 Desk { separator, end, queries, reader, status, scope, stream: None }.work();
-                if let Some(handle) = raised {
-                    let _ = demote_current_thread_from_real_time(handle);
-                }
             }
             // What was stopped has no problem.
             Err(_) if end.line.is_closed() => {}
