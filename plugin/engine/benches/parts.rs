@@ -2,7 +2,8 @@
 //!
 //! `cargo xtask bench` runs them before the whole. At 48 kHz with the default model.
 
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use realfft::RealFftPlanner;
@@ -92,9 +93,27 @@ fn model(criterion: &mut Criterion) {
     let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();
     let mut mask = vec![Complex32::ZERO; bins];
     let embedding = vec![0.1; separator.embedding_size()];
-    criterion.bench_function("separator a hop", |bencher| {
-        bencher.iter(|| separator.run(black_box(&magnitude), &embedding, &mut mask).unwrap());
+    let mut run = || separator.run(black_box(&magnitude), &embedding, &mut mask).unwrap();
+    let mut group = criterion.benchmark_group("separator a hop");
+    group.bench_function("one after the other", |bencher| bencher.iter(&mut run));
+    // As at play, where the caches may hold something else by then.
+    let hop = Duration::from_secs_f64(grid().hop_seconds());
+    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+    group.bench_function("after a hop's time of computing nothing", |bencher| {
+        bencher.iter_custom(|runs| {
+            let paused = |_| {
+                let begin = Instant::now();
+                while begin.elapsed() < hop {
+                    spin_loop();
+                }
+                let begin = Instant::now();
+                run();
+                begin.elapsed()
+            };
+            (0..runs).map(paused).sum()
+        });
     });
+    group.finish();
 
     let query = &package.manifest.query;
     let tokens = Tokens::new(&package.tokenizer, query.max_tokens, &query.prefix).unwrap();

@@ -60,7 +60,7 @@ mod tests {
         let audio = std::thread::spawn(|| {
             let raised = promote_current_thread_to_real_time(512, 48_000);
             let priority = own();
-            raised.map(|handle| demote_current_thread_from_real_time(handle)).is_ok().then_some(priority)
+            raised.map(demote_current_thread_from_real_time).is_ok().then_some(priority)
         });
         let Some(audio) = audio.join().unwrap() else {
             println!("skipped: this system lets nobody raise a thread");
