@@ -547,6 +547,7 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
     while held > 0 {
         players.truncate(held);
         late = late_parcels(&mut players, mixture, seconds);
+        eprintln!("{held} instances for {seconds} s: {late} late parcels");
         if late == 0 {
             break;
         }
@@ -765,12 +766,18 @@ struct Table(Vec<[String; 4]>);
 impl Table {
     /// A figure that has no floor.
     fn row(&mut self, figure: &str, value: String, meaning: &str) {
-        self.0.push([figure.to_owned(), value, "–".to_owned(), meaning.to_owned()]);
+        self.add([figure.to_owned(), value, "–".to_owned(), meaning.to_owned()]);
     }
 
     /// A figure that is `ratio` times its floor, or its ceiling, which `meaning` names.
     fn row_over(&mut self, figure: &str, value: String, ratio: f64, meaning: &str) {
-        self.0.push([figure.to_owned(), value, format!("{ratio:.2}"), meaning.to_owned()]);
+        self.add([figure.to_owned(), value, format!("{ratio:.2}"), meaning.to_owned()]);
+    }
+
+    /// Also tells it at once: the whole takes its time.
+    fn add(&mut self, row: [String; 4]) {
+        eprintln!("{}: {} ({})", row[0], row[1], row[2]);
+        self.0.push(row);
     }
 }
 
