@@ -78,7 +78,6 @@ impl Plugin for Sift {
         buffer: &BufferConfig,
         context: &mut impl ActivateContext<Self>,
     ) -> bool {
-        // The old engine's threads end before the new one's begin.
         self.deactivate();
         let config = Config {
             sample_rate: f64::from(buffer.sample_rate),
@@ -95,8 +94,7 @@ impl Plugin for Sift {
     }
 
     fn deactivate(&mut self) {
-        self.params.model.0.end();
-        (self.engine, self.next) = (None, None);
+        self.params.model.0.end([self.engine.take(), self.next.take()]);
     }
 
     fn reset(&mut self) {
@@ -175,6 +173,7 @@ fn to_linear(gain: &mut [f32]) {
 impl Drop for Sift {
     fn drop(&mut self) {
         self.deactivate();
+        self.params.model.0.wait_for_end();
         self.windows.wait_for_end();
     }
 }

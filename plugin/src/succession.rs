@@ -1,5 +1,5 @@
-//! One model after another while audio plays: the next engine is made and warmed away from the
-//! audio thread, which takes it over when it is ready.
+//! One engine after another: the next one is made and warmed away from the audio thread, which takes it over when it is
+//! ready, and what is over is dropped away from it, too.
 
 use std::io;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ struct Shared {
     config: Mutex<Option<Config>>,
     /// Grows with every engine that is asked for: a thread that makes an older one stops.
     turn: AtomicU64,
+    /// The newest thread that makes or drops engines. Each waits for the one before it.
     thread: Mutex<Option<JoinHandle<()>>>,
     arriving: ArrayQueue<Engine>,
     leaving: ArrayQueue<Engine>,
@@ -68,35 +69,42 @@ impl Succession {
         let config = self.0.config.lock();
         let Some(config) = *config else { return Ok(()) };
         let turn = self.0.next_turn();
-        let mut thread = self.0.thread.lock();
-        let (shared, before) = (self.0.clone(), thread.take());
-        let body = move || {
-            before.map(JoinHandle::join);
-            shared.make(config, turn);
-        };
-        *thread = Some(thread::Builder::new().name("sift model".into()).spawn(body)?);
-        Ok(())
+        let shared = self.0.clone();
+        self.0.go_on(move || shared.make(config, turn))
     }
 
-    /// The engine that an activated plugin begins with.
+    /// The engine that an activated plugin begins with, once the ones before it are dropped: hosts that activate again
+    /// and again never have more than one plugin's threads and memory.
     pub fn begin(&self, config: Config) -> Engine {
-        let model = self.model();
-        let engine = Engine::open(&model, config, self.0.queries.clone());
-        self.0.live.begin(&engine, model);
-        *self.0.config.lock() = Some(config);
-        engine
+        self.wait_for_end();
+        let mut active = self.0.config.lock();
+        *active = Some(config);
+        self.0.open(config)
     }
 
-    /// The plugin is active no more; waits for the thread that makes an engine.
-    pub fn end(&self) {
-        *self.0.config.lock() = None;
+    /// The plugin is active no more, and its `engines` are dropped on a thread of their own: that takes as long as
+    /// networks take to stop and go, and some hosts deactivate on their audio thread.
+    pub fn end(&self, engines: [Option<Engine>; 2]) {
+        let mut active = self.0.config.lock();
+        *active = None;
         self.0.next_turn();
-        if let Some(thread) = self.0.thread.lock().take() {
-            // A panic there was a bug; this thread must not follow it.
-            let _ = thread.join();
-        }
         self.0.live.end();
-        while self.0.arriving.pop().is_some() || self.0.leaving.pop().is_some() {}
+        if engines.iter().all(Option::is_none) {
+            return;
+        }
+        let shared = self.0.clone();
+        // A thread that cannot be started drops them here and now.
+        let _ = self.0.go_on(move || {
+            drop(engines);
+            while shared.arriving.pop().is_some() || shared.leaving.pop().is_some() {}
+        });
+    }
+
+    /// Waits until all is dropped that [`end`](Self::end) was given.
+    pub fn wait_for_end(&self) {
+        let thread = self.0.thread.lock().take();
+        // A panic there was a bug; this thread must not follow it.
+        thread.map(JoinHandle::join);
     }
 
     /// The next engine, ready to go. For the audio thread.
@@ -112,6 +120,27 @@ impl Succession {
 }
 
 impl Shared {
+    /// Starts a thread that does `work` after the one before it has ended.
+    fn go_on(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut thread = self.thread.lock();
+        let before = thread.take();
+        let body = move || {
+            before.map(JoinHandle::join);
+            work();
+        };
+        *thread = Some(thread::Builder::new().name("sift model".into()).spawn(body)?);
+        Ok(())
+    }
+
+    /// Opens an engine on the model as it is named now, and shows it. For whoever holds `config`, or one that is wanted
+    /// no more might be shown.
+    fn open(&self, config: Config) -> Engine {
+        let model = self.model.read().clone();
+        let engine = Engine::open(&model, config, self.queries.clone());
+        self.live.begin(&engine, model);
+        engine
+    }
+
     fn next_turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::AcqRel) + 1
     }
@@ -123,12 +152,13 @@ impl Shared {
     /// Makes the next engine, hands it over, and drops the one that comes back for it. From the
     /// moment it is opened, the one that runs finds no embeddings and passes the sound unchanged.
     fn make(&self, config: Config, turn: u64) {
-        if !self.is_turn(turn) {
-            return;
-        }
-        let model = self.model.read().clone();
-        let engine = Engine::open(&model, config, self.queries.clone());
-        self.live.begin(&engine, model);
+        let engine = {
+            let _active = self.config.lock();
+            if !self.is_turn(turn) {
+                return;
+            }
+            self.open(config)
+        };
         while engine.status().readiness() == Readiness::Loading {
             if !self.is_turn(turn) {
                 return;

@@ -7,6 +7,7 @@ use sift_tests::clap_host::{Blocks, Instance, Mode};
 use sift_tests::fixtures::clap_bundle;
 use sift_tests::host_test;
 use sift_tests::isolation::Environment;
+use sift_tests::priming;
 use sift_tests::process::{eventually, private_memory, release_free_memory, resident_memory, threads};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -35,6 +36,24 @@ host_test!(a_scan_takes_less_than_100_ms_and_loads_no_model, Environment::as_del
     times.sort();
     println!("measured: median scan {:?}", times[times.len() / 2]);
     assert!(times[times.len() / 2] < Duration::from_millis(100), "{times:?}");
+});
+
+host_test!(deactivation_waits_neither_for_threads_nor_for_the_model, Environment::as_delivered(), {
+    // Ardour deactivates plugins on its audio thread.
+    let mixture = Audio::noise(2, 4 * 512, 0.5, 3);
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    let mut times: Vec<Duration> = (0..11)
+        .map(|_| {
+            plugin.activate(48_000.0, 512, Mode::Realtime).unwrap();
+            priming::until_separated(&mut plugin, &mixture, 512, Duration::from_secs(60)).unwrap();
+            let begin = Instant::now();
+            plugin.deactivate();
+            begin.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("measured: deactivation takes {:?} in the median, {:?} at most", times[5], times[10]);
+    assert!(times[5] < Duration::from_millis(2), "{times:?}");
 });
 
 /// Opens, activates, plays, deactivates and closes an instance.
