@@ -58,7 +58,8 @@ class Desktop:
         self.environment |= {"JACK_DEFAULT_SERVER": f"sift-{os.getpid()}", "JACK_NO_START_SERVER": "1"}
         server = ["--no-realtime", "-n", self.environment["JACK_DEFAULT_SERVER"], "-d", "dummy"]
         self.start("jackd", *server, "-r", str(self.rate), "-p", str(PERIOD))
-        until(lambda: "system:capture_1" in self.ports(), "JACK server")
+        remedy = "killed ones may have taken all eight places: `rm -r /dev/shm/jack*` while none runs"
+        until(lambda: "system:capture_1" in self.ports(), f"JACK server ({remedy})")
         return self
 
     def __exit__(self, *_):
