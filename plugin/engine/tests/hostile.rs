@@ -58,6 +58,15 @@ fn alone(name: &str, trial: impl FnOnce()) {
     assert!(child.wait().unwrap().success(), "{name} failed in its process, or did not end");
 }
 
+macro_rules! test_alone {
+    ($name:ident, $trial:block) => {
+        #[test]
+        fn $name() {
+            alone(stringify!($name), || $trial);
+        }
+    };
+}
+
 /// The most memory that this process had, in bytes; 0 where the system does not say (not Linux).
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -90,104 +99,77 @@ fn assert_closes(engine: Engine) {
     assert!(begin.elapsed() < CLOSING, "{:?}", begin.elapsed());
 }
 
-#[test]
-fn a_separator_that_takes_more_memory_than_it_may_is_refused() {
-    alone("a_separator_that_takes_more_memory_than_it_may_is_refused", || {
-        assert_refused("hog", SOON, &["separator.onnx", "4 GiB"]);
-    });
-}
+test_alone!(a_separator_that_takes_more_memory_than_it_may_is_refused, {
+    assert_refused("hog", SOON, &["separator.onnx", "4 GiB"]);
+});
 
-#[test]
-fn a_query_network_that_takes_more_memory_than_it_may_is_refused() {
-    alone("a_query_network_that_takes_more_memory_than_it_may_is_refused", || {
-        assert_refused("query-hog", SOON, &["query.onnx", "4 GiB"]);
-    });
-}
+test_alone!(a_query_network_that_takes_more_memory_than_it_may_is_refused, {
+    assert_refused("query-hog", SOON, &["query.onnx", "4 GiB"]);
+});
 
-#[test]
-fn a_network_that_grows_while_it_is_read_is_refused() {
-    alone("a_network_that_grows_while_it_is_read_is_refused", || {
-        assert_refused("sparse", SOON, &["separator.onnx", "sparse tensors"]);
-        assert_refused("functions", SOON, &["separator.onnx", "functions"]);
-    });
-}
+test_alone!(a_network_that_grows_while_it_is_read_is_refused, {
+    assert_refused("sparse", SOON, &["separator.onnx", "sparse tensors"]);
+    assert_refused("functions", SOON, &["separator.onnx", "functions"]);
+});
 
-#[test]
-fn a_separator_that_does_not_end_is_refused() {
-    alone("a_separator_that_does_not_end_is_refused", || {
-        assert_refused("endless", AFTER_ITS_TIME, &["separator.onnx", "did not end within 30 s"]);
-    });
-}
+test_alone!(a_separator_that_does_not_end_is_refused, {
+    assert_refused("endless", AFTER_ITS_TIME, &["separator.onnx", "did not end within 30 s"]);
+});
 
-#[test]
-fn a_query_network_that_does_not_end_is_refused() {
-    alone("a_query_network_that_does_not_end_is_refused", || {
-        assert_refused("query-endless", AFTER_ITS_TIME, &["query.onnx", "did not end within 30 s"]);
-    });
-}
+test_alone!(a_query_network_that_does_not_end_is_refused, {
+    assert_refused("query-endless", AFTER_ITS_TIME, &["query.onnx", "did not end within 30 s"]);
+});
 
-#[test]
-fn an_engine_closes_while_its_network_does_not_end_loading() {
-    alone("an_engine_closes_while_its_network_does_not_end_loading", || {
-        for kind in ["endless", "query-endless"] {
-            let copy = hostile(kind);
-            let (engine, _) = open(&copy.0);
-            thread::sleep(Duration::from_secs(1));
-            assert_closes(engine);
-        }
-    });
-}
-
-#[test]
-fn an_engine_closes_while_a_run_does_not_end() {
-    alone("an_engine_closes_while_a_run_does_not_end", || {
-        let copy = hostile("endless-when-heard");
-        let live = Config { offline: false, ..OFFLINE };
-        let queries = Arc::new(Queries::default());
-        let mut engine = Engine::with_listing(Listing::read(&copy.0), live, queries.clone());
-        engine.wait_until_ready(PATIENCE).unwrap();
-        assert_eq!(settled(&queries, 0), Stage::Ready);
-        for block in sine(24_000).chunks(512) {
-            // No faster than it sounds: a host that is ahead is one that may be kept waiting.
-            thread::sleep(Duration::from_micros(10_700));
-            play(&mut engine, block, Mode::Isolate, 0);
-        }
-        assert!(engine.status().late() > 10, "{}", engine.status().late());
-        assert_closes(engine);
-    });
-}
-
-#[test]
-fn a_text_whose_encoding_does_not_end_fails_and_the_next_ones_do_at_once() {
-    alone("a_text_whose_encoding_does_not_end_fails_and_the_next_ones_do_at_once", || {
-        let copy = hostile("query-endless-when-asked");
-        let (engine, queries) = open(&copy.0);
-        engine.wait_until_ready(PATIENCE).unwrap();
-        assert_eq!(settled(&queries, 1), Stage::Ready);
-        queries.set_text(1, KEPT_WORD);
-        let begin = Instant::now();
-        while queries.stage(1) == Stage::Encoding && begin.elapsed() < AFTER_ITS_TIME {
-            thread::sleep(Duration::from_millis(10));
-        }
-        queries.set_text(2, &format!("{KEPT_WORD} speech"));
-        for slot in [1, 2] {
-            assert_eq!(settled(&queries, slot), Stage::Failed);
-        }
-        assert!(begin.elapsed() < AFTER_ITS_TIME, "{:?}", begin.elapsed());
-        assert!(queries.problem().unwrap().contains("did not end within 30 s"), "{:?}", queries.problem());
-        assert_closes(engine);
-    });
-}
-
-#[test]
-fn an_engine_closes_while_the_encoding_of_a_text_does_not_end() {
-    alone("an_engine_closes_while_the_encoding_of_a_text_does_not_end", || {
-        let copy = hostile("query-endless-when-asked");
-        let (engine, queries) = open(&copy.0);
-        engine.wait_until_ready(PATIENCE).unwrap();
-        assert_eq!(settled(&queries, 1), Stage::Ready);
-        queries.set_text(1, KEPT_WORD);
+test_alone!(an_engine_closes_while_its_network_does_not_end_loading, {
+    for kind in ["endless", "query-endless"] {
+        let copy = hostile(kind);
+        let (engine, _) = open(&copy.0);
         thread::sleep(Duration::from_secs(1));
         assert_closes(engine);
-    });
-}
+    }
+});
+
+test_alone!(an_engine_closes_while_a_run_does_not_end, {
+    let copy = hostile("endless-when-heard");
+    let live = Config { offline: false, ..OFFLINE };
+    let queries = Arc::new(Queries::default());
+    let mut engine = Engine::with_listing(Listing::read(&copy.0), live, queries.clone());
+    engine.wait_until_ready(PATIENCE).unwrap();
+    assert_eq!(settled(&queries, 0), Stage::Ready);
+    for block in sine(24_000).chunks(512) {
+        // No faster than it sounds: a host that is ahead is one that may be kept waiting.
+        thread::sleep(Duration::from_micros(10_700));
+        play(&mut engine, block, Mode::Isolate, 0);
+    }
+    assert!(engine.status().late() > 10, "{}", engine.status().late());
+    assert_closes(engine);
+});
+
+test_alone!(a_text_whose_encoding_does_not_end_fails_and_the_next_ones_do_at_once, {
+    let copy = hostile("query-endless-when-asked");
+    let (engine, queries) = open(&copy.0);
+    engine.wait_until_ready(PATIENCE).unwrap();
+    assert_eq!(settled(&queries, 1), Stage::Ready);
+    queries.set_text(1, KEPT_WORD);
+    let begin = Instant::now();
+    while queries.stage(1) == Stage::Encoding && begin.elapsed() < AFTER_ITS_TIME {
+        thread::sleep(Duration::from_millis(10));
+    }
+    queries.set_text(2, &format!("{KEPT_WORD} speech"));
+    for slot in [1, 2] {
+        assert_eq!(settled(&queries, slot), Stage::Failed);
+    }
+    assert!(begin.elapsed() < AFTER_ITS_TIME, "{:?}", begin.elapsed());
+    assert!(queries.problem().unwrap().contains("did not end within 30 s"), "{:?}", queries.problem());
+    assert_closes(engine);
+});
+
+test_alone!(an_engine_closes_while_the_encoding_of_a_text_does_not_end, {
+    let copy = hostile("query-endless-when-asked");
+    let (engine, queries) = open(&copy.0);
+    engine.wait_until_ready(PATIENCE).unwrap();
+    assert_eq!(settled(&queries, 1), Stage::Ready);
+    queries.set_text(1, KEPT_WORD);
+    thread::sleep(Duration::from_secs(1));
+    assert_closes(engine);
+});
