@@ -162,8 +162,11 @@ class Package:
         self._query = onnxruntime.InferenceSession(folder / "query.onnx", options)
         self._separator = onnxruntime.InferenceSession(folder / "separator.onnx", options)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        # Dimensions with a name are left open, for any number of streams; here there is one.
         self._state_shapes = {
-            tensor.name: tensor.shape for tensor in self._separator.get_inputs() if tensor.name.startswith("state_")
+            tensor.name: [length if isinstance(length, int) else 1 for length in tensor.shape]
+            for tensor in self._separator.get_inputs()
+            if tensor.name.startswith("state_")
         }
         self._embeddings = {}
 
@@ -214,10 +217,11 @@ class QuickCheck:
         `absent`: median level of what is left of mixtures without the described sound.
         """
         rows, left = [], []
+        device = next(model.parameters()).device
         for case, sentence in zip(self.cases, self.sentences):
-            spectrum = spectrogram(torch.from_numpy(case.mixture)[None], self.audio)
-            mask, _, _ = model(spectrum.abs(), sentence[None])
-            estimate = waveform(mask[:, 0] * spectrum, self.audio, len(case.mixture))[0].numpy()
+            spectrum = spectrogram(torch.from_numpy(case.mixture)[None].to(device), self.audio)
+            mask, _, _ = model(spectrum.abs(), sentence[None].to(device))
+            estimate = waveform(mask[:, 0] * spectrum, self.audio, len(case.mixture))[0].cpu().numpy()
             if case.absent:
                 left.append(decibels(estimate, case.mixture))
             else:

@@ -70,15 +70,17 @@ class QueryNet(nn.Module):
 
 
 def export_separator(separator, path):
-    """Writes the graph that separates one hop; all shapes fixed."""
+    """Writes the graph that separates one hop of any number of streams; all other lengths are fixed."""
     streaming = StreamingSeparator(separator)
     states = streaming.state_names()
     _export(
         streaming,
-        streaming.example(),
+        # Of one, the tracer would take an axis for one that is always 1.
+        streaming.example(streams=2),
         path,
         input_names=["magnitude", "embedding", *states],
         output_names=["mask", "presence", *(f"next_{name}" for name in states)],
+        dynamic_axes={name: {axis: "N"} for name, axis in streaming.stream_axes().items()},
     )
 
 

@@ -12,10 +12,11 @@ class _Affine(nn.Module):
     def __init__(self, norm):
         super().__init__()
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        self.register_buffer("scale", scale.detach())
-        self.register_buffer("shift", (norm.bias - norm.running_mean * scale).detach())
+        self.register_buffer("scale", scale.detach()[:, None])
+        self.register_buffer("shift", (norm.bias - norm.running_mean * scale).detach()[:, None])
 
     def forward(self, x):
+        """`x` [B, C, T]."""
         return x * self.scale + self.shift
 
 

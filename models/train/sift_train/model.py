@@ -134,15 +134,18 @@ class Memory(nn.Module):
 
     def __init__(self, channels, bands, size):
         super().__init__()
+        self.channels, self.bands = channels, bands
         self.activation = FilmActivation(channels)
         self.recurrent = nn.GRU(channels * bands, size, batch_first=True)
         self.expand = nn.Linear(size, channels * bands)
 
     def forward(self, x, film, hidden):
         """`x` [B, C, T, F], `hidden` [1, B, R] → features of that shape, what the GRU gave [B, T, R], next `hidden`."""
-        y = self.activation(x, film).permute(0, 2, 1, 3).flatten(2)
+        frames = int(x.shape[2])  # a plain number, so that an exported graph has no nodes to compute shapes
+        y = self.activation(x, film).permute(0, 2, 1, 3).reshape(-1, frames, self.channels * self.bands)
         y, hidden = self.recurrent(y, hidden)
-        return x + self.expand(y).unflatten(2, (x.shape[1], x.shape[3])).permute(0, 2, 1, 3), y, hidden
+        z = self.expand(y).reshape(-1, frames, self.channels, self.bands)
+        return x + z.permute(0, 2, 1, 3), y, hidden
 
 
 class Presence(nn.Module):
@@ -160,7 +163,7 @@ class Presence(nn.Module):
     def forward(self, remembered, asked):
         """`remembered` [B, T, R], `asked` [B, SIZE], what `self.asked` makes of a description → probability [B, T]."""
         product = functional.leaky_relu(self.remembered(remembered), LEAK) * asked[:, None]
-        return torch.sigmoid(product.mean(dim=2) + self.bias)
+        return torch.sigmoid(product.mean(dim=2, dtype=torch.float32) + self.bias)
 
 
 def band_edges(bins, linear, merged):
@@ -275,7 +278,7 @@ class SeparationNet(nn.Module):
         # The constants keep digital silence finite; -90 dB below full scale is as good as silence.
         relative = (energy @ self.merge) / (levels.unsqueeze(2) + 1e-9)
         compressed = (relative + 1e-9).pow(self.exponent)
-        return self.input_norm(compressed.flatten(0, 1)).view_as(compressed).unsqueeze(1), levels[:, -1:]
+        return self.input_norm(compressed.transpose(1, 2)).transpose(1, 2).unsqueeze(1), levels[:, -1:]
 
     def condition(self, embedding):
         """`embedding` [B, E] → Condition."""
@@ -354,7 +357,7 @@ class SeparationNet(nn.Module):
         negation = condition.negation
         mask = torch.lerp(mask, 1 - mask, negation[:, :, None, None])
         # Of "everything but the drums", something is always there.
-        presence = torch.lerp(presence, torch.ones_like(presence), negation)
+        presence = presence + negation * (1 - presence)
         return mask, presence, first + second + third, torch.cat((slow, fast)), level
 
 

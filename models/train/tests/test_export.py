@@ -70,13 +70,34 @@ def test_tensors_are_those_of_the_contract():
     separator = onnxruntime.InferenceSession(configuration.PACKAGE / "separator.onnx")
     inputs = {tensor.name: tensor.shape for tensor in separator.get_inputs()}
     outputs = {tensor.name: tensor.shape for tensor in separator.get_outputs()}
-    assert inputs.pop("magnitude") == [1, 1, 513]
+    assert inputs.pop("magnitude") == ["N", 1, 513]
     _, width = inputs.pop("embedding")
     query = onnxruntime.InferenceSession(configuration.PACKAGE / "query.onnx")
     assert query.get_outputs()[0].name == "embedding" and query.get_outputs()[0].shape == [1, width]
-    assert outputs.pop("mask") == [1, 1, 1, 513] and outputs.pop("presence") == [1, 1]
+    assert outputs.pop("mask") == ["N", 1, 1, 513] and outputs.pop("presence") == ["N", 1]
     assert {f"next_{name}": shape for name, shape in inputs.items()} == outputs
-    assert all(name.startswith("state_") for name in inputs)
+    assert all(name.startswith("state_") and shape.count("N") == 1 for name, shape in inputs.items())
+
+
+def test_streams_that_are_run_together_are_separated_as_each_is_alone(package):
+    separator = onnxruntime.InferenceSession(configuration.PACKAGE / "separator.onnx")
+    rng = np.random.default_rng(1)
+    streams = 5
+    shapes = {tensor.name: tensor.shape for tensor in separator.get_inputs()}
+    axes = {name: shape.index("N") for name, shape in shapes.items()}
+
+    def some(shape):
+        return rng.uniform(0, 1, [streams if length == "N" else length for length in shape]).astype(np.float32)
+
+    together = {name: some(shape) for name, shape in shapes.items()}
+    together["embedding"] = np.concatenate([package.embedding(text) for text in ("rain", "no rain", "drums", "bell", "")])
+    names = [tensor.name for tensor in separator.get_outputs()]
+    found = dict(zip(names, separator.run(names, together)))
+    for stream in range(streams):
+        alone = {name: np.take(value, [stream], axes[name]) for name, value in together.items()}
+        for name, value in zip(names, separator.run(names, alone)):
+            axis = axes.get(name.removeprefix("next_"), 0)
+            assert np.abs(value - np.take(found[name], [stream], axis)).max() < 1e-4, name
 
 
 def test_table_names_the_files_and_their_hashes(config):

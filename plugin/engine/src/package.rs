@@ -11,9 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::pool::Pool;
 use crate::provider::Provider;
-use crate::runtime::Session;
+use crate::separator::network::SessionPool;
 use crate::stft::Window;
 use crate::{folders, onnx, runtime};
 
@@ -306,7 +305,7 @@ pub struct Package {
     /// JSON, where the package has concepts.
     pub concepts: Option<Cow<'static, [u8]>>,
     /// Of the separator, on each provider.
-    sessions: [Arc<Pool<Session>>; Provider::ALL.len()],
+    sessions: [Arc<SessionPool>; Provider::ALL.len()],
 }
 
 impl Listing {
@@ -380,7 +379,7 @@ impl Listing {
 
 impl Package {
     /// The sessions of the separator on `provider`, which all who run this package share.
-    pub(crate) fn sessions(&self, provider: Provider) -> &Arc<Pool<Session>> {
+    pub(crate) fn sessions(&self, provider: Provider) -> &Arc<SessionPool> {
         &self.sessions[provider as usize]
     }
 

@@ -1,5 +1,6 @@
 //! What can be used by one at a time, and costs so much that all share it: a network's sessions.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread;
@@ -12,31 +13,45 @@ use crate::stop::Stop;
 /// How often one who waits looks whether it was stopped.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Things that are all alike, lent to one at a time.
-pub struct Pool<T> {
+/// Things that are all alike, lent to one at a time; and jobs `J` that wait for one, to be done several at once.
+pub struct Pool<T, J = ()> {
     /// Only one is made at a time, or all who come first would make more than are needed.
     making: Mutex<()>,
-    state: Mutex<State<T>>,
+    state: Mutex<State<T, J>>,
+    /// Something: a thing, or jobs that are done.
     returned: Condvar,
     limit: usize,
 }
 
-struct State<T> {
+struct State<T, J> {
     /// What nobody has now. The one used last is lent first: it is still in the processor's caches.
     free: Vec<T>,
     made: usize,
+    /// By the numbers of those who brought them, the oldest first.
+    waiting: VecDeque<(u64, J)>,
+    done: Vec<(u64, J)>,
+    /// Of those who went while somebody else was at their jobs.
+    gone: Vec<u64>,
+    newest: u64,
 }
 
-impl<T> Default for Pool<T> {
+impl<T, J> Default for Pool<T, J> {
     /// A pool of as many things as there are cores to use them at a time.
     fn default() -> Self {
         Self::new(thread::available_parallelism().map_or(1, usize::from))
     }
 }
 
-impl<T> Pool<T> {
+impl<T, J> Pool<T, J> {
     fn new(limit: usize) -> Self {
-        let state = State { free: Vec::new(), made: 0 };
+        let state = State {
+            free: Vec::new(),
+            made: 0,
+            waiting: VecDeque::new(),
+            done: Vec::new(),
+            gone: Vec::new(),
+            newest: 0,
+        };
         Self { making: Mutex::new(()), state: Mutex::new(state), returned: Condvar::new(), limit }
     }
 
@@ -48,7 +63,7 @@ impl<T> Pool<T> {
         self: &Arc<Self>,
         stop: &Stop,
         make: impl FnOnce() -> Result<T, String>,
-    ) -> Result<Share<T>, String> {
+    ) -> Result<Share<T, J>, String> {
         let making = loop {
             match self.making.try_lock_for(GLANCE) {
                 Some(making) => break making,
@@ -65,9 +80,19 @@ impl<T> Pool<T> {
         Ok(Share { pool: self.clone(), stop: stop.clone() })
     }
 
+    fn deliver(&self, jobs: impl Iterator<Item = (u64, J)>) {
+        let mut state = self.state.lock();
+        for (number, job) in jobs {
+            match state.gone.iter().position(|gone| *gone == number) {
+                Some(at) => drop(state.gone.swap_remove(at)),
+                None => state.done.push((number, job)),
+            }
+        }
+    }
+
     fn take_back(&self, thing: T) {
         self.state.lock().free.push(thing);
-        self.returned.notify_one();
+        self.returned.notify_all();
     }
 }
 
@@ -76,12 +101,12 @@ fn stopped() -> String {
 }
 
 /// A share of a pool.
-pub struct Share<T> {
-    pool: Arc<Pool<T>>,
+pub struct Share<T, J = ()> {
+    pool: Arc<Pool<T, J>>,
     stop: Stop,
 }
 
-impl<T> Share<T> {
+impl<T, J> Share<T, J> {
     pub fn stop(&self) -> &Stop {
         &self.stop
     }
@@ -90,7 +115,7 @@ impl<T> Share<T> {
     ///
     /// # Errors
     /// That it was stopped meanwhile.
-    pub fn lend(&self) -> Result<Lent<'_, T>, String> {
+    pub fn lend(&self) -> Result<Lent<'_, T, J>, String> {
         let mut state = self.pool.state.lock();
         loop {
             if let Some(thing) = state.free.pop() {
@@ -102,16 +127,56 @@ impl<T> Share<T> {
             self.pool.returned.wait_for(&mut state, GLANCE);
         }
     }
+
+    /// `job`, done. Whoever is lent a thing does by `work` what waits for one, `most` jobs at once and the oldest first,
+    /// its own and those of others.
+    ///
+    /// # Errors
+    /// That it was stopped meanwhile; the job is lost then.
+    pub fn together(&self, job: J, most: usize, mut work: impl FnMut(&mut T, &mut [J])) -> Result<J, String> {
+        let mut state = self.pool.state.lock();
+        state.newest += 1;
+        let own = state.newest;
+        state.waiting.push_back((own, job));
+        loop {
+            if let Some(at) = state.done.iter().position(|(number, _)| *number == own) {
+                return Ok(state.done.swap_remove(at).1);
+            }
+            let waits = state.waiting.iter().position(|(number, _)| *number == own);
+            if waits.is_some()
+                && let Some(thing) = state.free.pop()
+            {
+                let count = most.min(state.waiting.len());
+                let (numbers, mut jobs): (Vec<u64>, Vec<J>) = state.waiting.drain(..count).unzip();
+                drop(state);
+                let mut lent = Lent { pool: &self.pool, thing: Some(thing) };
+                work(&mut lent, &mut jobs);
+                self.pool.deliver(numbers.into_iter().zip(jobs));
+                // Given back last: whom this wakes finds its job done.
+                drop(lent);
+                state = self.pool.state.lock();
+                continue;
+            }
+            if self.stop.is_stopped() {
+                match waits {
+                    Some(at) => drop(state.waiting.remove(at)),
+                    None => state.gone.push(own),
+                }
+                return Err(stopped());
+            }
+            self.pool.returned.wait_for(&mut state, GLANCE);
+        }
+    }
 }
 
 /// One of a pool's things, which goes back when this is dropped.
-pub struct Lent<'a, T> {
-    pool: &'a Pool<T>,
+pub struct Lent<'a, T, J = ()> {
+    pool: &'a Pool<T, J>,
     /// There until then.
     thing: Option<T>,
 }
 
-impl<T> Deref for Lent<'_, T> {
+impl<T, J> Deref for Lent<'_, T, J> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -119,13 +184,13 @@ impl<T> Deref for Lent<'_, T> {
     }
 }
 
-impl<T> DerefMut for Lent<'_, T> {
+impl<T, J> DerefMut for Lent<'_, T, J> {
     fn deref_mut(&mut self) -> &mut T {
         self.thing.as_mut().expect("there until it is dropped")
     }
 }
 
-impl<T> Drop for Lent<'_, T> {
+impl<T, J> Drop for Lent<'_, T, J> {
     fn drop(&mut self) {
         if let Some(thing) = self.thing.take() {
             self.pool.take_back(thing);
@@ -135,13 +200,13 @@ impl<T> Drop for Lent<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
     /// Shares of a pool of two, and how many things were made for them.
     fn shares(number: usize) -> (Vec<Share<usize>>, usize) {
-        let pool = Arc::new(Pool::new(2));
+        let pool = Arc::new(Pool::<usize>::new(2));
         let made = AtomicUsize::new(0);
         let make = || Ok(made.fetch_add(1, Ordering::Relaxed));
         let shares = (0..number).map(|_| pool.join(&Stop::default(), make).unwrap()).collect();
@@ -182,7 +247,7 @@ mod tests {
 
     #[test]
     fn one_who_waits_goes_when_it_is_stopped() {
-        let pool = Arc::new(Pool::new(1));
+        let pool = Arc::new(Pool::<i32>::new(1));
         let (holder, waiter) = (Stop::default(), Stop::default());
         let held = pool.join(&holder, || Ok(0)).unwrap();
         let waiting = pool.join(&waiter, || unreachable!("there are enough")).unwrap();
@@ -198,7 +263,7 @@ mod tests {
 
     #[test]
     fn one_who_waits_for_another_to_make_it_goes_when_it_is_stopped() {
-        let pool = Arc::new(Pool::new(1));
+        let pool = Arc::new(Pool::<i32>::new(1));
         let _making = pool.making.lock();
         let stop = Stop::default();
         stop.now();
@@ -207,9 +272,99 @@ mod tests {
 
     #[test]
     fn what_could_not_be_made_is_tried_again_by_the_next() {
-        let pool = Arc::new(Pool::new(1));
+        let pool = Arc::new(Pool::<i32>::new(1));
         let stop = Stop::default();
         assert_eq!(pool.join(&stop, || Err("broken".into())).err(), Some("broken".into()));
         assert_eq!(*pool.join(&stop, || Ok(3)).unwrap().lend().unwrap(), 3);
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            thread::yield_now();
+        }
+    }
+
+    /// `number` shares of a pool of one thing.
+    fn sharing_one(number: usize) -> Vec<Share<(), i32>> {
+        let pool = Arc::new(Pool::new(1));
+        (0..number).map(|_| pool.join(&Stop::default(), || Ok(())).unwrap()).collect()
+    }
+
+    #[test]
+    fn everyone_gets_its_own_job_back_done() {
+        let shares = sharing_one(5);
+        thread::scope(|scope| {
+            for (share, own) in shares.iter().zip(0..) {
+                scope.spawn(move || {
+                    for round in 0..1000 {
+                        let job = 10_000 * own + round;
+                        let double =
+                            |(): &mut (), jobs: &mut [i32]| jobs.iter_mut().for_each(|job| *job *= 2);
+                        assert_eq!(share.together(job, 3, double), Ok(2 * job));
+                    }
+                });
+            }
+        });
+        assert!(shares[0].pool.state.lock().done.is_empty());
+    }
+
+    /// Has three bring a job each while the only thing is lent, and gives how many were done at once.
+    fn done_at_once(most: usize) -> Vec<usize> {
+        let shares = sharing_one(4);
+        let counts = Mutex::new(Vec::new());
+        let lent = shares[3].lend().unwrap();
+        thread::scope(|scope| {
+            for share in &shares[..3] {
+                scope.spawn(|| share.together(0, most, |(), jobs| counts.lock().push(jobs.len())).unwrap());
+            }
+            until(|| shares[3].pool.state.lock().waiting.len() == 3);
+            drop(lent);
+        });
+        counts.into_inner()
+    }
+
+    #[test]
+    fn what_waits_is_done_at_once_as_much_as_may_be() {
+        assert_eq!(done_at_once(8), [3]);
+        assert_eq!(done_at_once(2), [2, 1]);
+        assert_eq!(done_at_once(1), [1, 1, 1]);
+    }
+
+    #[test]
+    fn one_whose_job_waits_goes_when_it_is_stopped() {
+        let shares = sharing_one(2);
+        let lent = shares[0].lend().unwrap();
+        shares[1].stop().now();
+        assert!(shares[1].together(1, 8, |(), _| unreachable!("the thing is lent")).is_err());
+        drop(lent);
+        assert_eq!(shares[0].together(2, 8, |(), jobs| assert_eq!(jobs, [2])), Ok(2));
+    }
+
+    #[test]
+    fn one_whose_job_another_is_at_goes_when_it_is_stopped() {
+        let shares = sharing_one(2);
+        let (busy, over) = (AtomicUsize::new(usize::MAX), AtomicBool::new(false));
+        let bring = |who: usize| {
+            shares[who].together(0, 8, |(), jobs| {
+                assert_eq!(jobs.len(), 2);
+                busy.store(who, Ordering::SeqCst);
+                until(|| over.load(Ordering::SeqCst));
+            })
+        };
+        let bring = &bring;
+        thread::scope(|scope| {
+            let lent = shares[0].lend().unwrap();
+            let mut outcomes = [0, 1].map(|who| Some(scope.spawn(move || bring(who))));
+            until(|| shares[0].pool.state.lock().waiting.len() == 2);
+            drop(lent);
+            until(|| busy.load(Ordering::SeqCst) < 2);
+            let busy = busy.load(Ordering::SeqCst);
+            shares[1 - busy].stop().now();
+            assert!(outcomes[1 - busy].take().unwrap().join().unwrap().is_err());
+            over.store(true, Ordering::SeqCst);
+            assert_eq!(outcomes[busy].take().unwrap().join().unwrap(), Ok(0));
+        });
+        let state = shares[0].pool.state.lock();
+        assert!(state.done.is_empty() && state.gone.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What makes masks: the trait, its thread, and the network behind it.
 
-mod network;
+pub(crate) mod network;
 pub mod streaming;
 pub mod window;
 pub(crate) mod worker;
@@ -28,4 +28,15 @@ pub trait Separator {
         embedding: &[f32],
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String>;
+
+    /// As [`run`](Self::run), at once with the frames of other streams where some wait and the network takes several.
+    /// Their number may change the last bits of the mask.
+    fn run_along(
+        &mut self,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String> {
+        self.run(magnitude, embedding, mask)
+    }
 }

@@ -4,19 +4,38 @@ use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
-use crate::pool::Share;
+use crate::pool::{Pool, Share};
 use crate::provider::{Choice, Placement};
 use crate::runtime::Session;
 use crate::separator::Separator;
 use crate::stop::{Stop, within_limit};
 
+/// The sessions of a network, and the frames of streams that wait for one.
+pub type SessionPool = Pool<Session, Box<Frame>>;
+
+/// A share of them.
+pub type Sessions = Share<Session, Box<Frame>>;
+
+/// A stream's newest frame, and all that its run takes and gives.
+pub struct Frame {
+    pub magnitude: Vec<f32>,
+    pub embedding: Vec<f32>,
+    /// Of the frame before, and after the run those for the next one, in the order of the network's inputs.
+    pub states: Vec<DynValue>,
+    pub mask: Vec<Complex32>,
+    /// The presence, where the network tells it.
+    pub outcome: Result<Option<f32>, String>,
+    /// What it is run with alone.
+    pub runs: Arc<RunOptions>,
+}
+
 /// A package's separator network.
 pub struct Network {
-    pub sessions: Share<Session>,
+    pub sessions: Sessions,
     pub runs: Arc<RunOptions>,
     pub layout: Layout,
 }
@@ -26,18 +45,20 @@ pub struct Network {
 pub struct Layout {
     /// That the network sees at once.
     frames: usize,
-    bins: usize,
+    pub bins: usize,
     pub embedding: usize,
     /// 1: gain; 2: real and imaginary part of a complex gain.
     mask_channels: usize,
     tells_presence: bool,
+    /// Whether the first dimension of all of them is left open, for any number of streams.
+    pub takes_streams: bool,
 }
 
 impl Network {
     /// Checks the inputs and outputs that every network has. `is_further` tells of the name of another
     /// input whether the kind of network takes it.
     pub fn checked(
-        sessions: Share<Session>,
+        sessions: Sessions,
         frames: usize,
         bins: usize,
         is_further: impl Fn(&str) -> bool,
@@ -58,14 +79,18 @@ impl Network {
         matches_shape("mask", &mask, &[1, mask_channels, frames, bins])?;
 
         let tells_presence = session.outputs().iter().any(|output| output.name() == "presence");
+        let mut takes_streams = [&magnitude, &embedding, &mask].iter().all(|shape| shape[0] == -1);
         if tells_presence {
-            matches_shape("presence", &tensor(session.outputs(), "output", "presence")?, &[1, frames])?;
+            let presence = tensor(session.outputs(), "output", "presence")?;
+            matches_shape("presence", &presence, &[1, frames])?;
+            takes_streams &= presence[0] == -1;
         }
         let known = |name: &str| name == "magnitude" || name == "embedding" || is_further(name);
         if let Some(input) = session.inputs().iter().find(|input| !known(input.name())) {
             return Err(format!("has an input `{}` that this kind of separator does not take", input.name()));
         }
-        let layout = Layout { frames, bins, embedding: width as usize, mask_channels, tells_presence };
+        let layout =
+            Layout { frames, bins, embedding: width as usize, mask_channels, tells_presence, takes_streams };
         drop(session);
         let runs = sessions.stop().runs().map_err(|error| error.to_string())?;
         Ok(Self { sessions, runs, layout })
@@ -85,22 +110,30 @@ impl Layout {
         ))
     }
 
-    /// The inputs that every network takes: `magnitude`, `frames` of `bins` values each, and the embedding.
+    /// The inputs that every network takes: `magnitude`, `frames` of `bins` values each, and the embedding; of one stream
+    /// after another.
     pub fn inputs<'a>(
         self,
         magnitude: &'a [f32],
         embedding: &'a [f32],
     ) -> ort::Result<Vec<(&'static str, SessionInputValue<'a>)>> {
+        let streams = embedding.len() / self.embedding;
         Ok(vec![
-            ("magnitude", TensorRef::from_array_view(([1, self.frames, self.bins], magnitude))?.into()),
-            ("embedding", TensorRef::from_array_view(([1, self.embedding], embedding))?.into()),
+            ("magnitude", TensorRef::from_array_view(([streams, self.frames, self.bins], magnitude))?.into()),
+            ("embedding", TensorRef::from_array_view(([streams, self.embedding], embedding))?.into()),
         ])
     }
 
-    /// Fills in the mask of `frame`.
-    pub fn mask(self, outputs: &SessionOutputs<'_>, frame: usize, mask: &mut [Complex32]) -> ort::Result<()> {
+    /// Fills in the mask of a stream's `frame`.
+    pub fn mask(
+        self,
+        outputs: &SessionOutputs<'_>,
+        stream: usize,
+        frame: usize,
+        mask: &mut [Complex32],
+    ) -> ort::Result<()> {
         let (_, values) = outputs["mask"].try_extract_tensor::<f32>()?;
-        let mut maps = values.chunks_exact(self.frames * self.bins);
+        let mut maps = values.chunks_exact(self.frames * self.bins).skip(stream * self.mask_channels);
         let mut of_frame = || maps.next().map_or(&[][..], |map| &map[frame * self.bins..][..self.bins]);
         let real = of_frame();
         match self.mask_channels {
@@ -114,12 +147,18 @@ impl Layout {
         Ok(())
     }
 
-    /// Of `frame`, where the network tells it.
-    pub fn presence(self, outputs: &SessionOutputs<'_>, frame: usize) -> ort::Result<Option<f32>> {
+    /// Of a stream's `frame`, where the network tells it.
+    pub fn presence(
+        self,
+        outputs: &SessionOutputs<'_>,
+        stream: usize,
+        frame: usize,
+    ) -> ort::Result<Option<f32>> {
         if !self.tells_presence {
             return Ok(None);
         }
-        Ok(outputs["presence"].try_extract_tensor::<f32>()?.1.get(frame).copied())
+        let (_, values) = outputs["presence"].try_extract_tensor::<f32>()?;
+        Ok(values.get(stream * self.frames + frame).copied())
     }
 }
 
@@ -133,7 +172,7 @@ pub fn open<S: Separator>(
     package: &Package,
     choice: &Choice,
     stop: &Stop,
-    check: impl Fn(Share<Session>) -> Result<(S, usize), String>,
+    check: impl Fn(Sessions) -> Result<(S, usize), String>,
 ) -> Result<(S, Placement), PackageError> {
     let bins = package.manifest.audio.bins();
     let open = |provider| {

@@ -42,8 +42,8 @@ impl WindowSeparator {
         let outputs = session.run(layout.inputs(window, embedding)?, &self.network.runs)?;
         let first = *context - *lookahead - *advance;
         for (number, mask) in masks.chunks_exact_mut(*bins).enumerate() {
-            layout.mask(&outputs, first + number, mask)?;
-            presences[number] = layout.presence(&outputs, first + number)?;
+            layout.mask(&outputs, 0, first + number, mask)?;
+            presences[number] = layout.presence(&outputs, 0, first + number)?;
         }
         Ok(())
     }
