@@ -6,8 +6,10 @@ batch however often a run was interrupted.
 
 import csv
 import hashlib
+import itertools
 import os
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,18 +133,23 @@ class Corpus:
         return self._samples[clip.start : clip.start + clip.length].astype(np.float32) / 32768
 
 
+def _decoded(path, sample_rate):
+    """A file's samples at this rate, all channels in one, 16-bit."""
+    samples, rate = soundfile.read(path, dtype="float32")
+    if samples.ndim == 2:
+        samples = samples.mean(axis=1)
+    divisor = np.gcd(rate, sample_rate)
+    if rate != sample_rate:
+        samples = scipy.signal.resample_poly(samples, sample_rate // divisor, rate // divisor)
+    return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
 def _decode(folder, rows, sample_rate, cache):
     """Decodes, resamples and stores clips as one array of 16-bit samples."""
     print(f"decoding {len(rows)} clips into {cache}", flush=True)
-    parts = []
-    for row in rows:
-        samples, rate = soundfile.read(folder / row["path"], dtype="float32")
-        if samples.ndim == 2:
-            samples = samples.mean(axis=1)
-        divisor = np.gcd(rate, sample_rate)
-        if rate != sample_rate:
-            samples = scipy.signal.resample_poly(samples, sample_rate // divisor, rate // divisor)
-        parts.append(np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16))
+    paths = [folder / row["path"] for row in rows]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        parts = list(threads.map(_decoded, paths, itertools.repeat(sample_rate)))
     temporary = cache.with_name(f"{cache.stem}.{os.getpid()}.part.npz")
     np.savez(temporary, samples=np.concatenate(parts), lengths=[len(p) for p in parts])
     temporary.replace(cache)

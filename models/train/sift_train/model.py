@@ -371,4 +371,4 @@ class Model(nn.Module):
         self.separator = SeparationNet(config["audio"], config["separator"], size)
 
     def forward(self, magnitude, sentence, state=None):
-        return self.separator(magnitude, self.query(sentence), state)
+        return self.separator(magnitude, self.query(sentence).float(), state)

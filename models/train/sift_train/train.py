@@ -147,6 +147,7 @@ class Run:
         torch.manual_seed(self.training["seed"])
         # On CPUs, convolutions run a sixth faster in this layout.
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)
+        torch.backends.cudnn.benchmark = True  # shapes never change
         if begin_from is not None:
             _begin(self.model, kept(begin_from))
         self.average = Average(self.model, self.training["ema_decay"])
@@ -231,7 +232,7 @@ class Run:
         """A copy of the model with averaged weights, for evaluation."""
         # Weights that are overwritten at once are not to cost the run random numbers.
         with torch.random.fork_rng(devices=[]):
-            model = Model(self.config)
+            model = Model(self.config).to(self.device)
         model.load_state_dict(self.average.values)
         return model.eval()
 
@@ -243,9 +244,9 @@ class Run:
         return state._replace(recurrent=self.recurrent[:, torch.randperm(batch)])
 
     def train_step(self, batch):
-        """One optimiser step; returns the loss."""
+        """One optimiser step; returns the loss, on the device: a GPU is not waited for."""
         mixture, target, captions, absent = batch
-        mixture, target, absent = (part.to(self.device) for part in (mixture, target, absent))
+        mixture, target, absent = (part.to(self.device, non_blocking=True) for part in (mixture, target, absent))
         audio = self.config["audio"]
         mixture = spectrogram(mixture, audio)
         target = spectrogram(target, audio)
@@ -270,7 +271,7 @@ class Run:
         self.average.update(self.model, self.step)
         self.step += 1
         self.examples += len(mixture) * self.processes
-        return loss.item()
+        return loss.detach()
 
     def _stop_agreed(self):
         """Whether to stop, the same in all processes, and so is the time spent: the first one's."""
@@ -291,6 +292,7 @@ class Run:
             sampler=range(self.step * self.processes + self.rank, 1 << 40, self.processes),
             num_workers=self.training["loaders"],
             prefetch_factor=6,
+            pin_memory=self.device.type == "cuda",
             worker_init_fn=_ignore_signals,
             # Its own, so that starting a loader does not advance the global one.
             generator=torch.Generator(),
@@ -308,7 +310,7 @@ class Run:
             self.seconds += now - clock
             clock = now
             if self.step % 50 == 0:
-                self._log(np.mean(losses))
+                self._log(losses)
                 losses.clear()
             if self.seconds - saved > 60 * self.training["checkpoint_minutes"]:
                 self.save()
@@ -325,15 +327,17 @@ class Run:
     def _validate(self, validate, losses):
         """Logs the figures, and keeps the averaged weights if none before had better ones."""
         figures = validate(self.averaged_model())
-        self._log(np.mean(losses or [np.nan]), figures)
+        self._log(losses, figures)
         score = figures["sdri"] + figures["si_sdr"]
         if score > self.best:
             self.best = score
             keep(self.average.values, self.folder / "best.safetensors")
 
-    def _log(self, loss, figures=None):
+    def _log(self, losses, figures=None):
+        """Adds a row. `losses`: of the steps since the last one."""
         if self.rank > 0:
             return
+        loss = torch.stack(losses).mean() if losses else np.nan
         hours = self.examples * self.config["mixing"]["segment_seconds"] / 3600
         row = {
             "step": self.step,
@@ -403,6 +407,7 @@ def main():
     torch.set_num_threads(config["training"]["threads"])
     device = "cpu"
     if torch.cuda.is_available():
+        config["training"] |= config["training"]["on_gpu"]
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
         torch.cuda.set_device(device)
     if "RANK" in os.environ:

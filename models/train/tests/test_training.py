@@ -127,6 +127,19 @@ def test_two_processes_train_one_model_on_different_batches(small_config, corpus
     assert (tmp_path / "run" / "last.pt").is_file()
 
 
+def test_a_gpus_precision_gives_the_same_masks(small_config, start):
+    run = start("run")
+    model = run.averaged_model()
+    magnitude, sentence = torch.rand(2, 20, 513), torch.randn(2, 384)
+    with torch.no_grad():
+        mask, presence, _ = model(magnitude, sentence)
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse, also, _ = model(magnitude, sentence)
+    # In half precision, a presence of nearly 1 would be 1, and learn nothing from being wrong.
+    assert also.dtype == torch.float32
+    assert (coarse - mask).abs().max() < 0.03 and (also - presence).abs().max() < 0.03
+
+
 def test_training_lowers_the_loss(small_config, corpus, start):
     run = start("learns")
     # A budget that is not spent within the test, so that the learning rate stays up.
