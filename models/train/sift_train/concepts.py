@@ -146,7 +146,7 @@ def closeness_of(cosines, slope, offset):
 
 def write(concepts, path):
     """`concepts.json`: each concept's name and direction, and how closeness comes of a cosine."""
-    directions = functional.normalize(concepts.directions.detach(), dim=1)
+    directions = functional.normalize(concepts.directions.detach().double(), dim=1)
     slope, offset = (round(float(value), 4) for value in concepts.closeness)
     rows = [
         {"name": label, "direction": [round(float(value), 4) for value in row]}

@@ -86,11 +86,15 @@ NAMES = {
 
 def adapt(weights, adapter):
     """Adds to the checkpoint's `weights` what was learned: a product of two thin matrices for each of a layer's
-    (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021), and the rows of `PIECES`."""
+    (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021), and the rows of `PIECES`.
+
+    In double precision, so that every processor rounds to the same eight bits.
+    """
     for name, up in adapter.items():
         if name.endswith(".up"):
             down = adapter[name.removesuffix("up") + "down"]
-            weights[f"encoder.layer.{name.removesuffix('.up')}.weight"] += up.float() @ down.float()
+            matrix = f"encoder.layer.{name.removesuffix('.up')}.weight"
+            weights[matrix] = (weights[matrix].double() + up.double() @ down.double()).float()
     weights["embeddings.word_embeddings.weight"][piece_numbers()] = adapter["pieces"].float()
 
 

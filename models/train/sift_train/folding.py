@@ -1,4 +1,7 @@
-"""Normalisations with fixed statistics, folded into the layers around them, as the package has them."""
+"""Normalisations with fixed statistics, folded into the layers around them, as the package has them.
+
+Computed in double precision and rounded once, so that every processor gives the same bits.
+"""
 
 import copy
 
@@ -6,14 +9,19 @@ import torch
 from torch import nn
 
 
+def _deviation(norm):
+    return (norm.running_var.double() + norm.eps).sqrt()
+
+
 class _Affine(nn.Module):
     """What is left of a batch normalisation when its statistics are fixed."""
 
     def __init__(self, norm):
         super().__init__()
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        self.register_buffer("scale", scale.detach()[:, None])
-        self.register_buffer("shift", (norm.bias - norm.running_mean * scale).detach()[:, None])
+        scale = norm.weight.double() / _deviation(norm)
+        shift = norm.bias.double() - norm.running_mean.double() * scale
+        self.register_buffer("scale", scale.float().detach()[:, None])
+        self.register_buffer("shift", shift.float().detach()[:, None])
 
     def forward(self, x):
         """`x` [B, C, T]."""
@@ -25,12 +33,12 @@ def fold_norms(separator):
     """A copy whose batch normalisations are folded into FiLM's linear layer, which computes the same in one step."""
     folded = copy.deepcopy(separator).eval()
     folded.input_norm = _Affine(folded.input_norm)
-    mean = torch.cat([activation.norm.running_mean for activation in folded.activations])
-    deviation = torch.cat([(a.norm.running_var + a.norm.eps).sqrt() for a in folded.activations])
+    mean = torch.cat([activation.norm.running_mean.double() for activation in folded.activations])
+    deviation = torch.cat([_deviation(activation.norm) for activation in folded.activations])
     for tensor in (folded.film.weight, folded.film.bias):
-        scale, shift = tensor.view(2, len(mean), -1)
-        scale /= deviation[:, None]
-        shift -= mean[:, None] * scale
+        scale, shift = tensor.double().view(2, len(mean), -1)
+        scale = scale / deviation[:, None]
+        tensor.copy_(torch.stack((scale, shift - mean[:, None] * scale)).view_as(tensor))
     for activation in folded.activations:
         activation.norm = nn.Identity()
     return folded

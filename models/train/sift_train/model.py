@@ -205,7 +205,7 @@ class SeparationNet(nn.Module):
         channels = separator["channels"]
         if bands % 2 ** len(channels):
             raise ValueError(f"{bands} bands cannot be halved {len(channels)} times")
-        window = torch.hann_window(audio["n_fft"], periodic=True).sqrt()
+        window = torch.hann_window(audio["n_fft"], periodic=True, dtype=torch.float64).sqrt()
         self.window_sum = float(window.sum())
         self.exponent = separator["compression"] / 2  # of energies
         # What is left of the level after a frame.

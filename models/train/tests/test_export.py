@@ -1,5 +1,8 @@
 """The package holds what was trained: its graphs equal PyTorch, its table names its files."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import torch
 from sift_train import config as configuration
 from sift_train.encoder import TextEncoder, encode
 from sift_train.evaluate import Package
-from sift_train.export import load_weights, write_package
+from sift_train.export import load_weights
 from sift_train.streaming import Wording
 
 FRAMES = 120
@@ -110,8 +113,18 @@ def test_table_names_the_files_and_their_hashes(config):
     assert (configuration.PACKAGE / "MODEL_CARD.md").is_file()
 
 
-def test_the_committed_weights_give_the_committed_package(config, model, tmp_path):
-    write_package(model, config, tmp_path / "package")
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        {},
+        {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+        {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    ],
+    ids=["all instructions", "AVX2 at most", "SSE4.2 at most"],
+)
+def test_the_committed_weights_give_the_committed_package_on_every_processor(instructions, tmp_path):
+    command = [sys.executable, "-m", "sift_train.export", "--out", tmp_path / "package"]
+    subprocess.run(command, env=os.environ | instructions, check=True, capture_output=True)
     for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json", "concepts.json"):
         assert configuration.digest(tmp_path / "package" / name) == configuration.digest(configuration.PACKAGE / name)
 
