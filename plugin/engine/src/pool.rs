@@ -3,22 +3,25 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::stop::Stop;
 
 /// How often one who waits looks whether it was stopped.
 const GLANCE: Duration = Duration::from_millis(10);
 
+/// Jobs that are not worth being shared among several.
+const FEW: usize = 4;
+
 /// Things that are all alike, lent to one at a time; and jobs `J` that wait for one, to be done several at once.
 pub struct Pool<T, J = ()> {
     /// Only one is made at a time, or all who come first would make more than are needed.
     making: Mutex<()>,
     state: Mutex<State<T, J>>,
-    /// Something: a thing, or jobs that are done.
+    /// A thing, for whom brought no job.
     returned: Condvar,
     limit: usize,
 }
@@ -27,12 +30,19 @@ struct State<T, J> {
     /// What nobody has now. The one used last is lent first: it is still in the processor's caches.
     free: Vec<T>,
     made: usize,
-    /// By the numbers of those who brought them, the oldest first.
-    waiting: VecDeque<(u64, J)>,
+    /// The oldest first.
+    waiting: VecDeque<(Ticket, J)>,
+    /// By the numbers of their tickets.
     done: Vec<(u64, J)>,
     /// Of those who went while somebody else was at their jobs.
     gone: Vec<u64>,
     newest: u64,
+}
+
+/// Whose a job is.
+struct Ticket {
+    number: u64,
+    owner: Thread,
 }
 
 impl<T, J> Default for Pool<T, J> {
@@ -80,19 +90,33 @@ impl<T, J> Pool<T, J> {
         Ok(Share { pool: self.clone(), stop: stop.clone() })
     }
 
-    fn deliver(&self, jobs: impl Iterator<Item = (u64, J)>) {
+    fn deliver(&self, tickets: Vec<Ticket>, jobs: Vec<J>) {
         let mut state = self.state.lock();
-        for (number, job) in jobs {
-            match state.gone.iter().position(|gone| *gone == number) {
+        for (ticket, job) in tickets.iter().zip(jobs) {
+            match state.gone.iter().position(|gone| *gone == ticket.number) {
                 Some(at) => drop(state.gone.swap_remove(at)),
-                None => state.done.push((number, job)),
+                None => state.done.push((ticket.number, job)),
             }
         }
+        drop(state);
+        tickets.iter().for_each(|ticket| ticket.owner.unpark());
     }
 
     fn take_back(&self, thing: T) {
-        self.state.lock().free.push(thing);
-        self.returned.notify_all();
+        let mut state = self.state.lock();
+        state.free.push(thing);
+        Self::wake_one(state);
+        self.returned.notify_one();
+    }
+
+    /// Wakes somebody to do jobs, where some wait and there is a thing. One alone: it does those of others, too.
+    fn wake_one(state: MutexGuard<'_, State<T, J>>) {
+        let first = state.waiting.front().filter(|_| !state.free.is_empty());
+        let owner = first.map(|(ticket, _)| ticket.owner.clone());
+        drop(state);
+        if let Some(owner) = owner {
+            owner.unpark();
+        }
     }
 }
 
@@ -137,23 +161,17 @@ impl<T, J> Share<T, J> {
         let mut state = self.pool.state.lock();
         state.newest += 1;
         let own = state.newest;
-        state.waiting.push_back((own, job));
+        state.waiting.push_back((Ticket { number: own, owner: thread::current() }, job));
         loop {
             if let Some(at) = state.done.iter().position(|(number, _)| *number == own) {
                 return Ok(state.done.swap_remove(at).1);
             }
-            let waits = state.waiting.iter().position(|(number, _)| *number == own);
+            let waits = state.waiting.iter().position(|(ticket, _)| ticket.number == own);
             if waits.is_some()
                 && let Some(thing) = state.free.pop()
             {
-                let count = most.min(state.waiting.len());
-                let (numbers, mut jobs): (Vec<u64>, Vec<J>) = state.waiting.drain(..count).unzip();
                 drop(state);
-                let mut lent = Lent { pool: &self.pool, thing: Some(thing) };
-                work(&mut lent, &mut jobs);
-                self.pool.deliver(numbers.into_iter().zip(jobs));
-                // Given back last: whom this wakes finds its job done.
-                drop(lent);
+                self.work_off(Lent { pool: &self.pool, thing: Some(thing) }, most, &mut work);
                 state = self.pool.state.lock();
                 continue;
             }
@@ -162,10 +180,31 @@ impl<T, J> Share<T, J> {
                     Some(at) => drop(state.waiting.remove(at)),
                     None => state.gone.push(own),
                 }
+                // It may be this one that was woken for all.
+                Pool::wake_one(state);
                 return Err(stopped());
             }
-            self.pool.returned.wait_for(&mut state, GLANCE);
+            drop(state);
+            thread::park_timeout(GLANCE);
+            state = self.pool.state.lock();
         }
+    }
+
+    /// Does by `work` some of the jobs that wait, if any still do.
+    fn work_off(&self, mut lent: Lent<'_, T, J>, most: usize, work: &mut impl FnMut(&mut T, &mut [J])) {
+        // One core's threads of one priority run one after another: those that were woken together have not brought
+        // their jobs yet, and would each do its own.
+        thread::yield_now();
+        let mut state = self.pool.state.lock();
+        // The rest is left to who has the other things, lest one is still at them when all others are done.
+        let share = state.waiting.len().div_ceil(state.made).max(FEW).min(most).min(state.waiting.len());
+        let (tickets, mut jobs): (Vec<_>, Vec<_>) = state.waiting.drain(..share).unzip();
+        Pool::wake_one(state);
+        if !jobs.is_empty() {
+            work(&mut lent, &mut jobs);
+        }
+        drop(lent);
+        self.pool.deliver(tickets, jobs);
     }
 }
 
@@ -200,6 +239,7 @@ impl<T, J> Drop for Lent<'_, T, J> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
@@ -284,15 +324,15 @@ mod tests {
         }
     }
 
-    /// `number` shares of a pool of one thing.
-    fn sharing_one(number: usize) -> Vec<Share<(), i32>> {
-        let pool = Arc::new(Pool::new(1));
+    /// `number` shares of a pool of so many `things`.
+    fn sharing(things: usize, number: usize) -> Vec<Share<(), i32>> {
+        let pool = Arc::new(Pool::new(things));
         (0..number).map(|_| pool.join(&Stop::default(), || Ok(())).unwrap()).collect()
     }
 
     #[test]
     fn everyone_gets_its_own_job_back_done() {
-        let shares = sharing_one(5);
+        let shares = sharing(1, 5);
         thread::scope(|scope| {
             for (share, own) in shares.iter().zip(0..) {
                 scope.spawn(move || {
@@ -308,31 +348,70 @@ mod tests {
         assert!(shares[0].pool.state.lock().done.is_empty());
     }
 
-    /// Has three bring a job each while the only thing is lent, and gives how many were done at once.
-    fn done_at_once(most: usize) -> Vec<usize> {
-        let shares = sharing_one(4);
+    /// Has `number` bring a job each while all `things` are lent, one of which then comes back; gives how many jobs were
+    /// done at once.
+    fn done_at_once(things: usize, number: usize, most: usize) -> Vec<usize> {
+        let shares = sharing(things, number + things);
         let counts = Mutex::new(Vec::new());
-        let lent = shares[3].lend().unwrap();
+        let (bringing, holding) = shares.split_at(number);
+        let mut lent: Vec<_> = holding.iter().map(|share| share.lend().unwrap()).collect();
         thread::scope(|scope| {
-            for share in &shares[..3] {
+            for share in bringing {
                 scope.spawn(|| share.together(0, most, |(), jobs| counts.lock().push(jobs.len())).unwrap());
             }
-            until(|| shares[3].pool.state.lock().waiting.len() == 3);
-            drop(lent);
+            until(|| shares[0].pool.state.lock().waiting.len() == number);
+            lent.pop();
         });
         counts.into_inner()
     }
 
     #[test]
     fn what_waits_is_done_at_once_as_much_as_may_be() {
-        assert_eq!(done_at_once(8), [3]);
-        assert_eq!(done_at_once(2), [2, 1]);
-        assert_eq!(done_at_once(1), [1, 1, 1]);
+        assert_eq!(done_at_once(1, 3, 8), [3]);
+        assert_eq!(done_at_once(1, 3, 2), [2, 1]);
+        assert_eq!(done_at_once(1, 3, 1), [1, 1, 1]);
+    }
+
+    #[test]
+    fn so_much_is_left_that_all_things_are_done_at_one_time() {
+        assert_eq!(done_at_once(2, 20, 16), [10, 5, 4, 1]);
+        assert_eq!(done_at_once(3, 9, 16), [4, 4, 1]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn those_that_are_woken_together_on_one_core_are_done_at_once() {
+        const NUMBER: usize = 6;
+        let shares = sharing(1, NUMBER);
+        let (counts, all) = (&Mutex::new(Vec::new()), &Barrier::new(NUMBER));
+        let bring = |share: &Share<(), i32>| {
+            // SAFETY: the calls are of the calling thread, and read `core` and `priority` alone.
+            let raised = unsafe {
+                let mut core = std::mem::zeroed::<libc::cpu_set_t>();
+                libc::CPU_SET(0, &mut core);
+                let priority = libc::sched_param { sched_priority: 1 };
+                libc::sched_setaffinity(0, size_of_val(&core), &core) == 0
+                    && libc::sched_setscheduler(0, libc::SCHED_FIFO, &priority) == 0
+            };
+            all.wait();
+            share.together(0, NUMBER, |(), jobs| counts.lock().push(jobs.len())).unwrap();
+            raised
+        };
+        let bring = &bring;
+        let raised = thread::scope(|scope| {
+            let bringing: Vec<_> = shares.iter().map(|share| scope.spawn(move || bring(share))).collect();
+            bringing.into_iter().all(|bringing| bringing.join().unwrap())
+        });
+        if !raised {
+            println!("skipped: this system lets nobody raise a thread");
+            return;
+        }
+        assert_eq!(counts.lock()[..], [NUMBER]);
     }
 
     #[test]
     fn one_whose_job_waits_goes_when_it_is_stopped() {
-        let shares = sharing_one(2);
+        let shares = sharing(1, 2);
         let lent = shares[0].lend().unwrap();
         shares[1].stop().now();
         assert!(shares[1].together(1, 8, |(), _| unreachable!("the thing is lent")).is_err());
@@ -342,7 +421,7 @@ mod tests {
 
     #[test]
     fn one_whose_job_another_is_at_goes_when_it_is_stopped() {
-        let shares = sharing_one(2);
+        let shares = sharing(1, 2);
         let (busy, over) = (AtomicUsize::new(usize::MAX), AtomicBool::new(false));
         let bring = |who: usize| {
             shares[who].together(0, 8, |(), jobs| {
