@@ -23,6 +23,7 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from . import concepts
 from . import config as configuration
 from .captions import captions_of, usual_caption
 from .data import INSTRUMENTS, Corpus, conflicts, energy, scale_to_snr, spectrogram, waveform
@@ -47,6 +48,8 @@ OUTPUTS = (
     "half the mixture",
     "mixture",
 )
+HELD_OUT = {"held-out captions": "held_out", "held-out Korean captions": "korean_held_out"}
+"""Outputs by captions that were never trained, and the part of `captions_of` that those are."""
 SHOWN = ("speech", "drums", "piano", "violin", "dog barking", "rain", "clock ticking", "wolf howling")
 SMALLEST = 1e-10
 """Added to energies (means of squares), so that silence gives finite figures."""
@@ -169,11 +172,18 @@ class Package:
             if tensor.name.startswith("state_")
         }
         self._embeddings = {}
+        known = json.loads((folder / concepts.FILE).read_text(encoding="utf-8"))["concepts"]
+        self._directions = {concept["name"]: np.array(concept["direction"]) for concept in known}
 
     def query(self, text):
         """`embedding` [1, E] and `concept` [1, S] of a text."""
         ids = np.array([self._tokenizer.encode(text).ids], np.int64)
         return self._query.run(["embedding", "concept"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    def understood(self, text):
+        """The name of the concept that is nearest to a text."""
+        concept = self.query(text)[1][0]
+        return max(self._directions, key=lambda name: self._directions[name] @ concept)
 
     def embedding(self, text):
         """[1, E]."""
@@ -318,6 +328,15 @@ def encoding_milliseconds(package, texts):
     return float(np.median(times))
 
 
+def by_understanding(package, cases, part, rows):
+    """Summaries of `rows`, measured of `cases` by their captions of `part`: of those that were understood, and of the others."""
+    split = defaultdict(list)
+    for case, row in zip(cases, rows):
+        right = package.understood(case.captions[part]) == case.label
+        split["understood" if right else "misunderstood"].append(row)
+    return {name: summary(rows) for name, rows in sorted(split.items(), reverse=True)}
+
+
 def evaluate(package, validation):
     """All figures of a package, as a dictionary."""
     settled = round(package.audio["sample_rate"] / package.audio["hop"])  # frames in a second
@@ -356,6 +375,10 @@ def evaluate(package, validation):
         labels[row["label"]].append(row)
     return {
         "outputs": {name: summary(rows) for name, rows in zip(OUTPUTS, measured)},
+        "held out": {
+            name: by_understanding(package, validation.present, part, measured[OUTPUTS.index(name)])
+            for name, part in HELD_OUT.items()
+        },
         "further": further,
         "absent": {
             "cases": len(left),
@@ -400,6 +423,17 @@ def markdown(figures):
         f"{figures['outputs'][OUTPUTS[0]]['cases']} mixtures of two sources at 0 dB, {SECONDS:.0f} s each; all in dB.",
         "",
         *table("output", figures["outputs"]),
+        "",
+        "The captions that were never trained, by whether the nearest concept is the one that was meant.",
+        "",
+        *table(
+            "captions",
+            {
+                f"{name}, {share['cases']} {understanding}": share
+                for name, shares in figures["held out"].items()
+                for understanding, share in shares.items()
+            },
+        ),
         "",
         f"Other lists, of {next(iter(figures['further'].values()))['cases']} mixtures each, by the usual caption.",
         "",

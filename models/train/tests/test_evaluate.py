@@ -94,6 +94,22 @@ class Perfect:
     def query(self, text):
         return np.zeros((1, 4), np.float32), np.zeros((1, 4), np.float32)
 
+    def understood(self, text):
+        return next((case.label for case in self.cases if text in case.captions.values()), None)
+
+
+def test_captions_that_were_taken_for_another_sound_are_told_apart(validation, config):
+    package = Perfect(validation, config["audio"])
+    cases = validation.present[:4]
+    rows = [{"sdr": sdri, "sdri": sdri, "si_sdr": sdri, "si_sdri": sdri} for sdri in (1.0, 2.0, 3.0, 6.0)]
+    taken = {cases[3].captions["held_out"]: "another sound"}
+    package.understood = lambda text: taken.get(text, Perfect.understood(package, text))
+    shares = evaluate.by_understanding(package, cases, "held_out", rows)
+    assert {name: (share["cases"], share["sdri"]) for name, share in shares.items()} == {
+        "understood": (3, 2.0),
+        "misunderstood": (1, 6.0),
+    }
+
 
 def test_a_package_that_knows_the_answer_has_the_best_figures_and_the_table_says_so(validation, config, monkeypatch):
     monkeypatch.setattr(evaluate, "drift_figures", lambda *_: [{"label": "rain", "second": 1.0, "last": 1.0}])
@@ -105,6 +121,7 @@ def test_a_package_that_knows_the_answer_has_the_best_figures_and_the_table_says
     assert figures["outputs"]["mixture"]["sdri"] == pytest.approx(0, abs=0.01)
     assert figures["absent"]["20_db_below"] == 1 and figures["absent"]["presence_below_0.1"] == 1
     assert figures["present"]["presence_below_0.1"] == 0
+    assert all(list(shares) == ["understood"] for shares in figures["held out"].values())
     text = evaluate.markdown(figures)
     assert "8 mixtures of two sources at 0 dB" in text and "100 % are 20 dB down or more" in text
     assert {label for label in figures["labels"]} == {case.label for case in validation.present}
