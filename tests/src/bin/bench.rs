@@ -559,7 +559,7 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
             "at blocks' pace in real time; floor: one hop after the other without a pause, {:.2} ms",
             1e3 * hop.time.as_secs_f64()
         );
-        let of_all = format!("the same, mean of all {held}");
+        let of_all = format!("the same, mean of the {} that held for {TRIAL_SECONDS} s", live.len());
         for (who, time, meaning) in [("alone", alone, &in_a_row), ("among most", crowded, &of_all)] {
             table.row_over(
                 &format!("Separator a hop, live, {who}"),
