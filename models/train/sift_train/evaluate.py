@@ -330,11 +330,11 @@ def encoding_milliseconds(package, texts):
 
 def by_understanding(package, cases, part, rows):
     """Summaries of `rows`, measured of `cases` by their captions of `part`: of those that were understood, and of the others."""
-    split = defaultdict(list)
+    split = {"understood": [], "misunderstood": []}
     for case, row in zip(cases, rows):
         right = package.understood(case.captions[part]) == case.label
         split["understood" if right else "misunderstood"].append(row)
-    return {name: summary(rows) for name, rows in sorted(split.items(), reverse=True)}
+    return {name: summary(rows) for name, rows in split.items() if rows}
 
 
 def evaluate(package, validation):

@@ -185,7 +185,8 @@ def main():
     save_file(learned(encoder), arguments.out)
     before, after = (closeness(TextEncoder(adapter), max_tokens) for adapter in (None, arguments.out))
     for part, share in after.items():
-        print(f"{part:16} {100 * before[part]:5.1f} % -> {100 * share:5.1f} % nearest to their own label")
+        count = sum(len(captions_of(label, part)) for label in LABELS)
+        print(f"{count} {part}: {100 * before[part]:.1f} % -> {100 * share:.1f} % nearest to their own label")
 
 
 if __name__ == "__main__":

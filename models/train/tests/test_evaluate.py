@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sift_train import captions, evaluate
+from sift_train import config as configuration
 from sift_train.data import conflicts, energy
 
 
@@ -98,6 +99,11 @@ class Perfect:
         return next((case.label for case in self.cases if text in case.captions.values()), None)
 
 
+@pytest.mark.parametrize(("text", "label"), [("a dog barking", "dog barking"), ("피아노 소리", "piano")])
+def test_the_committed_package_tells_what_a_text_means(config, text, label):
+    assert evaluate.Package(configuration.PACKAGE, config).understood(text) == label
+
+
 def test_captions_that_were_taken_for_another_sound_are_told_apart(validation, config):
     package = Perfect(validation, config["audio"])
     cases = validation.present[:4]
@@ -123,5 +129,6 @@ def test_a_package_that_knows_the_answer_has_the_best_figures_and_the_table_says
     assert figures["present"]["presence_below_0.1"] == 0
     assert all(list(shares) == ["understood"] for shares in figures["held out"].values())
     text = evaluate.markdown(figures)
+    assert "held-out Korean captions, 8 understood |" in text
     assert "8 mixtures of two sources at 0 dB" in text and "100 % are 20 dB down or more" in text
     assert {label for label in figures["labels"]} == {case.label for case in validation.present}

@@ -124,7 +124,7 @@ def test_table_names_the_files_and_their_hashes(config):
 )
 def test_the_committed_weights_give_the_committed_package_on_every_processor(instructions, tmp_path):
     command = [sys.executable, "-m", "sift_train.export", "--out", tmp_path / "package"]
-    subprocess.run(command, env=os.environ | instructions, check=True, capture_output=True)
+    subprocess.run(command, env=os.environ | instructions, check=True)
     for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json", "concepts.json"):
         assert configuration.digest(tmp_path / "package" / name) == configuration.digest(configuration.PACKAGE / name)
 

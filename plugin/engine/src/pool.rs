@@ -381,18 +381,19 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn those_that_are_woken_together_on_one_core_are_done_at_once() {
+        use audio_thread_priority::promote_current_thread_to_real_time;
+
         const NUMBER: usize = 6;
         let shares = sharing(1, NUMBER);
         let (counts, all) = (&Mutex::new(Vec::new()), &Barrier::new(NUMBER));
         let bring = |share: &Share<(), i32>| {
-            // SAFETY: the calls are of the calling thread, and read `core` and `priority` alone.
-            let raised = unsafe {
+            // SAFETY: the call is of the calling thread, and reads `core` alone.
+            let on_one_core = unsafe {
                 let mut core = std::mem::zeroed::<libc::cpu_set_t>();
                 libc::CPU_SET(0, &mut core);
-                let priority = libc::sched_param { sched_priority: 1 };
                 libc::sched_setaffinity(0, size_of_val(&core), &core) == 0
-                    && libc::sched_setscheduler(0, libc::SCHED_FIFO, &priority) == 0
             };
+            let raised = on_one_core && promote_current_thread_to_real_time(768, 48_000).is_ok();
             all.wait();
             share.together(0, NUMBER, |(), jobs| counts.lock().push(jobs.len())).unwrap();
             raised
@@ -403,7 +404,7 @@ mod tests {
             bringing.into_iter().all(|bringing| bringing.join().unwrap())
         });
         if !raised {
-            println!("skipped: this system lets nobody raise a thread");
+            println!("skipped: this system lets nobody keep a thread to a core and raise it");
             return;
         }
         assert_eq!(counts.lock()[..], [NUMBER]);
