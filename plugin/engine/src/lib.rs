@@ -71,6 +71,7 @@ pub use engine::{Aux, Config, Controls, Engine};
 pub use grid::Grid;
 pub use mask::{Mask, Shape};
 pub use mix::Mode;
+pub use query::compound::{Part, Role};
 pub use query::concepts::{SURE, Understood};
 pub use query::encoder::{Encoding, QueryEncoder};
 pub use query::tokens::Tokens;

@@ -77,7 +77,7 @@ impl<T, J> Pool<T, J> {
         let making = loop {
             match self.making.try_lock_for(GLANCE) {
                 Some(making) => break making,
-                None if stop.is_stopped() => return Err(stopped()),
+                None if stop.is_stopped() => return Err(STOPPED.into()),
                 None => {}
             }
         };
@@ -120,14 +120,20 @@ impl<T, J> Pool<T, J> {
     }
 }
 
-fn stopped() -> String {
-    "the network was stopped".into()
-}
+/// Why there is no outcome.
+pub const STOPPED: &str = "the network was stopped";
 
 /// A share of a pool.
 pub struct Share<T, J = ()> {
     pool: Arc<Pool<T, J>>,
     stop: Stop,
+}
+
+impl<T, J> Clone for Share<T, J> {
+    /// The same share, for who brings one job after another.
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), stop: self.stop.clone() }
+    }
 }
 
 impl<T, J> Share<T, J> {
@@ -146,7 +152,7 @@ impl<T, J> Share<T, J> {
                 return Ok(Lent { pool: &self.pool, thing: Some(thing) });
             }
             if self.stop.is_stopped() {
-                return Err(stopped());
+                return Err(STOPPED.into());
             }
             self.pool.returned.wait_for(&mut state, GLANCE);
         }
@@ -182,7 +188,7 @@ impl<T, J> Share<T, J> {
                 }
                 // It may be this one that was woken for all.
                 Pool::wake_one(state);
-                return Err(stopped());
+                return Err(STOPPED.into());
             }
             drop(state);
             thread::park_timeout(GLANCE);
@@ -295,7 +301,7 @@ mod tests {
         thread::scope(|scope| {
             let outcome = scope.spawn(|| waiting.lend().map(|thing| *thing));
             waiter.now();
-            assert_eq!(outcome.join().unwrap(), Err("the network was stopped".into()));
+            assert_eq!(outcome.join().unwrap(), Err(STOPPED.into()));
         });
         drop(lent);
         assert_eq!(*held.lend().unwrap(), 0, "the other one goes on");

@@ -1,5 +1,6 @@
 //! The words: eight texts of an instance, the embeddings they became, and what was understood.
 
+pub mod compound;
 pub mod concepts;
 pub mod encoder;
 pub mod tokens;
@@ -12,6 +13,7 @@ use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
 use crate::librarian::Job;
+use crate::query::compound::Part;
 use crate::query::concepts::Understood;
 use crate::query::encoder::Encoding;
 
@@ -76,7 +78,7 @@ pub struct Queries {
     /// before it finds none any more.
     reader: AtomicU64,
     /// Taken by the librarian and the separator thread only.
-    embeddings: Mutex<[Option<Arc<[f32]>>; SLOTS]>,
+    parts: Mutex<[Option<Arc<[Part]>>; SLOTS]>,
     encoded: Condvar,
     understood: Mutex<[Arc<[Understood]>; SLOTS]>,
     known: Mutex<Arc<[String]>>,
@@ -97,7 +99,7 @@ impl Queries {
             problem: Mutex::new(None),
             librarian: Mutex::new(None),
             reader: AtomicU64::new(0),
-            embeddings: Default::default(),
+            parts: Default::default(),
             encoded: Condvar::new(),
             understood: Default::default(),
             known: Default::default(),
@@ -207,11 +209,11 @@ impl Queries {
             let Text { set, draft } = std::mem::take(&mut texts[slot]);
             self.write(&mut texts, slot, draft.unwrap_or(set));
         }
-        let mut embeddings = self.embeddings.lock();
-        *embeddings = Default::default();
+        let mut parts = self.parts.lock();
+        *parts = Default::default();
         let reader = self.reader.fetch_add(1, Ordering::AcqRel) + 1;
         self.encoded.notify_all();
-        drop((embeddings, texts));
+        drop((parts, texts));
         *self.problem.lock() = None;
         self.set_known(Arc::default());
         *self.librarian.lock() = librarian;
@@ -256,10 +258,10 @@ impl Queries {
         if normalise(&texts[slot].set) != text || self.reader() != reader {
             return;
         }
-        let (stage, embedding) = match outcome {
-            Ok(Encoding { embedding, understood }) => {
+        let (stage, encoded) = match outcome {
+            Ok(Encoding { parts, understood }) => {
                 self.understood.lock()[slot] = understood;
-                (Stage::Ready, Some(embedding))
+                (Stage::Ready, Some(parts))
             }
             Err(problem) => {
                 *self.problem.lock() = Some(problem);
@@ -267,26 +269,26 @@ impl Queries {
             }
         };
         // The stage changes under the lock that a waiting separator checks it under.
-        let mut embeddings = self.embeddings.lock();
-        embeddings[slot] = embedding;
+        let mut parts = self.parts.lock();
+        parts[slot] = encoded;
         self.stages[slot].store(stage as u8, Ordering::Release);
         self.encoded.notify_all();
     }
 
-    /// The embedding in force for `slot`, if it is for `reader`. Where `patience` allows, waits for one
-    /// being encoded.
-    pub(crate) fn embedding(&self, reader: u64, slot: usize, patience: Duration) -> Option<Arc<[f32]>> {
+    /// The sounds that the embeddings in force for `slot` are of, one at least, if they are for `reader`.
+    /// Where `patience` allows, waits for those being encoded.
+    pub(crate) fn parts(&self, reader: u64, slot: usize, patience: Duration) -> Option<Arc<[Part]>> {
         let deadline = Instant::now() + patience;
-        let mut embeddings = self.embeddings.lock();
+        let mut parts = self.parts.lock();
         while self.reader() == reader
             && self.stage(slot) == Stage::Encoding
-            && !self.encoded.wait_until(&mut embeddings, deadline).timed_out()
+            && !self.encoded.wait_until(&mut parts, deadline).timed_out()
         {}
         match self.stage(slot) {
             _ if self.reader() != reader => None,
             // What the slot said before it was emptied is in force no more.
             Stage::Empty => None,
-            _ => embeddings[slot].clone(),
+            _ => parts[slot].clone(),
         }
     }
 }
@@ -297,7 +299,12 @@ mod tests {
 
     fn encoding(value: f32) -> Encoding {
         let understood = Understood { name: "drums".into(), closeness: 0.8 };
-        Encoding { embedding: Arc::from([value]), understood: Arc::from([understood]) }
+        Encoding { understood: Arc::from([understood]), ..Encoding::of_one(Arc::from([value])) }
+    }
+
+    /// The embedding in force.
+    fn embedding(queries: &Queries, reader: u64, slot: usize, patience: Duration) -> Option<f32> {
+        queries.parts(reader, slot, patience).map(|parts| parts[0].embedding[0])
     }
 
     #[test]
@@ -314,9 +321,9 @@ mod tests {
         queries.deliver(0, 1, "drums", Ok(encoding(1.0)));
         queries.set_text(1, "bass");
         assert_eq!(queries.stage(1), Stage::Encoding);
-        assert_eq!(queries.embedding(0, 1, Duration::ZERO).unwrap()[0], 1.0);
+        assert_eq!(embedding(&queries, 0, 1, Duration::ZERO), Some(1.0));
         queries.deliver(0, 1, "bass", Ok(encoding(2.0)));
-        assert_eq!(queries.embedding(0, 1, Duration::ZERO).unwrap()[0], 2.0);
+        assert_eq!(embedding(&queries, 0, 1, Duration::ZERO), Some(2.0));
     }
 
     #[test]
@@ -325,7 +332,7 @@ mod tests {
         queries.set_text(0, "the singer");
         queries.deliver(0, 0, "a person speaking", Ok(encoding(1.0)));
         assert_eq!(queries.stage(0), Stage::Encoding);
-        assert!(queries.embedding(0, 0, Duration::ZERO).is_none());
+        assert!(embedding(&queries, 0, 0, Duration::ZERO).is_none());
     }
 
     #[test]
@@ -334,13 +341,13 @@ mod tests {
         let (librarian, _inbox) = crossbeam_channel::unbounded();
         let first = queries.connect(Some(librarian.clone()));
         queries.deliver(first, 1, "drums", Ok(encoding(1.0)));
-        assert!(queries.embedding(first, 1, Duration::ZERO).is_some());
+        assert!(embedding(&queries, first, 1, Duration::ZERO).is_some());
         let second = queries.connect(Some(librarian));
-        assert!(queries.embedding(first, 1, Duration::from_secs(60)).is_none(), "and is not waited for");
+        assert!(embedding(&queries, first, 1, Duration::from_secs(60)).is_none(), "and is not waited for");
         queries.deliver(first, 1, "drums", Ok(encoding(1.0)));
         assert_eq!(queries.stage(1), Stage::Encoding, "what the first one's model says is ignored");
         queries.deliver(second, 1, "drums", Ok(encoding(2.0)));
-        assert_eq!(queries.embedding(second, 1, Duration::ZERO).unwrap()[0], 2.0);
+        assert_eq!(embedding(&queries, second, 1, Duration::ZERO), Some(2.0));
         queries.disconnect(first);
         assert!(queries.librarian.lock().is_some(), "the second one goes on");
         queries.disconnect(second);
@@ -363,7 +370,7 @@ mod tests {
         queries.deliver(0, 0, "a person speaking", Ok(encoding(1.0)));
         queries.set_text(0, "   ");
         assert_eq!(queries.stage(0), Stage::Empty);
-        assert!(queries.embedding(0, 0, Duration::ZERO).is_none());
+        assert!(embedding(&queries, 0, 0, Duration::ZERO).is_none());
     }
 
     #[test]

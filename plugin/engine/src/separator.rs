@@ -1,5 +1,6 @@
 //! What makes masks: the trait, its thread, and the network behind it.
 
+pub(crate) mod compound;
 pub(crate) mod network;
 pub mod streaming;
 pub mod window;
@@ -14,6 +15,9 @@ use realfft::num_complex::Complex32;
 pub trait Separator {
     /// Forgets everything heard so far: the next frame begins a new stream.
     fn reset(&mut self);
+
+    /// Another one by the same network, for the same thread, that has heard all that this one has.
+    fn fork(&self) -> Result<Box<dyn Separator>, String>;
 
     /// Takes the newest frame and fills in the mask of the frame that lies so far before it as the package
     /// says ([`SeparatorSection::behind`](crate::package::SeparatorSection::behind)).

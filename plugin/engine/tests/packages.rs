@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Copy, OFFLINE, PATIENCE, assert_same, delayed, open, package, play, settled, sine};
 use sift_engine::package::{DEFAULT, Listing};
-use sift_engine::{Engine, Mode, Queries, Stage};
+use sift_engine::{Engine, Mode, Queries, QueryEncoder, Role, Stage, Stop, runtime};
 
 fn ready(folder: &Path) -> (Engine, Arc<Queries>) {
     let (engine, queries) = open(folder);
@@ -127,6 +127,54 @@ fn what_the_default_model_understood_is_told() {
 }
 
 #[test]
+fn a_text_of_several_sounds_is_parted_where_each_is_understood() {
+    use Role::{Kept, LeftOut, Turned};
+    let package = Listing::built_in().load().unwrap();
+    let mut encoder = QueryEncoder::new(runtime::environment().unwrap(), &package, Stop::default()).unwrap();
+    // The training's tests have the same table (models/train/tests/test_compounds.py).
+    for (text, roles) in [
+        ("drums and bass", &[Kept, Kept][..]),
+        ("a person speaking, rain and a dog barking", &[Kept, Kept, Kept]),
+        ("everything but the drums and the bass", &[LeftOut, Turned]),
+        ("피아노하고 바이올린", &[Kept, Kept]),
+        ("드럼하고 피아노 빼고 전부", &[Turned, LeftOut]),
+        ("rock and roll", &[Kept]),
+        ("thunder and lightning", &[Kept]),
+        ("말하고 있는 사람", &[Kept]),
+    ] {
+        let encoding = encoder.encode(text).unwrap();
+        let told: Vec<_> = encoding.parts.iter().map(|part| part.role).collect();
+        assert_eq!(told, roles, "{text}");
+        if let [_, _, ..] = roles {
+            let [all] = &*encoding.understood else { panic!("{text}: {:?}", encoding.understood) };
+            assert_eq!(all.name.split(" + ").count(), roles.len(), "{}", all.name);
+            assert!((0.5..=1.0).contains(&all.closeness));
+        }
+    }
+}
+
+#[test]
+fn several_sounds_of_one_text_are_all_heard_and_left_out_together() {
+    let queries = Arc::new(Queries::default());
+    let mut engine = Engine::open(DEFAULT, OFFLINE, queries.clone());
+    engine.wait_until_ready(PATIENCE).unwrap();
+    // A beat of short tones over a steady one.
+    let beat = |at: usize| if at % 24_000 < 2_000 { 1.0 } else { 0.0 };
+    let low: Vec<_> = (0..96_000).map(|at| beat(at) * (at as f32 * 0.01).sin()).collect();
+    let input: Vec<_> = low.iter().zip(sine(96_000)).map(|(low, high)| 0.5 * low + 0.2 * high).collect();
+    let mut heard = |text: &str| {
+        queries.set_text(1, text);
+        assert_eq!(settled(&queries, 1), Stage::Ready, "{text}");
+        engine.reset();
+        energy(&play(&mut engine, &input, Mode::Isolate, 1))
+    };
+    let [drums, bass, both] = ["drums", "a bass guitar", "drums and a bass guitar"].map(&mut heard);
+    assert!(both > 1.01 * drums.max(bass), "{drums} and {bass} make {both}");
+    let [without, neither] = ["everything but drums", "everything but drums and a bass guitar"].map(heard);
+    assert!(neither < 0.99 * without, "{without} without one, {neither} without both");
+}
+
+#[test]
 fn a_package_need_not_name_concepts() {
     let (_engine, queries) = ready(&package("identity"));
     assert_eq!(settled(&queries, 0), Stage::Ready);
@@ -143,6 +191,20 @@ fn concepts_that_cannot_be_read_or_compared_are_named() {
     fs::write(&place, r#"{"closeness": {"slope": 1.0, "offset": 0.0}, "concepts": []}"#).unwrap();
     let problem = copy.problem();
     assert!(problem.contains("query.onnx") && problem.contains("`concept`"), "{problem}");
+}
+
+#[test]
+fn conjunctions_need_a_network_that_tells_negations() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/default");
+    let copy = Copy::of(&package, "negation");
+    let mut network = fs::read(copy.0.join("query.onnx")).unwrap();
+    while let Some(at) = network.windows(8).position(|bytes| bytes == b"negation") {
+        network[at..at + 8].copy_from_slice(b"another_");
+    }
+    copy.replace("query.onnx", &network);
+    let problem = copy.problem();
+    assert!(problem.contains("query.onnx") && problem.contains("`negation`"), "{problem}");
+    assert!(problem.contains("`conjunctions` of concepts.json"), "{problem}");
 }
 
 #[test]

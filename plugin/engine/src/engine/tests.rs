@@ -17,6 +17,10 @@ struct Fake<F>(F);
 impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
     fn reset(&mut self) {}
 
+    fn fork(&self) -> Result<Box<dyn Separator>, String> {
+        one_sound()
+    }
+
     fn run(
         &mut self,
         magnitude: &[f32],
@@ -26,6 +30,11 @@ impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
         (self.0)(magnitude, embedding, mask);
         Ok(None)
     }
+}
+
+/// Of separators that no test asks for several sounds.
+fn one_sound() -> Result<Box<dyn Separator>, String> {
+    Err("asked for several sounds".into())
 }
 
 fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> Build {
@@ -44,7 +53,7 @@ fn by_query() -> Build {
 fn queries() -> Arc<Queries> {
     let queries = Arc::new(Queries::default());
     for slot in 0..crate::SLOTS {
-        let encoding = Encoding { embedding: Arc::from([slot as f32]), understood: Arc::default() };
+        let encoding = Encoding::of_one(Arc::from([slot as f32]));
         queries.deliver(0, slot, &queries.text(slot), Ok(encoding));
     }
     queries
@@ -333,6 +342,9 @@ fn the_presence_that_the_separator_tells_is_shown() {
     struct Teller;
     impl Separator for Teller {
         fn reset(&mut self) {}
+        fn fork(&self) -> Result<Box<dyn Separator>, String> {
+            one_sound()
+        }
         fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
             mask.fill(Complex32::ONE);
             Ok(Some(0.25))
@@ -354,6 +366,9 @@ fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not(
     impl Separator for Counter {
         fn reset(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        fn fork(&self) -> Result<Box<dyn Separator>, String> {
+            one_sound()
         }
         fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
             mask.fill(Complex32::ONE);

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::query::compound::Conjunctions;
+
 /// Concepts that are told of one query, at most.
 const TOLD: usize = 3;
 
 /// Closeness from which a query counts as understood.
 pub const SURE: f32 = 0.5;
+
+/// Conjunctions that a package may have.
+const MOST_CONJUNCTIONS: usize = 256;
 
 /// A concept that a query is close to.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +29,12 @@ pub struct Understood {
 struct Table {
     closeness: Closeness,
     concepts: Vec<Concept>,
+    /// What stands between the names of two sounds, in lower case: " and ".
+    #[serde(default)]
+    conjunctions: Vec<String>,
+    /// What looks like one and is none.
+    #[serde(default)]
+    no_conjunctions: Vec<String>,
 }
 
 /// From a cosine to a probability: 1 / (1 + exp(−(slope·cosine + offset))).
@@ -46,16 +57,17 @@ struct Concept {
 pub struct Concepts {
     closeness: Closeness,
     concepts: Vec<Concept>,
+    conjunctions: Conjunctions,
 }
 
 impl Concepts {
     /// Reads `concepts.json`.
     ///
     /// # Errors
-    /// When it is not of that form, a direction is not as long as the others, or a number is not
-    /// finite.
+    /// When it is not of that form, a direction is not as long as the others, a number is not finite, or a
+    /// conjunction is empty or there are too many.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let Table { closeness, concepts } =
+        let Table { closeness, concepts, conjunctions, no_conjunctions } =
             serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
             return Err("field `closeness` is not finite".into());
@@ -72,7 +84,18 @@ impl Concepts {
                 return Err(format!("field `direction` of {name:?} is not finite"));
             }
         }
-        Ok(Self { closeness, concepts })
+        for (field, words) in [("conjunctions", &conjunctions), ("no_conjunctions", &no_conjunctions)] {
+            if words.len() > MOST_CONJUNCTIONS || words.iter().any(String::is_empty) {
+                return Err(format!("field `{field}` has an empty one, or more than {MOST_CONJUNCTIONS}"));
+            }
+        }
+        let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions };
+        Ok(Self { closeness, concepts, conjunctions })
+    }
+
+    /// What stands between the names of two sounds; no words where the package takes every text for one.
+    pub fn conjunctions(&self) -> &Conjunctions {
+        &self.conjunctions
     }
 
     /// The names, in the package's order.
@@ -141,6 +164,7 @@ mod tests {
             ("\"name\": \"wind\"", "\"title\": \"wind\"", "title"),
             ("\"slope\": 10.0,", "", "slope"),
             ("0.8, 0.6", "1e99, 0.6", "`direction` of \"wind\""),
+            ("\"concepts\"", "\"conjunctions\": [\" and \", \"\"], \"concepts\"", "conjunctions"),
         ] {
             let problem = Concepts::parse(TABLE.replace(from, to).as_bytes()).err().unwrap();
             assert!(problem.contains(field), "{problem}");

@@ -9,7 +9,8 @@ use ort::value::Tensor;
 
 use crate::package::{CONCEPTS, Package, PackageError};
 use crate::provider::Provider;
-use crate::query::concepts::{Concepts, Understood};
+use crate::query::compound::{self, MOST_PARTS, Part, Role};
+use crate::query::concepts::{Concepts, SURE, Understood};
 use crate::query::normalise;
 use crate::query::tokens::Tokens;
 use crate::runtime::Session;
@@ -19,13 +20,39 @@ use crate::stop::{Stop, within_limit};
 /// fewer.
 const CACHE_LIMIT: usize = 1024;
 
+/// Outputs of a query network, and the order of what is read of them.
+const OUTPUTS: [&str; 3] = ["embedding", "concept", "negation"];
+
+/// Which of the outputs a package with these concepts needs.
+fn needed(concepts: Option<&Concepts>) -> [bool; OUTPUTS.len()] {
+    let conjoins = concepts.is_some_and(|concepts| !concepts.conjunctions().words.is_empty());
+    [true, concepts.is_some(), conjoins]
+}
+
 /// What a query became.
 #[derive(Clone, Debug)]
 pub struct Encoding {
-    /// What the separator is conditioned on.
-    pub embedding: Arc<[f32]>,
-    /// The nearest concepts, nearest first; none where the package names none.
+    /// The sounds that the text names, one at least.
+    pub parts: Arc<[Part]>,
+    /// Of one sound, the nearest concepts, nearest first; none where the package names none. Of several, one that
+    /// names them all, as close as the one that is least so.
     pub understood: Arc<[Understood]>,
+}
+
+impl Encoding {
+    /// Of one sound, of which nothing more is known.
+    pub fn of_one(embedding: Arc<[f32]>) -> Self {
+        Self { parts: Arc::from([Part { embedding, role: Role::Kept }]), understood: Arc::default() }
+    }
+}
+
+/// What the query network makes of the words for one sound.
+struct Sound {
+    embedding: Arc<[f32]>,
+    /// Nearest first; none where the package names none.
+    nearest: Vec<Understood>,
+    /// Whether all but the sound is meant; unknown, and false, where the package has no conjunctions.
+    negated: bool,
 }
 
 /// One package's query network with every encoding it has made.
@@ -57,11 +84,13 @@ impl QueryEncoder {
         }
         let concepts = package.concepts.as_deref().map(Concepts::parse).transpose();
         let concepts = concepts.map_err(|error| fault(CONCEPTS, &error))?;
-        if concepts.is_some() && !session.outputs().iter().any(|output| output.name() == "concept") {
-            return Err(fault(
-                &manifest.file,
-                &format_args!("has no output `concept`, which {CONCEPTS} is for"),
-            ));
+        let for_concepts = format!("{CONCEPTS} is for");
+        let for_conjunctions = format!("the field `conjunctions` of {CONCEPTS} is for");
+        let purposes = ["the separator takes", &for_concepts, &for_conjunctions];
+        for ((name, needed), purpose) in OUTPUTS.iter().zip(needed(concepts.as_ref())).zip(purposes) {
+            if needed && !session.outputs().iter().any(|output| output.name() == *name) {
+                return Err(fault(&manifest.file, &format_args!("has no output `{name}`, which {purpose}")));
+            }
         }
         let mut encoder = Self { tokens, session, stop, concepts, cache: HashMap::new() };
         encoder.encode("sound").map_err(|error| fault(&manifest.file, &error))?;
@@ -79,13 +108,13 @@ impl QueryEncoder {
         if let Some(encoding) = self.cache.get(&text) {
             return Ok(encoding.clone());
         }
-        let stop = self.stop.clone();
-        let (embedding, concept) = within_limit(&stop, || self.run(&text)).flatten()?;
-        let understood = match &self.concepts {
-            Some(concepts) => concepts.nearest(&concept)?,
-            None => Vec::new(),
+        let encoding = match self.compound(&text)? {
+            Some(encoding) => encoding,
+            None => {
+                let Sound { embedding, nearest, .. } = self.sound(&text)?;
+                Encoding { understood: nearest.into(), ..Encoding::of_one(embedding) }
+            }
         };
-        let encoding = Encoding { embedding: embedding.into(), understood: understood.into() };
         if self.cache.len() >= CACHE_LIMIT {
             self.cache.clear();
         }
@@ -93,10 +122,62 @@ impl QueryEncoder {
         Ok(encoding)
     }
 
-    /// The embedding, and the concept where the package has concepts.
-    fn run(&mut self, text: &str) -> Result<(Vec<f32>, Vec<f32>), String> {
+    /// What becomes of a text that names two sounds or more, each of which is understood by itself. A piece that is not
+    /// is taken together with what follows, as in "a cat and a dog playing and rain".
+    fn compound(&mut self, text: &str) -> Result<Option<Encoding>, String> {
+        let Some(concepts) = &self.concepts else { return Ok(None) };
+        let pieces = compound::pieces(text, concepts.conjunctions());
+        if !(2..=MOST_PARTS).contains(&pieces.len()) {
+            return Ok(None);
+        }
+        let mut sounds: Vec<(Sound, Understood)> = Vec::new();
+        let mut begin = 0;
+        for (at, piece) in pieces.iter().enumerate() {
+            let sound = self.sound(text[begin..piece.end].trim())?;
+            let Some(nearest) = sound.nearest.first().filter(|nearest| nearest.closeness >= SURE).cloned()
+            else {
+                continue;
+            };
+            begin = pieces.get(at + 1).map_or(text.len(), |next| next.start);
+            let same = |(other, known): &(Sound, Understood)| {
+                known.name == nearest.name && other.negated == sound.negated
+            };
+            if !sounds.iter().any(same) {
+                sounds.push((sound, nearest));
+            }
+        }
+        if begin < text.len() || sounds.len() < 2 {
+            return Ok(None);
+        }
+        let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.negated).collect();
+        let names: Vec<_> = sounds.iter().map(|(_, known)| known.name.as_str()).collect();
+        let closeness = sounds.iter().map(|(_, known)| known.closeness).fold(1.0, f32::min);
+        let understood = Understood { name: names.join(" + "), closeness };
+        let parts = Role::of(text, &negated)
+            .into_iter()
+            .zip(sounds)
+            .map(|(role, (sound, _))| Part { embedding: sound.embedding, role })
+            .collect();
+        Ok(Some(Encoding { parts, understood: Arc::from([understood]) }))
+    }
+
+    /// What the words for one sound become.
+    fn sound(&mut self, text: &str) -> Result<Sound, String> {
+        let stop = self.stop.clone();
+        let [embedding, concept, negation] = within_limit(&stop, || self.run(text)).flatten()?;
+        let nearest = match &self.concepts {
+            Some(concepts) => concepts.nearest(&concept)?,
+            None => Vec::new(),
+        };
+        let negated = negation.first().is_some_and(|&negation| negation >= 0.5);
+        Ok(Sound { embedding: embedding.into(), nearest, negated })
+    }
+
+    /// The values of [`OUTPUTS`], none of those that the package does not need.
+    fn run(&mut self, text: &str) -> Result<[Vec<f32>; OUTPUTS.len()], String> {
         let ids = self.tokens.of(text)?;
-        let infer = || -> ort::Result<(Vec<f32>, Vec<f32>)> {
+        let needed = needed(self.concepts.as_ref());
+        let infer = || -> ort::Result<_> {
             let shape = [1, ids.len()];
             let attention = vec![1_i64; ids.len()];
             let inputs = ort::inputs! {
@@ -105,20 +186,20 @@ impl QueryEncoder {
             };
             let runs = self.stop.runs()?;
             let outputs = self.session.run(inputs, &runs)?;
-            let values = |name: &str| -> ort::Result<Vec<f32>> {
-                let output =
-                    outputs.get(name).ok_or_else(|| ort::Error::new(format!("has no output `{name}`")))?;
-                Ok(output.try_extract_tensor::<f32>()?.1.to_vec())
-            };
-            let concept = if self.concepts.is_some() { values("concept")? } else { Vec::new() };
-            Ok((values("embedding")?, concept))
+            let mut all = [const { Vec::new() }; OUTPUTS.len()];
+            for ((name, needed), values) in OUTPUTS.iter().zip(needed).zip(&mut all) {
+                if needed {
+                    *values = outputs[*name].try_extract_tensor::<f32>()?.1.to_vec();
+                }
+            }
+            Ok(all)
         };
-        let (embedding, concept) = infer().map_err(|error| error.to_string())?;
-        for (name, values) in [("embedding", &embedding), ("concept", &concept)] {
+        let all = infer().map_err(|error| error.to_string())?;
+        for (name, values) in OUTPUTS.iter().zip(&all) {
             if !values.iter().all(|value| value.is_finite()) {
                 return Err(format!("the {name} of {text:?} is not finite"));
             }
         }
-        Ok((embedding, concept))
+        Ok(all)
     }
 }

@@ -33,7 +33,8 @@ pub struct Frame {
     pub runs: Arc<RunOptions>,
 }
 
-/// A package's separator network.
+/// A package's separator network. A clone is the same one.
+#[derive(Clone)]
 pub struct Network {
     pub sessions: Sessions,
     pub runs: Arc<RunOptions>,

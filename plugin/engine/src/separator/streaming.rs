@@ -1,11 +1,14 @@
 //! The streaming kind of network: one hop at a time, its state passed from run to run; of one stream, or of several at
 //! once, which is cheaper than one after another.
 
+use std::sync::Arc;
+
 use ort::environment::Environment;
 use ort::value::{DynValue, Outlet, Tensor};
 use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
+use crate::pool::STOPPED;
 use crate::provider::{Choice, Placement};
 use crate::runtime::Session;
 use crate::separator::Separator;
@@ -31,7 +34,7 @@ struct State {
 /// A package's streaming network.
 pub struct StreamingSeparator {
     network: Network,
-    states: Vec<State>,
+    states: Arc<[State]>,
     /// Whether one run takes frames of several streams.
     takes_streams: bool,
     /// Away only while it is run with others.
@@ -92,7 +95,7 @@ impl StreamingSeparator {
         });
         let takes_streams =
             network.layout.takes_streams && states.iter().all(|state| state.streams.is_some());
-        Ok(Self { network, states, takes_streams, frame: Some(frame) })
+        Ok(Self { network, states: states.into(), takes_streams, frame: Some(frame) })
     }
 
     /// Has `infer` run the frame of these, and takes out what it became.
@@ -103,7 +106,7 @@ impl StreamingSeparator {
         infer: impl FnOnce(&Self, Box<Frame>) -> Result<Box<Frame>, String>,
     ) -> Result<Option<f32>, String> {
         self.network.layout.check_embedding(embedding)?;
-        let mut frame = self.frame.take().ok_or("the network was stopped")?;
+        let mut frame = self.frame.take().ok_or(STOPPED)?;
         for (own, given) in [(&mut frame.magnitude, magnitude), (&mut frame.embedding, embedding)] {
             own.clear();
             own.extend_from_slice(given);
@@ -211,6 +214,29 @@ impl Separator for StreamingSeparator {
         }
     }
 
+    fn fork(&self) -> Result<Box<dyn Separator>, String> {
+        let frame = self.frame.as_ref().ok_or(STOPPED)?;
+        let copies = self.states.iter().zip(&frame.states).map(|(state, value)| {
+            let (_, values) = value.try_extract_tensor::<f32>()?;
+            Ok(Tensor::from_array((state.shape.clone(), values.to_vec()))?.into_dyn())
+        });
+        let states = copies.collect::<ort::Result<_>>().map_err(|error| error.to_string())?;
+        let frame = Frame {
+            magnitude: Vec::new(),
+            embedding: Vec::new(),
+            states,
+            mask: frame.mask.clone(),
+            outcome: Ok(None),
+            runs: frame.runs.clone(),
+        };
+        Ok(Box::new(Self {
+            network: self.network.clone(),
+            states: self.states.clone(),
+            takes_streams: self.takes_streams,
+            frame: Some(Box::new(frame)),
+        }))
+    }
+
     fn run(
         &mut self,
         magnitude: &[f32],
@@ -312,6 +338,29 @@ mod tests {
                 assert!((presence - other).abs() < 1e-4, "{presence} and {other}");
                 together[stream].frame = Some(frame);
             }
+        }
+    }
+
+    #[test]
+    fn a_fork_has_heard_what_its_origin_has_and_goes_its_own_way_from_there() {
+        let environment = runtime::environment().unwrap();
+        let package = Listing::built_in().load().unwrap();
+        let (mut origin, _) =
+            StreamingSeparator::new(environment, &package, &Choice::default(), &Stop::default()).unwrap();
+        let mut masks = [(); 2].map(|()| vec![Complex32::ZERO; package.manifest.audio.bins()]);
+        for hop in 0..HOPS {
+            let (magnitude, embedding) = inputs(&origin, 0, hop);
+            origin.run(&magnitude, &embedding, &mut masks[0]).unwrap();
+        }
+        let mut fork = origin.fork().unwrap();
+        let (_, other) = inputs(&origin, 1, HOPS);
+        for hop in HOPS..2 * HOPS {
+            let (magnitude, embedding) = inputs(&origin, 0, hop);
+            // What is asked of the one is nothing to the other.
+            let asked = if hop == HOPS { &embedding } else { &other };
+            origin.run(&magnitude, &embedding, &mut masks[0]).unwrap();
+            fork.run(&magnitude, asked, &mut masks[1]).unwrap();
+            assert_eq!(masks[0] == masks[1], hop == HOPS, "hop {hop}");
         }
     }
 }

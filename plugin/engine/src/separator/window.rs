@@ -10,6 +10,7 @@ use crate::separator::network::{self, Network};
 use crate::stop::Stop;
 
 /// A package's window network.
+#[derive(Clone)]
 pub struct WindowSeparator {
     network: Network,
     frames: Frames,
@@ -54,6 +55,10 @@ impl Separator for WindowSeparator {
         self.frames.clear();
     }
 
+    fn fork(&self) -> Result<Box<dyn Separator>, String> {
+        Ok(Box::new(self.clone()))
+    }
+
     fn run(
         &mut self,
         magnitude: &[f32],
@@ -69,6 +74,7 @@ impl Separator for WindowSeparator {
 }
 
 /// The frames that go in and the masks that come out: one of each a hop, the network's runs between.
+#[derive(Clone)]
 struct Frames {
     context: usize,
     advance: usize,

@@ -10,6 +10,7 @@ use crate::provider::Placement;
 use crate::query::Queries;
 use crate::scope::Scope;
 use crate::separator::Separator;
+use crate::separator::compound::Compound;
 use crate::status::Status;
 use crate::stop::{self, Stop};
 
@@ -50,7 +51,16 @@ impl Worker {
             Ok((separator, placement)) => {
                 status.set_ready(placement);
                 let _raised = Priority::raise(hop_frames, sample_rate);
-                Desk { separator, end, queries, reader, status, scope, stream: None }.work();
+                Desk {
+                    separator: Compound::new(separator),
+                    end,
+                    queries,
+                    reader,
+                    status,
+                    scope,
+                    stream: None,
+                }
+                .work();
             }
             // What was stopped has no problem.
             Err(_) if end.line.is_closed() => {}
@@ -83,7 +93,7 @@ impl Drop for Worker {
 }
 
 struct Desk {
-    separator: Box<dyn Separator>,
+    separator: Compound,
     end: SeparatorEnd,
     queries: Arc<Queries>,
     reader: u64,
@@ -118,7 +128,7 @@ impl Desk {
     /// Fills in the mask, if there is something to separate by and it works.
     fn separate(&mut self, hop: &mut Hop) -> bool {
         let patience = if hop.exact { PATIENCE } else { Duration::ZERO };
-        let Some(embedding) = self.queries.embedding(self.reader, hop.query.into(), patience) else {
+        let Some(parts) = self.queries.parts(self.reader, hop.query.into(), patience) else {
             self.stream = None;
             self.status.set_presence(None);
             return false;
@@ -130,10 +140,7 @@ impl Desk {
         let start = Instant::now();
         let Hop { magnitude, mask, exact, .. } = hop;
         // What must not depend on how busy the machine is runs alone.
-        let outcome = match *exact {
-            true => self.separator.run(magnitude, &embedding, mask),
-            false => self.separator.run_along(magnitude, &embedding, mask),
-        };
+        let outcome = self.separator.run(magnitude, &parts, mask, !*exact);
         self.status.count_hop(start.elapsed());
         match outcome {
             Ok(presence) => self.status.set_presence(presence),

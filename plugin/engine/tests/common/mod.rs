@@ -70,14 +70,19 @@ pub fn open(folder: &Path) -> (Engine, Arc<Queries>) {
     (Engine::with_listing(Listing::read(folder), OFFLINE, queries.clone()), queries)
 }
 
-/// A copy of the identity package to damage, removed when the test ends.
+/// A copy of a package to damage, removed when the test ends.
 pub struct Copy(pub PathBuf);
 
 impl Copy {
+    /// Of the identity package.
     pub fn new(name: &str) -> Self {
+        Self::of(&package("identity"), name)
+    }
+
+    pub fn of(package: &Path, name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("sift-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        for entry in fs::read_dir(package("identity")).unwrap() {
+        for entry in fs::read_dir(package).unwrap() {
             let path = entry.unwrap().path();
             fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
         }
