@@ -19,10 +19,18 @@ TEMPLATES = ("{label}", "{noun}", "the sound of {noun}", "{label} sounds", "a re
 
 EXCEPT = {
     "train": ("everything but {}", "everything except {}", "all but {}", "anything but {}", "without {}", "no {}",
-              "not {}", "remove {}", "the rest without {}", "everything without {}"),
-    "held_out": ("all sounds apart from {}", "the mix minus {}", "take out {}"),
-    "korean": ("{} 빼고 전부", "{} 빼고 다", "{} 제외한 나머지", "{} 없이", "{} 말고 다른 소리", "{} 제거"),
-    "korean_held_out": ("{} 뺀 나머지 모두", "{} 외의 모든 소리"),
+              "not {}", "remove {}", "the rest without {}", "everything without {}", "all except {}",
+              "everything except for {}", "except {}", "exclude {}", "mute {}", "cut {}", "minus {}", "drop {}",
+              "get rid of {}", "filter out {}", "leave out {}", "{} removed", "the whole mix without {}",
+              "anything that is not {}", "delete {}", "everything that isn't {}"),
+    "held_out": ("all sounds apart from {}", "the mix minus {}", "take out {}", "everything other than {}",
+                 "{} taken out", "silence {}", "strip out {}", "all of it, just not {}", "lose {}", "no more {}",
+                 "the track with {} muted", "I don't want {}", "erase {}"),
+    "korean": ("{} 빼고 전부", "{} 빼고 다", "{} 제외한 나머지", "{} 없이", "{} 말고 다른 소리", "{} 제거", "{}만 빼고",
+               "{} 빼줘", "{} 빼고", "{} 제외", "{} 없애기", "{} 없는 소리", "{} 지우기", "{} 말고 전부", "{} 음소거",
+               "{} 제외하고 전부"),
+    "korean_held_out": ("{} 뺀 나머지 모두", "{} 외의 모든 소리", "{} 빼기", "{} 말고 나머지", "{} 없애줘", "{} 지워줘",
+                        "{} 제외한 모든 소리", "{} 제거하기"),
 }
 """What is said of all sounds but one."""
 

@@ -22,7 +22,8 @@ from torch import nn
 from torch.nn import functional
 
 from . import config as configuration
-from .captions import LABELS, all_captions, captions_of
+from .captions import LABELS, all_captions, captions_of, usual_caption
+from .compounds import CONJUNCTIONS, NO_CONJUNCTIONS
 from .encoder import SIZE, TextEncoder, encode, tokenizer
 
 FILE = "concepts.json"
@@ -42,6 +43,8 @@ class Concepts(nn.Module):
         self.directions = nn.Parameter(torch.zeros(len(LABELS), size))
         self.closeness = nn.Parameter(torch.zeros(2), requires_grad=False)
         """Slope and offset, see `closeness_of`."""
+        self.usual = nn.Parameter(torch.zeros(len(LABELS), SIZE), requires_grad=False)
+        """Sentence vectors of the labels' usual captions."""
 
     def forward(self, sentences):
         """`sentences` [B, 384] of the text encoder → [B, S], unit length."""
@@ -86,6 +89,7 @@ def learn(encoder, options, max_tokens):
 
     concepts = Concepts(options["size"])
     with torch.no_grad():
+        concepts.usual.copy_(encode(encoder, [usual_caption(label) for label in LABELS], max_tokens))
         known = sentences[: len(texts)]
         # Begins around the middle of all captions, with every label at the middle of its own.
         concepts.linear.weight.normal_(std=SIZE**-0.5)
@@ -145,15 +149,21 @@ def closeness_of(cosines, slope, offset):
 
 
 def write(concepts, path):
-    """`concepts.json`: each concept's name and direction, and how closeness comes of a cosine."""
+    """`concepts.json`: each concept's name and direction, how closeness comes of a cosine, and what stands between two."""
     directions = functional.normalize(concepts.directions.detach().double(), dim=1)
     slope, offset = (round(float(value), 4) for value in concepts.closeness)
     rows = [
         {"name": label, "direction": [round(float(value), 4) for value in row]}
         for label, row in zip(LABELS, directions)
     ]
-    table = {"closeness": {"slope": slope, "offset": offset}, "concepts": rows}
-    Path(path).write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
+    table = {
+        "closeness": {"slope": slope, "offset": offset},
+        "conjunctions": CONJUNCTIONS,
+        "no_conjunctions": NO_CONJUNCTIONS,
+        "concepts": rows,
+    }
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
+    Path(path).write_text(f"{text}\n", encoding="utf-8")
 
 
 def figures(concepts, encoder, max_tokens):

@@ -23,7 +23,7 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from . import concepts
+from . import compounds, concepts
 from . import config as configuration
 from .captions import captions_of, usual_caption
 from .data import INSTRUMENTS, Corpus, conflicts, energy, scale_to_snr, spectrogram, waveform
@@ -172,18 +172,31 @@ class Package:
             if tensor.name.startswith("state_")
         }
         self._embeddings = {}
-        known = json.loads((folder / concepts.FILE).read_text(encoding="utf-8"))["concepts"]
-        self._directions = {concept["name"]: np.array(concept["direction"]) for concept in known}
+        table = json.loads((folder / concepts.FILE).read_text(encoding="utf-8"))
+        self._names = [concept["name"] for concept in table["concepts"]]
+        self._directions = np.array([concept["direction"] for concept in table["concepts"]])
+        self._closeness = table["closeness"]
 
     def query(self, text):
-        """`embedding` [1, E] and `concept` [1, S] of a text."""
+        """`embedding` [1, E], `concept` [1, S] and `negation` [1, 1] of a text."""
         ids = np.array([self._tokenizer.encode(text).ids], np.int64)
-        return self._query.run(["embedding", "concept"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        outputs = ["embedding", "concept", "negation"]
+        return self._query.run(outputs, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    def heard(self, text):
+        """The name of the concept that is nearest to a text, its closeness, and whether the text negates."""
+        _, concept, negation = self.query(text)
+        cosines = self._directions @ concept[0]
+        closeness = concepts.closeness_of(cosines.max(), **self._closeness)
+        return self._names[cosines.argmax()], float(closeness), bool(negation[0, 0] >= 0.5)
 
     def understood(self, text):
         """The name of the concept that is nearest to a text."""
-        concept = self.query(text)[1][0]
-        return max(self._directions, key=lambda name: self._directions[name] @ concept)
+        return self.heard(text)[0]
+
+    def parts(self, text):
+        """The sounds that a text names: words and Role of each."""
+        return compounds.parts(text, self.heard)
 
     def embedding(self, text):
         """[1, E]."""
@@ -208,8 +221,12 @@ class Package:
     def separate(self, mixture, text):
         """[N] samples → [N] samples of what `text` describes, and its presence [T]."""
         spectrum = spectrogram(torch.from_numpy(mixture)[None], self.audio)
-        mask, presence = self.run(spectrum[0].abs().numpy(), self.embedding(text))
-        return waveform(torch.from_numpy(mask) * spectrum, self.audio, len(mixture))[0].numpy(), presence
+        magnitude = spectrum[0].abs().numpy()
+        words, roles = zip(*self.parts(text))
+        masks, presences = zip(*(self.run(magnitude, self.embedding(part)) for part in words))
+        mask = torch.from_numpy(compounds.combined(masks, roles))
+        told = [presence for presence, role in zip(presences, roles) if role is not compounds.Role.TURNED]
+        return waveform(mask * spectrum, self.audio, len(mixture))[0].numpy(), np.maximum.reduce(told)
 
 
 class QuickCheck:

@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx
 import torch
 from torch import nn
+from torch.nn import functional
 
 from . import concepts
 from . import config as configuration
@@ -54,19 +55,52 @@ prefix = ""
 """
 
 
+class Understanding(nn.Module):
+    """Sentence vectors → what the separator is asked for: the trained projection, helped by the nearest concepts.
+
+    The separator knows best what it was often asked for. So an embedding is drawn to those of the usual captions of the
+    nearest labels, as far as the text is close to one, however unusual its words.
+    """
+
+    SHARPNESS = 10.0
+    """Of the shares of the labels: the exponential of so many times their cosines."""
+
+    def __init__(self, model, known):
+        super().__init__()
+        self.projection = model.query
+        self.concepts = known
+        # In double precision and rounded once, so that every processor comes to the same.
+        linear, directions = model.query.linear, known.directions.double()
+        usual = functional.linear(known.usual.double(), linear.weight.double(), linear.bias.double())
+        self.register_buffer("usual", functional.relu(usual).float())
+        self.register_buffer("directions", functional.normalize(directions, dim=1).T.float())
+
+    def forward(self, sentence):
+        """`sentence` [B, 384] → embedding [B, E], concept [B, S]."""
+        embedding, concept = self.projection(sentence), self.concepts(sentence)
+        described, negation = embedding[:, :-1], embedding[:, -1:]
+        cosines = concept @ self.directions
+        slope, offset = self.concepts.closeness
+        closeness = torch.sigmoid(slope * cosines.amax(dim=1, keepdim=True) + offset)
+        nearest = torch.softmax(self.SHARPNESS * cosines, dim=1) @ self.usual
+        return torch.cat((torch.lerp(described, nearest, closeness), negation), dim=1), concept
+
+
 class QueryNet(nn.Module):
-    """Frozen text encoder, trained projection and wording, and concepts: tokens → embedding [1, K], concept [1, S]."""
+    """Frozen text encoder, understanding and wording.
+
+    Tokens → embedding [1, K], concept [1, S], negation [1, 1]: 1 where all but what is described is meant, else 0.
+    """
 
     def __init__(self, encoder, model, known):
         super().__init__()
         self.encoder = encoder
-        self.projection = model.query
+        self.understanding = Understanding(model, known)
         self.wording = Wording(model.separator)
-        self.concepts = known
 
     def forward(self, input_ids, attention_mask):
-        sentence = self.encoder(input_ids, attention_mask)
-        return self.wording(self.projection(sentence)), self.concepts(sentence)
+        embedding, concept = self.understanding(self.encoder(input_ids, attention_mask))
+        return self.wording(embedding), concept, embedding[:, -1:]
 
 
 def export_separator(separator, path):
@@ -85,14 +119,14 @@ def export_separator(separator, path):
 
 
 def export_query(encoder, model, known, path):
-    """Writes the graph from one text's tokens, of any number, to the embedding and the concept."""
+    """Writes the graph from one text's tokens, of any number, to the embedding, the concept and the negation."""
     ids = torch.tensor([[101, 1037, 3899, 102]])
     _export(
         QueryNet(encoder, model, known).eval(),
         (ids, torch.ones_like(ids)),
         path,
         input_names=["input_ids", "attention_mask"],
-        output_names=["embedding", "concept"],
+        output_names=["embedding", "concept", "negation"],
         dynamic_axes={"input_ids": {1: "L"}, "attention_mask": {1: "L"}},
         # Folding would turn the eight-bit weights into floats.
         do_constant_folding=False,

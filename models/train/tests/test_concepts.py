@@ -43,16 +43,12 @@ def test_the_file_holds_a_direction_of_unit_length_for_every_label(tmp_path):
 @pytest.fixture(scope="module")
 def understand(config):
     """The committed package's nearest concept of a text, and its closeness."""
-    table = json.loads((configuration.PACKAGE / concepts.FILE).read_text())
-    directions = np.array([row["direction"] for row in table["concepts"]])
     package = Package(configuration.PACKAGE, config)
 
     def of(text):
-        _, concept = package.query(text)
+        _, concept, _ = package.query(text)
         assert np.linalg.norm(concept) == pytest.approx(1, abs=1e-3)
-        cosines = directions @ concept[0]
-        best = cosines.argmax()
-        return table["concepts"][best]["name"], float(concepts.closeness_of(cosines[best], **table["closeness"]))
+        return package.heard(text)[:2]
 
     return of
 

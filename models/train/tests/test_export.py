@@ -11,10 +11,11 @@ import onnxruntime
 import pytest
 import torch
 
+from sift_train import concepts
 from sift_train import config as configuration
 from sift_train.encoder import TextEncoder, encode
 from sift_train.evaluate import Package
-from sift_train.export import load_weights
+from sift_train.export import Understanding, load_weights
 from sift_train.streaming import Wording
 
 FRAMES = 120
@@ -23,6 +24,11 @@ FRAMES = 120
 @pytest.fixture(scope="module")
 def model(config):
     return load_weights(config)
+
+
+@pytest.fixture(scope="module")
+def understanding(model):
+    return Understanding(model, concepts.load())
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +46,34 @@ def magnitude():
 
 @torch.no_grad()
 @pytest.mark.parametrize("text", ["a person speaking", "rain", "everything but the rain"])
-def test_streaming_in_onnx_runtime_equals_pytorch_on_the_whole_clip(config, model, package, magnitude, text):
+def test_streaming_in_onnx_runtime_equals_pytorch_on_the_whole_clip(
+    config, model, understanding, package, magnitude, text
+):
     streamed, presences = package.run(magnitude, package.embedding(text))
-    embedding = model.query(encode(TextEncoder(), [text], config["query"]["max_tokens"]))
+    embedding, _ = understanding(encode(TextEncoder(), [text], config["query"]["max_tokens"]))
     whole, presence, _ = model.separator(torch.from_numpy(magnitude)[None], embedding)
     assert np.abs(streamed - whole[0, 0].numpy()).max() < 1e-4
     assert np.abs(presences - presence[0].numpy()).max() < 1e-4
 
 
-def test_query_graph_equals_pytorch(config, model, package):
+def test_query_graph_equals_pytorch(config, model, understanding, package):
     texts = ["drums", "a person speaking", "the sound of an acoustic guitar being played by somebody", "기타 소리", ""]
     with torch.no_grad():
-        embeddings = model.query(encode(TextEncoder(), texts, config["query"]["max_tokens"]))
+        embeddings, _ = understanding(encode(TextEncoder(), texts, config["query"]["max_tokens"]))
         expected = Wording(model.separator)(embeddings).numpy()
     got = np.concatenate([package.embedding(text) for text in texts])
     assert np.abs(got - expected).max() < 1e-4
+
+
+@torch.no_grad()
+def test_words_are_drawn_to_the_usual_ones_as_far_as_they_are_understood(config, model, understanding):
+    texts = ["drums", "somebody is drumming", "the colour blue"]
+    sentences = encode(TextEncoder(), texts, config["query"]["max_tokens"])
+    projected, (drawn, _) = model.query(sentences), understanding(sentences)
+    before, after = (torch.linalg.norm(rows - rows[0], dim=1) for rows in (projected, drawn))
+    assert after[1] < 0.5 * before[1], "these are drums"
+    assert torch.linalg.norm(drawn[2] - projected[2]) < 0.3 * before[2], "this is nothing"
+    assert torch.equal(drawn[:, -1], projected[:, -1]), "negations stay what they are"
 
 
 def test_long_texts_are_cut_and_short_ones_not_padded(config, package):
