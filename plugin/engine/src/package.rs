@@ -571,6 +571,13 @@ mod tests {
         max_tokens = 64
     "#;
 
+    #[test]
+    fn the_manifest_in_the_documentation_is_one() {
+        let page = include_str!("../../../models/README.md");
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        Manifest::parse(example, Path::new("models/README.md")).unwrap();
+    }
+
     fn refusal(manifest: &str) -> String {
         Manifest::parse(manifest, Path::new("models/x/package.toml")).unwrap_err().to_string()
     }
