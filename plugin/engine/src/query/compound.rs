@@ -117,6 +117,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_typed_pieces_lie_in_order_and_are_whole_characters() {
+        const TYPED: [&str; 7] = [" and ", ",", "a", "소", "하고 ", "하고 있", "İ"];
+        for number in 0..TYPED.len().pow(5) {
+            let chosen = |place: u32| TYPED[number / TYPED.len().pow(place) % TYPED.len()];
+            let text: String = (0..5).map(chosen).collect();
+            let mut rest = text.as_str();
+            for piece in cut(&text, &[" and ", ",", "하고 "]) {
+                assert!(!piece.is_empty());
+                rest = rest.split_once(piece).unwrap_or_else(|| panic!("{piece:?} of {text:?}")).1;
+            }
+        }
+    }
+
+    #[test]
     fn what_follows_a_negation_is_left_out_too_and_in_korean_what_comes_before_it() {
         use Role::{Kept, LeftOut, Turned};
         assert_eq!(Role::of("drums and bass", &[false, false]), [Kept, Kept]);
