@@ -70,7 +70,7 @@ def parts(text, hear):
     if not 2 <= len(cut) <= MOST_PARTS:
         return whole
     sounds = {}
-    begin = 0
+    begin = cut[0][0]
     for place, (_, end) in enumerate(cut):
         words = text[begin:end].strip()
         name, closeness, negated = hear(words)

@@ -42,6 +42,7 @@ def hear(words):
         ("drums and bass", [("drums", KEPT), ("bass", KEPT)]),
         ("no drums and bass", [("no drums", LEFT_OUT), ("bass", TURNED)]),
         ("drums and no bass", [("drums", KEPT), ("no bass", LEFT_OUT)]),
+        (", drums and bass,", [("drums", KEPT), ("bass", KEPT)]),
         # One sound by two names.
         ("drums and a drum kit", [("drums and a drum kit", KEPT)]),
         ("drums, a drum kit and bass", [("drums", KEPT), ("bass", KEPT)]),

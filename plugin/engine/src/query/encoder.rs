@@ -123,7 +123,7 @@ impl QueryEncoder {
     }
 
     /// What becomes of a text that names two sounds or more, each of which is understood by itself. A piece that is not
-    /// is taken together with what follows, as in "a cat and a dog playing and rain".
+    /// is taken together with what follows, as in "rock and roll drums and rain".
     fn compound(&mut self, text: &str) -> Result<Option<Encoding>, String> {
         let Some(concepts) = &self.concepts else { return Ok(None) };
         let pieces = compound::pieces(text, concepts.conjunctions());
@@ -131,7 +131,7 @@ impl QueryEncoder {
             return Ok(None);
         }
         let mut sounds: Vec<(Sound, Understood)> = Vec::new();
-        let mut begin = 0;
+        let mut begin = pieces[0].start;
         for (at, piece) in pieces.iter().enumerate() {
             let sound = self.sound(text[begin..piece.end].trim())?;
             let Some(nearest) = sound.nearest.first().filter(|nearest| nearest.closeness >= SURE).cloned()
