@@ -82,13 +82,22 @@ pub fn run(name: &str, environment: impl FnOnce() -> Environment, trial: impl Fn
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && said.contains("1 passed"),
-        "{name} failed in its process ({}):\n{said}\n{}",
+        "{name} failed in its process ({}):\n{}\n{}",
         output.status,
-        String::from_utf8_lossy(&output.stderr)
+        last_lines(&output.stdout),
+        last_lines(&output.stderr)
     );
     for line in said.lines().filter(|line| line.starts_with("measured:")) {
         println!("{line}");
     }
+}
+
+/// The last lines, where a panic's message is, indented: the result of a child's test is none of the parent's.
+fn last_lines(output: &[u8]) -> String {
+    const MOST: usize = 40;
+    let output = String::from_utf8_lossy(output);
+    let lines: Vec<_> = output.lines().map(|line| format!("    {line}")).collect();
+    lines[lines.len().saturating_sub(MOST)..].join("\n")
 }
 
 /// A test whose body runs in a process of its own, in the given [`Environment`].

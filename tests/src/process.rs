@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Linux counts processor time in hundredths of a second.
 const TICKS: f64 = 100.0;
+/// Linux's flag of a thread that is on its way out (`PF_EXITING` in `include/linux/sched.h`).
+const EXITING: u64 = 4;
 
 /// Resident memory of this process in bytes; `None` where the system does not say (not Linux).
 pub fn resident_memory() -> Option<u64> {
@@ -26,26 +28,52 @@ pub fn release_free_memory() {
     }
 }
 
-/// Number of threads of this process; `None` where the system does not say (not Linux).
-pub fn threads() -> Option<u64> {
-    status_field("Threads:")
+/// The threads of this process that run, by name; none where the system does not say (not Linux). The system
+/// lists one that has been joined for a moment still, but it runs no more.
+pub fn threads() -> Vec<String> {
+    let running = |thread: Thread| (thread.flags & EXITING == 0).then_some(thread.name);
+    Thread::all().filter_map(running).collect()
 }
 
 /// Processor time that the threads of each name have taken so far. Threads of a pool, whose names differ
 /// by a number, count as one. Empty where the system does not say (not Linux).
 pub fn seconds_by_thread() -> HashMap<String, f64> {
     let mut spent = HashMap::new();
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    // A thread may end meanwhile.
-    for stat in tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()) {
-        let Some((start, rest)) = stat.rsplit_once(')') else { continue };
-        let name = start.split_once('(').map_or("", |(_, name)| name);
-        let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-' || c == ':');
-        let ticks: f64 =
-            rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-        *spent.entry(name.to_owned()).or_default() += ticks / TICKS;
+    for thread in Thread::all() {
+        let name = thread.name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-' || c == ':');
+        *spent.entry(name.to_owned()).or_default() += thread.seconds;
     }
     spent
+}
+
+/// What `/proc/self/task/*/stat` tells of a thread.
+struct Thread {
+    name: String,
+    flags: u64,
+    /// Of a processor, so far.
+    seconds: f64,
+}
+
+impl Thread {
+    fn all() -> impl Iterator<Item = Self> {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        // A thread may end meanwhile.
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        stats.filter_map(|stat| Self::parse(&stat))
+    }
+
+    /// Of `number (name) state parent …`, as proc(5) numbers them from 1: 9 are flags, 14 and 15 ticks.
+    fn parse(stat: &str) -> Option<Self> {
+        let (start, rest) = stat.rsplit_once(')')?;
+        let (_, name) = start.split_once('(')?;
+        let fields: Vec<_> = rest.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Self {
+            name: name.to_owned(),
+            flags: field(9)?,
+            seconds: (field(14)? + field(15)?) as f64 / TICKS,
+        })
+    }
 }
 
 /// The system's number of the thread of this process that has this name.

@@ -1,44 +1,75 @@
-//! The window's thread, which may run on for a while after the window has been closed.
+//! The window's thread, and those that it starts, which may run on for a while after the window has been closed.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long the end of a thread is waited for. One takes some milliseconds to let go of its graphics.
+/// How long the end of a window's thread is waited for. One takes some milliseconds to let go of its graphics.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long then that of threads which it started. A graphics driver may have some that stay.
+const FURTHER_PATIENCE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// The threads that windows of one plugin were drawn on.
 ///
-/// baseview 0.4.2 does not wait for one that ends just while the window is being closed. It would go on in a library
-/// that the host has unloaded, or in a process that is ending.
+/// baseview 0.4.2 does not wait for one that ends just while the window is being closed, and x11-clipboard 0.9.3 never
+/// for its own. They would go on in a library that the host has unloaded, or in a process that is ending.
 #[derive(Clone, Default)]
-pub struct WindowThreads(Arc<Mutex<Vec<PathBuf>>>);
+pub struct WindowThreads(Arc<Mutex<Vec<WindowThread>>>);
+
+struct WindowThread {
+    /// In the file system that Linux lists threads in.
+    path: PathBuf,
+    /// Of this thread and no other window's. Threads that it starts inherit it.
+    name: String,
+}
 
 impl WindowThreads {
-    /// Notes the calling thread. Does nothing where the system does not list threads as files (not Linux).
+    /// Notes the calling thread, and names it. Does nothing where the system does not list threads as files (not Linux),
+    /// for there a window has no thread of its own.
     pub fn enter(&self) {
-        let mut threads = self.0.lock();
-        threads.retain(|thread| thread.exists());
-        threads.extend(this_thread());
+        let Some(path) = this_thread() else { return };
+        let number = path.file_name().unwrap_or_default().to_string_lossy();
+        // Linux cuts names at 15 bytes.
+        let name = format!("sift w{number}");
+        // Without the name, what the thread starts is not waited for.
+        let _ = fs::write(path.join("comm"), &name);
+        self.0.lock().push(WindowThread { path, name });
     }
 
-    /// Waits until all of them have ended, or for two seconds.
+    /// Waits until all of them have ended, and what they started, or for two seconds.
     pub fn wait_for_end(&self) {
-        let end = Instant::now() + PATIENCE;
         // The last one that lets go of a plugin may be its window.
         let own = this_thread();
-        let runs = |thread: &PathBuf| thread.exists() && Some(thread) != own.as_ref();
-        while self.0.lock().iter().any(runs) && Instant::now() < end {
-            std::thread::sleep(LOOK);
-        }
+        let mut threads = std::mem::take(&mut *self.0.lock());
+        threads.retain(|thread| Some(&thread.path) != own.as_ref());
+        wait_while(PATIENCE, || threads.iter().any(|thread| thread.path.exists()));
+        wait_while(FURTHER_PATIENCE, || {
+            let running = names();
+            threads.iter().any(|thread| running.contains(&thread.name))
+        });
     }
 }
 
+fn wait_while(patience: Duration, condition: impl Fn() -> bool) {
+    let end = Instant::now() + patience;
+    while condition() && Instant::now() < end {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Of this process's threads.
+fn names() -> Vec<String> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm")).ok();
+    threads.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
 fn this_thread() -> Option<PathBuf> {
-    Some(Path::new("/proc").join(std::fs::read_link("/proc/thread-self").ok()?))
+    Some(Path::new("/proc").join(fs::read_link("/proc/thread-self").ok()?))
 }
 
 #[cfg(test)]
@@ -65,6 +96,27 @@ mod tests {
         threads.wait_for_end();
         assert!(!running.exists());
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn what_it_started_is_waited_for() {
+        let threads = WindowThreads::default();
+        let thread = {
+            let threads = threads.clone();
+            std::thread::spawn(move || {
+                threads.enter();
+                let (started, wait) = mpsc::channel();
+                std::thread::spawn(move || {
+                    started.send(this_thread().unwrap()).unwrap();
+                    std::thread::sleep(FURTHER_PATIENCE / 2);
+                });
+                wait.recv().unwrap()
+            })
+        };
+        let further = thread.join().unwrap();
+        assert!(further.exists());
+        threads.wait_for_end();
+        assert!(!further.exists());
     }
 
     #[test]
