@@ -18,6 +18,7 @@ and, in `hostile`, separators that no package may have:
   memory     four terabytes of zeros
   state      a state as large
   hog        HOG bytes at once, while it runs
+  constants  CONSTANTS bytes that follow from constants, and would be made all at once while it is loaded
   sparse     as many zeros, which the file says in a few bytes
   functions  FUNCTIONS functions of its own, each of which calls the one before it twice
   endless    a loop without end
@@ -53,10 +54,11 @@ GATE_ABOVE = 30.0
 CONTEXT, ADVANCE, LOOKAHEAD = 12, 4, 3
 VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
 # Words of the package `heavy`, and the side of the square matrix that a unit of its work multiplies.
-WORK = {f"x{1 << power}": 1 << power for power in range(12)}
+WORK = {f"x{units << power}": units << power for power in range(11) for units in (2, 3)}
 WORK_SIDE = 128
 # More than a network may have, and little enough that the machine survives one that has it.
 HOG = 8 << 30
+CONSTANTS = 2 << 30
 FUNCTIONS = 40
 FOREVER = 1 << 62
 OPSET, IR_VERSION = 17, 9
@@ -229,6 +231,14 @@ def constant(graph: onnx.GraphProto, name: str, value: object) -> None:
     graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
 
 
+def first_of(graph: onnx.GraphProto, embedding: str, result: str) -> None:
+    """Makes `result`, a float [1], of the first number of `embedding`."""
+    constant(graph, "first", np.array([1], np.int64))
+    constant(graph, "zero", np.array([0], np.int64))
+    graph.node.append(helper.make_node("Slice", [embedding, "zero", "first", "first"], ["part"]))
+    graph.node.append(helper.make_node("Squeeze", ["part", "zero"], [result]))
+
+
 def hog(graph: onnx.GraphProto, value: str, result: str) -> None:
     """Makes HOG bytes of `value`, a float [1], and their sum, as large."""
     constant(graph, "hog size", np.array([HOG // 4], np.int64))
@@ -275,7 +285,7 @@ def hostile_separator(kind: str) -> bytes:
     """An `identity` with something in it that would do harm if it were run."""
     shape = [1, 1, 1, BINS]
     graph = onnx.load_from_string(separator("identity")).graph
-    if kind in ("hog", "sparse", "functions", "endless", "endless-when-heard"):
+    if kind in ("hog", "constants", "sparse", "functions", "endless", "endless-when-heard"):
         # What it computes first is what the mask is made of.
         (expand,) = graph.node
         graph.ClearField("node")
@@ -303,11 +313,19 @@ def hostile_separator(kind: str) -> bytes:
             graph.node.append(helper.make_node("Identity", ["state_0"], ["next_state_0"]))
         case "hog":
             # Of an input: nothing that follows from constants alone.
-            constant(graph, "first", np.array([1], np.int64))
-            constant(graph, "zero", np.array([0], np.int64))
-            graph.node.append(helper.make_node("Slice", ["embedding", "zero", "first", "first"], ["part"]))
-            graph.node.append(helper.make_node("Squeeze", ["part", "zero"], ["one"]))
+            first_of(graph, "embedding", "one")
             hog(graph, "one", "result")
+        case "constants":
+            parts = 32
+            first_of(graph, "embedding", "heard")
+            constant(graph, "part size", np.array([CONSTANTS // parts // 4], np.int64))
+            for part in range(parts):
+                constant(graph, f"value {part}", np.full(1, part / parts, np.float32))
+                graph.node.append(helper.make_node("Expand", [f"value {part}", "part size"], [f"constant {part}"]))
+                # Of an input, too, so that the constant has to stay.
+                graph.node.append(helper.make_node("Mul", [f"constant {part}", "heard"], [f"product {part}"]))
+                graph.node.append(helper.make_node("ReduceMax", [f"product {part}"], [f"part {part}"], keepdims=1))
+            graph.node.append(helper.make_node("Max", [f"part {part}" for part in range(parts)], ["result"]))
         case "sparse":
             one = numpy_helper.from_array(np.ones(1, np.float32), "one")
             place = numpy_helper.from_array(np.zeros(1, np.int64), "place")
@@ -350,10 +368,7 @@ def hostile_query(kind: str) -> bytes:
     """A query network whose embedding is made of something that does harm."""
     graph = onnx.load_from_string(query("half")).graph
     graph.node[-1].output[0] = "harmless"
-    constant(graph, "zero", np.array([0], np.int64))
-    constant(graph, "first", np.array([1], np.int64))
-    graph.node.append(helper.make_node("Slice", ["harmless", "zero", "first", "first"], ["part"]))
-    graph.node.append(helper.make_node("Squeeze", ["part", "zero"], ["kept"]))
+    first_of(graph, "harmless", "kept")
     match kind:
         case "query-hog":
             hog(graph, "kept", "result")
@@ -433,7 +448,7 @@ def main() -> None:
 
     hostile = Path(__file__).parent / "hostile"
     hostile.mkdir(exist_ok=True)
-    separators = "external custom memory state hog sparse functions endless endless-when-heard"
+    separators = "external custom memory state hog constants sparse functions endless endless-when-heard"
     for kind in separators.split():
         (hostile / f"{kind}.onnx").write_bytes(hostile_separator(kind))
     for kind in ("query-hog", "query-endless", "query-endless-when-asked"):

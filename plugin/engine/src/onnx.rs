@@ -16,12 +16,12 @@ enum Message {
     Attribute,
 }
 
-/// Whether `onnx` may be loaded.
+/// Whether `onnx` may be loaded; gives how many nodes it has, those of graphs within graphs included.
 ///
 /// # Errors
 /// What it holds that may not be: sparse tensors, which are filled up with zeros; functions of its own, which are
 /// copied to wherever they are called, also from one another.
-pub fn check(onnx: &[u8]) -> Result<(), &'static str> {
+pub fn check(onnx: &[u8]) -> Result<usize, &'static str> {
     let (place, name) = ORT_FORMAT;
     if onnx.get(place) == Some(name) {
         return Err("is in the format of ONNX Runtime, not of ONNX");
@@ -29,7 +29,8 @@ pub fn check(onnx: &[u8]) -> Result<(), &'static str> {
     check_message(Message::Model, onnx, DEPTH)
 }
 
-fn check_message(message: Message, mut bytes: &[u8], depth: usize) -> Result<(), &'static str> {
+fn check_message(message: Message, mut bytes: &[u8], depth: usize) -> Result<usize, &'static str> {
+    let mut nodes = usize::from(matches!(message, Message::Node));
     let depth = depth.checked_sub(1).ok_or("has graphs within graphs, too deep")?;
     while !bytes.is_empty() {
         let (number, content) = field(&mut bytes).ok_or("is no ONNX file")?;
@@ -41,9 +42,9 @@ fn check_message(message: Message, mut bytes: &[u8], depth: usize) -> Result<(),
             (Message::Graph, 15) | (Message::Attribute, 22 | 23) => return Err("has sparse tensors"),
             _ => continue,
         };
-        check_message(inner, content, depth)?;
+        nodes += check_message(inner, content, depth)?;
     }
-    Ok(())
+    Ok(nodes)
 }
 
 /// Takes the first field off `bytes`: its number, and what it holds, where that is of any length.
@@ -109,8 +110,17 @@ mod tests {
     #[test]
     fn the_networks_of_the_default_package_may_be_loaded() {
         let package = crate::package::Listing::built_in().load().unwrap();
-        assert_eq!(check(&package.separator), Ok(()));
-        assert_eq!(check(&package.query), Ok(()));
+        for network in [&package.separator, &package.query] {
+            assert!(check(network).unwrap() > 50);
+        }
+    }
+
+    #[test]
+    fn nodes_are_counted_wherever_they_are() {
+        let two = [field_of(1, b""), field_of(1, b"")].concat();
+        assert_eq!(check(&field_of(7, b"")), Ok(0));
+        assert_eq!(check(&field_of(7, &two)), Ok(2));
+        assert_eq!(check(&field_of(7, &[two.clone(), graph_in_node(&two)].concat())), Ok(5));
     }
 
     #[test]

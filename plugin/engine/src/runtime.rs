@@ -48,6 +48,9 @@ pub const LIBRARY: &str = if cfg!(target_os = "windows") {
 /// AudioSep takes for windows of 5 s, and what most machines can spare.
 const MEMORY_LIMIT: usize = 4;
 
+/// Bytes that it may have for what follows from its constants and is computed while it is loaded, beside that memory.
+const CONSTANTS_LIMIT: usize = 1 << 30;
+
 static ENVIRONMENT: Mutex<Option<&'static Environment>> = Mutex::new(None);
 
 /// Where ONNX Runtime is loaded from: `ORT_DYLIB_PATH`, else beside the binary this code is in.
@@ -151,9 +154,14 @@ fn load(
     if !foreign {
         return builder.commit_from_memory(onnx);
     }
+    let nodes = crate::onnx::check(onnx).map_err(ort::Error::new)?.max(1);
+    // A node alone is limited. One that makes more is left to the runs, which the arena is for.
+    let largest_constant = (CONSTANTS_LIMIT / nodes).max(1);
+    builder = builder.with_config_entry(
+        "optimization.constant_folding_max_output_size_in_bytes",
+        largest_constant.to_string(),
+    )?;
     let _arena = Arena::register(environment)?;
-    // What follows from constants is computed while loading, beside the arena. Not to have that done would bound it, but
-    // changed what comes of AudioSep's separator here (models/export/tests/test_engine.py); why is not known.
     builder.with_env_allocators()?.commit_from_memory(onnx)
 }
 

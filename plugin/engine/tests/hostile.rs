@@ -107,6 +107,14 @@ test_alone!(a_query_network_that_takes_more_memory_than_it_may_is_refused, {
     assert_refused("query-hog", SOON, &["query.onnx", "4 GiB"]);
 });
 
+test_alone!(what_follows_from_a_networks_constants_does_not_pile_up_while_it_is_loaded, {
+    let copy = hostile("constants");
+    let (engine, _) = open(&copy.0);
+    engine.wait_until_ready(PATIENCE).unwrap();
+    let peak = peak_memory();
+    assert!(peak < 1 << 30, "{peak} bytes, of 2 GiB that its constants make");
+});
+
 test_alone!(a_network_that_grows_while_it_is_read_is_refused, {
     assert_refused("sparse", SOON, &["separator.onnx", "sparse tensors"]);
     assert_refused("functions", SOON, &["separator.onnx", "functions"]);
