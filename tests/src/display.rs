@@ -80,15 +80,29 @@ impl HostWindow {
         Ok(Self { connection, id, size: (width, height) })
     }
 
-    /// How many colours it and what lies in it show.
+    /// Whether a plugin has drawn its own on it: that has many more colours than an empty window.
     ///
     /// # Errors
     /// If the display does not tell.
-    pub fn colours(&self) -> Result<usize> {
+    pub fn is_drawn(&self) -> Result<bool> {
+        const COLOURS: usize = 50;
+        Ok(self.pixels()?.iter().collect::<HashSet<_>>().len() >= COLOURS)
+    }
+
+    /// Whether it or what lies in it has a spot of `colour`, red, green and blue, give or take what dithering does.
+    ///
+    /// # Errors
+    /// If the display does not tell.
+    pub fn shows(&self, colour: [u8; 3]) -> Result<bool> {
+        let is_near = |pixel: &[u8; 3]| (0..3).all(|part| pixel[part].abs_diff(colour[part]) <= 2);
+        Ok(self.pixels()?.iter().any(is_near))
+    }
+
+    /// Red, green and blue of each.
+    fn pixels(&self) -> Result<Vec<[u8; 3]>> {
         let (width, height) = self.size;
         let picture = self.connection.get_image(ImageFormat::Z_PIXMAP, self.id, 0, 0, width, height, !0)?;
-        let pixels: HashSet<_> = picture.reply()?.data.chunks_exact(4).map(<[u8]>::to_vec).collect();
-        Ok(pixels.len())
+        Ok(picture.reply()?.data.chunks_exact(4).map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect())
     }
 
     /// The number by which X11 knows it.
