@@ -33,12 +33,19 @@ const COST_RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 192_000.0];
 const COST_SECONDS: usize = 3;
 const SCANS: usize = 11;
 const MOST_INSTANCES: usize = 64;
+/// Instances that two cores should carry.
+const WANTED_INSTANCES: usize = 24;
+/// What an audio thread that wakes later than this leaves a separator less than its time: the latency's margin.
+const MARGIN: Duration = Duration::from_millis(4);
 /// Seconds that a number of instances is tried for, before the one that holds is played for long.
 const TRIAL_SECONDS: usize = 5;
 /// How often they are tried: what else goes on in the machine makes a parcel late, too.
 const TRIALS: usize = 3;
 /// Seconds of the file for `sift render`.
 const FILE_SECONDS: usize = 60;
+/// Texts of one, two and four sounds; each is separated by itself.
+const TEXTS: [&str; 3] =
+    ["a person speaking", "a person speaking and drums", "a person speaking, drums, rain and a dog"];
 /// Work that the test package `heavy` does for the words `x1024`: products of two matrices of this side.
 const GEMMS: (usize, usize) = (1024, 128);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -414,7 +421,8 @@ fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
     let lasts = Duration::from_secs_f64(Grid::new(&built_in.manifest.audio, RATE).hop_seconds());
     let a_second = built_in.manifest.separator.multiply_accumulates;
     let a_second = a_second.context("the default model's manifest tells its multiply-accumulates")?;
-    let time = hop_time(built_in, "a person speaking", mixture)?;
+    let [time, two, four] = TEXTS.map(|text| hop_time(built_in.clone(), text, mixture));
+    let time = time?;
     let (units, side) = GEMMS;
     let heavy = Listing::read(&fixtures::package("heavy"))?;
     let some = mixture.slice(0..mixture.frames().min(2 * RATE as usize));
@@ -433,6 +441,14 @@ fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
             1e3 * floor.as_secs_f64()
         ),
     );
+    for (time, text) in [two?, four?].into_iter().zip(&TEXTS[1..]) {
+        table.row_over(
+            &format!("Separator a hop, {text:?}"),
+            format!("{:.2} ms", 1e3 * time.as_secs_f64()),
+            time.div_duration_f64(hop.time),
+            "every sound of a text is separated by itself; floor: the row for one sound",
+        );
+    }
     Ok(hop)
 }
 
@@ -531,26 +547,42 @@ fn query_change(table: &mut Table) -> Result<()> {
 
 /// How many instances play in real time, from one thread, without a late parcel.
 fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
+    let player = || Player::new(Listing::built_in(), Arc::new(Queries::default()), mixture.width(), false);
     let mut players = Vec::new();
     let mut held = 0;
     let mut live = Vec::new();
     while players.len() < MOST_INSTANCES {
-        let player = Player::new(Listing::built_in(), Arc::new(Queries::default()), mixture.width(), false)?;
-        players.push(player);
-        if (0..TRIALS).all(|_| late_parcels(&mut players, mixture, TRIAL_SECONDS) > 0) {
+        players.push(player()?);
+        if (0..TRIALS).all(|_| play_all(&mut players, mixture, TRIAL_SECONDS, Until::Late).late > 0) {
             break;
         }
         held = players.len();
         live.push(mean_hop(&players));
     }
-    let mut late = 0;
+    let most_held = held;
+    while players.len() < WANTED_INSTANCES {
+        players.push(player()?);
+    }
+    players.truncate(WANTED_INSTANCES);
+    let Played { late, woken_late } = play_all(&mut players, mixture, seconds, Until::Over);
+    let parcels = (seconds * WANTED_INSTANCES) as f64 / hop.lasts.as_secs_f64();
+    table.row(
+        &format!("Late parcels of {WANTED_INSTANCES} instances"),
+        format!("{late}, {:.3} %", 100.0 * late as f64 / parcels),
+        &format!(
+            "{seconds} s in real time, blocks of {BLOCK} from one thread, which itself was woken more than {MARGIN:.0?} \
+             late {woken_late} times"
+        ),
+    );
     while held > 0 {
+        while players.len() < held {
+            players.push(player()?);
+        }
         players.truncate(held);
-        late = late_parcels(&mut players, mixture, seconds);
-        eprintln!("{held} instances for {seconds} s: {late} late parcels");
-        if late == 0 {
+        if play_all(&mut players, mixture, seconds, Until::Late).late == 0 {
             break;
         }
+        eprintln!("{held} instances: late before {seconds} s");
         // One by one would take a day.
         held -= held.div_ceil(8);
     }
@@ -576,8 +608,8 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
         format!("{held}"),
         held as f64 / most,
         &format!(
-            "{seconds} s in real time, blocks of {BLOCK} from one thread; {late} late parcels; ceiling: as many as keep \
-             the cores busy by their separators alone, {most:.0}"
+            "{seconds} s in real time, blocks of {BLOCK} from one thread; {most_held} for {TRIAL_SECONDS} s; ceiling: as \
+             many as keep the cores busy by their separators alone, {most:.0}"
         ),
     );
     Ok(())
@@ -589,9 +621,24 @@ fn mean_hop(players: &[Player]) -> Duration {
     sum / players.len() as u32
 }
 
-/// Parcels of all `players` that came late in `seconds` of real time, on this thread with the priority that
-/// hosts give theirs.
-fn late_parcels(players: &mut [Player], mixture: &Audio, seconds: usize) -> u64 {
+/// How long is played.
+#[derive(PartialEq, Eq)]
+enum Until {
+    /// The first parcel that is late, or the end.
+    Late,
+    Over,
+}
+
+/// What came of playing.
+struct Played {
+    /// Parcels of all players.
+    late: u64,
+    /// Blocks that this thread itself was woken for more than [`MARGIN`] late.
+    woken_late: usize,
+}
+
+/// Has `players` play for `seconds` of real time, on this thread with the priority that hosts give theirs.
+fn play_all(players: &mut [Player], mixture: &Audio, seconds: usize, until: Until) -> Played {
     let count = |players: &[Player]| -> u64 {
         players.iter().map(|Player { engine, .. }| engine.status().late() + engine.status().dropped()).sum()
     };
@@ -600,16 +647,21 @@ fn late_parcels(players: &mut [Player], mixture: &Audio, seconds: usize) -> u64 
     players.iter_mut().for_each(|player| player.engine.reset());
     let before = count(players);
     let raised = promote_current_thread_to_real_time(BLOCK as u32, RATE as u32);
+    let mut woken_late = 0;
     let begin = Instant::now();
     for (number, start) in starts.enumerate() {
         let due = begin + Duration::from_secs_f64((number * BLOCK) as f64 / RATE);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        woken_late += usize::from(due.elapsed() > MARGIN);
         players.iter_mut().for_each(|player| player.play(mixture, start));
+        if until == Until::Late && count(players) > before {
+            break;
+        }
     }
     if let Ok(handle) = raised {
         drop(demote_current_thread_from_real_time(handle));
     }
-    count(players) - before
+    Played { late: count(players) - before, woken_late }
 }
 
 /// `sift render`, from its start to its end.
