@@ -37,10 +37,13 @@ impl WindowThreads {
         let name = format!("sift w{number}");
         // Without the name, what the thread starts is not waited for.
         let _ = fs::write(path.join("comm"), &name);
-        self.0.lock().push(WindowThread { path, name });
+        let running = names();
+        let mut threads = self.0.lock();
+        threads.retain(|thread| running.contains(&thread.name));
+        threads.push(WindowThread { path, name });
     }
 
-    /// Waits until all of them have ended, and what they started, or for two seconds.
+    /// Waits until all of them have ended, and what they started, or for some two seconds.
     pub fn wait_for_end(&self) {
         // The last one that lets go of a plugin may be its window.
         let own = this_thread();
