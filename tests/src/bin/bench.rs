@@ -515,8 +515,7 @@ fn query_change(table: &mut Table) -> Result<()> {
         }
         begin.elapsed()
     };
-    let texts: Vec<_> =
-        (0..9).map(|number| format!("a sound that nobody has typed, number {number}")).collect();
+    let texts: Vec<_> = (0..9).map(|number| format!("sound number {number} that nobody has typed")).collect();
     let mut new: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut cached: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut encoder =
