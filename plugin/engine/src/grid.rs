@@ -10,9 +10,6 @@ use crate::package::{Audio, SeparatorSection};
 /// How many of the model's highest mask bins speak for the frequencies above its Nyquist.
 const TOP_BINS: usize = 8;
 
-/// Time the separator is given beyond the host's largest block, in seconds.
-const BUDGET: f64 = 0.004;
-
 /// Frame and hop of the STFT at one host rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
@@ -27,6 +24,9 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// Time the separator is given beyond the host's largest block, in seconds.
+    pub const BUDGET: f64 = 0.004;
+
     /// The grid of a model's frames at `sample_rate` hertz.
     pub fn new(audio: &Audio, sample_rate: f64) -> Self {
         let ratio = sample_rate / f64::from(audio.sample_rate);
@@ -51,7 +51,7 @@ impl Grid {
     /// Hops between a frame's analysis and its synthesis: a parcel is sent in one block and must
     /// be home `max_block` samples and the separator's budget later.
     pub fn delay_hops(&self, separator: &SeparatorSection, max_block: usize) -> usize {
-        let due = max_block as f64 + BUDGET * self.sample_rate;
+        let due = max_block as f64 + Self::BUDGET * self.sample_rate;
         separator.behind() + separator.budget() + (due / self.hop as f64).ceil() as usize
     }
 

@@ -20,39 +20,50 @@ const LOOK: Duration = Duration::from_millis(1);
 #[derive(Clone, Default)]
 pub struct WindowThreads(Arc<Mutex<Vec<WindowThread>>>);
 
-struct WindowThread {
-    /// In the file system that Linux lists threads in.
-    path: PathBuf,
-    /// Of this thread and no other window's. Threads that it starts inherit it.
-    name: String,
+/// By its path in the file system that Linux lists threads in.
+#[derive(PartialEq)]
+struct WindowThread(PathBuf);
+
+impl WindowThread {
+    /// None where the system does not list threads as files (not Linux).
+    fn current() -> Option<Self> {
+        Some(Self(Path::new("/proc").join(fs::read_link("/proc/thread-self").ok()?)))
+    }
+
+    /// Its own, and no other window's. Threads that it starts inherit it.
+    fn name(&self) -> String {
+        // Linux cuts names at 15 bytes.
+        format!("sift w{}", self.0.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    fn runs(&self) -> bool {
+        self.0.exists()
+    }
 }
 
 impl WindowThreads {
     /// Notes the calling thread, and names it. Does nothing where the system does not list threads as files (not Linux),
     /// for there a window has no thread of its own.
     pub fn enter(&self) {
-        let Some(path) = this_thread() else { return };
-        let number = path.file_name().unwrap_or_default().to_string_lossy();
-        // Linux cuts names at 15 bytes.
-        let name = format!("sift w{number}");
+        let Some(thread) = WindowThread::current() else { return };
         // Without the name, what the thread starts is not waited for.
-        let _ = fs::write(path.join("comm"), &name);
+        let _ = fs::write(thread.0.join("comm"), thread.name());
         let running = names();
         let mut threads = self.0.lock();
-        threads.retain(|thread| running.contains(&thread.name));
-        threads.push(WindowThread { path, name });
+        threads.retain(|thread| running.contains(&thread.name()));
+        threads.push(thread);
     }
 
     /// Waits until all of them have ended, and what they started, or for some two seconds.
     pub fn wait_for_end(&self) {
         // The last one that lets go of a plugin may be its window.
-        let own = this_thread();
+        let own = WindowThread::current();
         let mut threads = std::mem::take(&mut *self.0.lock());
-        threads.retain(|thread| Some(&thread.path) != own.as_ref());
-        wait_while(PATIENCE, || threads.iter().any(|thread| thread.path.exists()));
+        threads.retain(|thread| Some(thread) != own.as_ref());
+        wait_while(PATIENCE, || threads.iter().any(WindowThread::runs));
         wait_while(FURTHER_PATIENCE, || {
             let running = names();
-            threads.iter().any(|thread| running.contains(&thread.name))
+            threads.iter().any(|thread| running.contains(&thread.name()))
         });
     }
 }
@@ -71,10 +82,6 @@ fn names() -> Vec<String> {
     threads.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
 
-fn this_thread() -> Option<PathBuf> {
-    Some(Path::new("/proc").join(fs::read_link("/proc/thread-self").ok()?))
-}
-
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
@@ -90,14 +97,14 @@ mod tests {
             let threads = threads.clone();
             std::thread::spawn(move || {
                 threads.enter();
-                entered.send(this_thread().unwrap()).unwrap();
+                entered.send(WindowThread::current().unwrap()).unwrap();
                 std::thread::sleep(Duration::from_millis(100));
             })
         };
         let running = wait.recv().unwrap();
-        assert!(running.exists());
+        assert!(running.runs());
         threads.wait_for_end();
-        assert!(!running.exists());
+        assert!(!running.runs());
         thread.join().unwrap();
     }
 
@@ -110,16 +117,16 @@ mod tests {
                 threads.enter();
                 let (started, wait) = mpsc::channel();
                 std::thread::spawn(move || {
-                    started.send(this_thread().unwrap()).unwrap();
+                    started.send(WindowThread::current().unwrap()).unwrap();
                     std::thread::sleep(FURTHER_PATIENCE / 2);
                 });
                 wait.recv().unwrap()
             })
         };
         let further = thread.join().unwrap();
-        assert!(further.exists());
+        assert!(further.runs());
         threads.wait_for_end();
-        assert!(!further.exists());
+        assert!(!further.runs());
     }
 
     #[test]

@@ -35,8 +35,6 @@ const SCANS: usize = 11;
 const MOST_INSTANCES: usize = 64;
 /// Instances that two cores should carry.
 const WANTED_INSTANCES: usize = 24;
-/// What an audio thread that wakes later than this leaves a separator less than its time: the latency's margin.
-const MARGIN: Duration = Duration::from_millis(4);
 /// Seconds that a number of instances is tried for, before the one that holds is played for long.
 const TRIAL_SECONDS: usize = 5;
 /// How often they are tried: what else goes on in the machine makes a parcel late, too.
@@ -559,25 +557,27 @@ fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -
         live.push(mean_hop(&players));
     }
     let most_held = held;
-    while players.len() < WANTED_INSTANCES {
-        players.push(player()?);
-    }
-    players.truncate(WANTED_INSTANCES);
+    let resize = |players: &mut Vec<Player>, number| -> Result<()> {
+        while players.len() < number {
+            players.push(player()?);
+        }
+        players.truncate(number);
+        Ok(())
+    };
+    resize(&mut players, WANTED_INSTANCES)?;
     let Played { late, woken_late } = play_all(&mut players, mixture, seconds, Until::Over);
     let parcels = (seconds * WANTED_INSTANCES) as f64 / hop.lasts.as_secs_f64();
     table.row(
         &format!("Late parcels of {WANTED_INSTANCES} instances"),
         format!("{late}, {:.3} %", 100.0 * late as f64 / parcels),
         &format!(
-            "{seconds} s in real time, blocks of {BLOCK} from one thread, which itself was woken more than {MARGIN:.0?} \
-             late {woken_late} times"
+            "{seconds} s in real time, blocks of {BLOCK} from one thread, which itself was woken more than {:.0} ms \
+             late {woken_late} times",
+            1e3 * Grid::BUDGET
         ),
     );
     while held > 0 {
-        while players.len() < held {
-            players.push(player()?);
-        }
-        players.truncate(held);
+        resize(&mut players, held)?;
         if play_all(&mut players, mixture, seconds, Until::Late).late == 0 {
             break;
         }
@@ -632,7 +632,7 @@ enum Until {
 struct Played {
     /// Parcels of all players.
     late: u64,
-    /// Blocks that this thread itself was woken for more than [`MARGIN`] late.
+    /// Blocks that this thread itself was woken for later than by the separator's budget.
     woken_late: usize,
 }
 
@@ -651,7 +651,7 @@ fn play_all(players: &mut [Player], mixture: &Audio, seconds: usize, until: Unti
     for (number, start) in starts.enumerate() {
         let due = begin + Duration::from_secs_f64((number * BLOCK) as f64 / RATE);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        woken_late += usize::from(due.elapsed() > MARGIN);
+        woken_late += usize::from(due.elapsed().as_secs_f64() > Grid::BUDGET);
         players.iter_mut().for_each(|player| player.play(mixture, start));
         if until == Until::Late && count(players) > before {
             break;
@@ -681,7 +681,7 @@ fn render(program: Option<&Path>, mixture: &Audio, hop: HopTime, table: &mut Tab
     let ended = Command::new(program)
         .arg("render")
         .arg(&input)
-        .args(["--query", "a person speaking", "--output"])
+        .args(["--query", TEXTS[0], "--output"])
         .arg(&output)
         .output();
     let elapsed = begin.elapsed();
