@@ -1,11 +1,13 @@
-"""Texts that name several sounds, such as "drums and bass": what the plugin makes of them, and so the evaluation.
+"""Texts that name several sounds, such as "drums and bass", or may mean several, such as "guitar": what the plugin makes
+of them, and so the evaluation.
 
-Each sound is encoded and separated by itself. The plugin has the conjunctions from the package (`concepts.json`) and
-does the same by `plugin/engine/src/query/compound.rs` and `separator/compound.rs`.
+Each sound is encoded and separated by itself. The plugin has the conjunctions and the doubt from the package
+(`concepts.json`) and does the same by `plugin/engine/src/query/encoder.rs`, `compound.rs` and `separator/compound.rs`.
 """
 
 import enum
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,11 +24,25 @@ MOST_PARTS = 4
 """Sounds that are separated at once: each costs a run of the network a hop."""
 SURE = 0.5
 """Closeness from which a sound counts as understood."""
+DOUBT = 0.15
+"""A text means every concept whose cosine is less than this below the nearest one's ..."""
+MOST_MEANT = MOST_PARTS - 1
+"""... but no more than these: it may be separated by its own words, too."""
 
 # Where several begin at one place, the longest counts.
 _WORDS = sorted(CONJUNCTIONS + NO_CONJUNCTIONS, key=len, reverse=True)
 _CONJUNCTION = re.compile("|".join(map(re.escape, _WORDS)), re.IGNORECASE)
 _KOREAN = re.compile("[가-힣]")
+
+
+class Heard(NamedTuple):
+    """What words were taken for."""
+
+    names: tuple
+    """Of the concepts that they mean, the nearest first; more than one where it is in doubt."""
+    closeness: float
+    """Of the nearest one."""
+    negated: bool
 
 
 class Role(enum.Enum):
@@ -62,24 +78,36 @@ def roles(text, negated):
 def parts(text, hear):
     """The sounds that a text names: words and Role of each.
 
-    `hear`: words → name of the nearest concept, closeness, and whether they negate. A piece that is not understood is
-    taken together with what follows; where that leaves anything, or less than two sounds, the text stays whole.
+    `hear`: words → Heard. A piece that is not understood is taken together with what follows; where that leaves
+    anything, or less than two sounds, the text stays whole.
     """
-    whole = [(text, Role.KEPT)]
     cut = pieces(text)
     if not 2 <= len(cut) <= MOST_PARTS:
-        return whole
+        return _whole(text, hear)
     sounds = {}
     begin = cut[0][0]
     for place, (_, end) in enumerate(cut):
         words = text[begin:end].strip()
-        name, closeness, negated = hear(words)
-        if closeness >= SURE:
-            sounds.setdefault((name, negated), words)
+        heard = hear(words)
+        if heard.closeness >= SURE:
+            sounds.setdefault((heard.names[0], heard.negated), words)
             begin = cut[place + 1][0] if place + 1 < len(cut) else len(text)
     if begin < len(text) or len(sounds) < 2:
-        return whole
+        return _whole(text, hear)
     return list(zip(sounds.values(), roles(text, [negated for _, negated in sounds])))
+
+
+def _whole(text, hear):
+    """A text for one sound: where it is in doubt which, all that it may mean, by their names.
+
+    By its own words, too, where even the nearest may be wrong, or where only these tell that it negates.
+    """
+    heard = hear(text)
+    if len(heard.names) == 1:
+        return [(text, Role.KEPT)]
+    own, named = (Role.LEFT_OUT, Role.TURNED) if heard.negated else (Role.KEPT, Role.KEPT)
+    words = [] if heard.closeness >= SURE and not heard.negated else [(text, own)]
+    return words + [(name, named) for name in heard.names]
 
 
 def combined(masks, roles):

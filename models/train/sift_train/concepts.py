@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from . import config as configuration
 from .captions import LABELS, all_captions, captions_of, usual_caption
-from .compounds import CONJUNCTIONS, NO_CONJUNCTIONS
+from .compounds import CONJUNCTIONS, DOUBT, NO_CONJUNCTIONS
 from .encoder import SIZE, TextEncoder, encode, tokenizer
 
 FILE = "concepts.json"
@@ -149,7 +149,8 @@ def closeness_of(cosines, slope, offset):
 
 
 def write(concepts, path):
-    """`concepts.json`: each concept's name and direction, how closeness comes of a cosine, and what stands between two."""
+    """`concepts.json`: each concept's name and direction, how closeness comes of a cosine, when a text means several, and
+    what stands between two."""
     directions = functional.normalize(concepts.directions.detach().double(), dim=1)
     slope, offset = (round(float(value), 4) for value in concepts.closeness)
     rows = [
@@ -158,6 +159,7 @@ def write(concepts, path):
     ]
     table = {
         "closeness": {"slope": slope, "offset": offset},
+        "doubt": DOUBT,
         "conjunctions": CONJUNCTIONS,
         "no_conjunctions": NO_CONJUNCTIONS,
         "concepts": rows,

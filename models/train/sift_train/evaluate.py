@@ -176,6 +176,7 @@ class Package:
         self._names = [concept["name"] for concept in table["concepts"]]
         self._directions = np.array([concept["direction"] for concept in table["concepts"]])
         self._closeness = table["closeness"]
+        self._doubt = table["doubt"]
 
     def query(self, text):
         """`embedding` [1, E], `concept` [1, S] and `negation` [1, 1] of a text."""
@@ -184,18 +185,23 @@ class Package:
         return self._query.run(outputs, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
     def heard(self, text):
-        """The name of the concept that is nearest to a text, its closeness, and whether the text negates."""
+        """What a text is taken for."""
         _, concept, negation = self.query(text)
         cosines = self._directions @ concept[0]
-        closeness = concepts.closeness_of(cosines.max(), **self._closeness)
-        return self._names[cosines.argmax()], float(closeness), bool(negation[0, 0] >= 0.5)
+        nearest = np.argsort(-cosines)[: compounds.MOST_MEANT]
+        highest = cosines[nearest[0]]
+        return compounds.Heard(
+            tuple(self._names[place] for place in nearest if place == nearest[0] or cosines[place] + self._doubt > highest),
+            float(concepts.closeness_of(highest, **self._closeness)),
+            bool(negation[0, 0] >= 0.5),
+        )
 
     def understood(self, text):
         """The name of the concept that is nearest to a text."""
-        return self.heard(text)[0]
+        return self.heard(text).names[0]
 
     def parts(self, text):
-        """The sounds that a text names: words and Role of each."""
+        """The sounds that a text names or may mean: words and Role of each."""
         return compounds.parts(text, self.heard)
 
     def embedding(self, text):

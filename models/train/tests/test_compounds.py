@@ -1,4 +1,4 @@
-"""Several sounds in one text, each of which is separated by itself."""
+"""Several sounds in one text, or several that it may mean, each of which is separated by itself."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from sift_train import concepts, compounds
 from sift_train import config as configuration
-from sift_train.compounds import Role
+from sift_train.compounds import Heard, Role
 from sift_train.evaluate import Package
 
 KEPT, LEFT_OUT, TURNED = Role.KEPT, Role.LEFT_OUT, Role.TURNED
@@ -32,7 +32,11 @@ def hear(words):
     known = {"drums": "drums", "a drum kit": "drums", "bass": "bass guitar", "salt and pepper": "shakers"}
     negated = words.startswith("no ")
     name = known.get(words.removeprefix("no "))
-    return (name, 0.9, negated) if name else ("rain", 0.2, negated)
+    if words.endswith("guitar"):
+        return Heard(("electric guitar", "acoustic guitar"), 0.7, negated)
+    if words == "a thing":
+        return Heard(("rain", "wind"), 0.2, negated)
+    return Heard((name,), 0.9, negated) if name else Heard(("rain",), 0.2, negated)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,11 @@ def hear(words):
         ("salt and pepper and bass", [("salt and pepper", KEPT), ("bass", KEPT)]),
         ("drums and roll", [("drums and roll", KEPT)]),
         ("rock and bass", [("rock and bass", KEPT)]),
+        # What is in doubt may be any of these, but is one of several sounds by its own words.
+        ("guitar", [("electric guitar", KEPT), ("acoustic guitar", KEPT)]),
+        ("no guitar", [("no guitar", LEFT_OUT), ("electric guitar", TURNED), ("acoustic guitar", TURNED)]),
+        ("a thing", [("a thing", KEPT), ("rain", KEPT), ("wind", KEPT)]),
+        ("guitar and drums", [("guitar", KEPT), ("drums", KEPT)]),
         # More than are separated at once.
         ("drums, bass, drums, bass, drums", [("drums, bass, drums, bass, drums", KEPT)]),
     ],
@@ -70,8 +79,9 @@ def test_a_bin_passes_that_one_of_the_sounds_has_and_none_that_is_left_out():
     assert compounds.combined([first, second], [LEFT_OUT, KEPT]).tolist() == [0.2, 0.1, 0.5]
 
 
-def test_the_committed_package_names_the_conjunctions():
+def test_the_committed_package_names_the_conjunctions_and_the_doubt():
     table = json.loads((configuration.PACKAGE / concepts.FILE).read_text(encoding="utf-8"))
+    assert table["doubt"] == compounds.DOUBT
     assert table["conjunctions"] == list(compounds.CONJUNCTIONS)
     assert table["no_conjunctions"] == list(compounds.NO_CONJUNCTIONS)
 
@@ -97,3 +107,23 @@ def package(config):
 )
 def test_the_committed_package_parts_what_it_understands(package, text, roles):
     assert [role for _, role in package.parts(text)] == roles
+
+
+GUITARS = ["electric guitar", "acoustic guitar", "distorted guitar"]
+
+
+# And this one.
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("guitar", [(name, KEPT) for name in GUITARS]),
+        ("no guitar", [("no guitar", LEFT_OUT), *((name, TURNED) for name in GUITARS)]),
+        ("기타 소리", [(name, KEPT) for name in GUITARS]),
+        ("vocals", [("speech", KEPT), ("choir", KEPT)]),
+        ("clicks", [(name, KEPT) for name in ("clicks", "finger snapping", "keyboard typing")]),
+        ("drums", [("drums", KEPT)]),
+        ("no drums", [("no drums", KEPT)]),
+    ],
+)
+def test_a_text_in_doubt_stands_for_all_that_it_may_mean(package, text, parts):
+    assert package.parts(text) == parts

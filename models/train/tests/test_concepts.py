@@ -48,7 +48,8 @@ def understand(config):
     def of(text):
         _, concept, _ = package.query(text)
         assert np.linalg.norm(concept) == pytest.approx(1, abs=1e-3)
-        return package.heard(text)[:2]
+        heard = package.heard(text)
+        return heard.names[0], heard.closeness
 
     return of
 

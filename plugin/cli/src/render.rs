@@ -120,8 +120,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
 /// What the query was understood as, in words.
 fn remark(query: &str, understood: &[Understood]) -> Option<String> {
     let nearest = understood.first()?;
-    let names = understood.iter().map(|near| format!("{} {:.2}", near.name, near.closeness));
-    let names = names.collect::<Vec<_>>().join(", ");
+    let names = Understood::told(understood, ", ");
     Some(match nearest.closeness < SURE {
         true => format!("The model does not know {query:?} well; the nearest sounds that it knows: {names}"),
         false => format!("{query:?} was understood as: {names}"),
@@ -303,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_query_that_the_model_does_not_know_is_remarked_on() {
-        let near = |closeness| [Understood { name: "dog barking".into(), closeness }];
+        let near = |closeness| [Understood { name: "dog barking".into(), closeness, meant: true }];
         assert_eq!(remark("my dog", &near(0.83)).unwrap(), "\"my dog\" was understood as: dog barking 0.83");
         assert!(remark("cheese", &near(0.02)).unwrap().contains("does not know \"cheese\" well"));
         assert!(remark("cheese", &[]).is_none(), "a model need not tell");

@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     fn encoding(value: f32) -> Encoding {
-        let understood = Understood { name: "drums".into(), closeness: 0.8 };
+        let understood = Understood { name: "drums".into(), closeness: 0.8, meant: true };
         Encoding { understood: Arc::from([understood]), ..Encoding::of_one(Arc::from([value])) }
     }
 

@@ -154,6 +154,37 @@ fn a_text_of_several_sounds_is_parted_where_each_is_understood() {
 }
 
 #[test]
+fn a_text_in_doubt_stands_for_all_that_it_may_mean() {
+    use Role::{Kept, LeftOut, Turned};
+    let package = Listing::built_in().load().unwrap();
+    let mut encoder = QueryEncoder::new(runtime::environment().unwrap(), &package, Stop::default()).unwrap();
+    let guitars = ["electric guitar", "acoustic guitar", "distorted guitar"];
+    // The training's tests have the same table (models/train/tests/test_compounds.py).
+    for (text, own, names) in [
+        ("guitar", None, &guitars[..]),
+        ("no guitar", Some(LeftOut), &guitars),
+        ("기타 소리", None, &guitars),
+        ("vocals", None, &["speech", "choir"]),
+        ("clicks", Some(Kept), &["finger snapping", "keyboard typing"]),
+        ("drums", Some(Kept), &[]),
+        ("no drums", Some(Kept), &[]),
+    ] {
+        let encoding = encoder.encode(text).unwrap();
+        let (parts, understood) = (encoding.parts, encoding.understood);
+        let meant: Vec<_> =
+            understood.iter().filter(|near| near.meant).map(|near| near.name.as_str()).collect();
+        assert!(meant == names || meant.len() == 1 && names.is_empty(), "{text}: {meant:?}");
+        let (own_part, named) = parts.split_at(parts.len() - names.len());
+        assert_eq!(own_part.iter().map(|part| part.role).collect::<Vec<_>>(), Vec::from_iter(own), "{text}");
+        for (part, name) in named.iter().zip(names) {
+            let role = if own == Some(LeftOut) { Turned } else { Kept };
+            let alone = encoder.encode(name).unwrap();
+            assert_eq!((part.role, &part.embedding), (role, &alone.parts[0].embedding), "{name} of {text}");
+        }
+    }
+}
+
+#[test]
 fn several_sounds_of_one_text_are_all_heard_and_left_out_together() {
     let queries = Arc::new(Queries::default());
     let mut engine = Engine::open(DEFAULT, OFFLINE, queries.clone());
@@ -194,7 +225,7 @@ fn concepts_that_cannot_be_read_or_compared_are_named() {
 }
 
 #[test]
-fn conjunctions_need_a_network_that_tells_negations() {
+fn several_sounds_in_one_text_need_a_network_that_tells_negations() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/default");
     let copy = Copy::of(&package, "negation");
     let mut network = fs::read(copy.0.join("query.onnx")).unwrap();
@@ -204,7 +235,7 @@ fn conjunctions_need_a_network_that_tells_negations() {
     copy.replace("query.onnx", &network);
     let problem = copy.problem();
     assert!(problem.contains("query.onnx") && problem.contains("`negation`"), "{problem}");
-    assert!(problem.contains("`conjunctions` of concepts.json"), "{problem}");
+    assert!(problem.contains("`conjunctions` and `doubt` of concepts.json"), "{problem}");
 }
 
 #[test]

@@ -261,13 +261,16 @@ fn suggestions(known: &[String], typed: &str) -> Vec<String> {
 fn feedback(stage: Stage, engine: Option<Readiness>, understood: &[Understood]) -> (String, Tone) {
     if let (Stage::Ready, Some(Readiness::Ready), Some(nearest)) = (stage, engine, understood.first()) {
         if nearest.closeness < SURE {
-            let known: Vec<_> = understood.iter().take(2).map(|near| near.name.as_str()).collect();
-            let hint = format!("Sift does not know this sound well; try “{}”", known.join("” or “"));
-            return (hint, Tone::Warning);
+            let meant = understood.iter().filter(|near| near.meant).count();
+            let names: Vec<_> = understood.iter().take(meant.max(2)).map(|near| near.name.as_str()).collect();
+            let begin = match meant {
+                1 => "Sift does not know this sound well; try",
+                _ => "Sift is not sure, and takes this for",
+            };
+            return (format!("{begin} “{}”", names.join("” or “")), Tone::Warning);
         }
-        let near = understood.iter().filter(|near| near.closeness >= LEAST_CLOSENESS);
-        let near: Vec<_> = near.map(|near| format!("{} {:.2}", near.name, near.closeness)).collect();
-        return (near.join(" · "), Tone::Good);
+        let near = understood.iter().filter(|near| near.meant || near.closeness >= LEAST_CLOSENESS);
+        return (Understood::told(near, " · "), Tone::Good);
     }
     let (text, tone) = match (stage, engine) {
         (Stage::Empty, _) => ("Type what you want to hear", Tone::Waiting),
@@ -470,16 +473,24 @@ mod tests {
     }
 
     fn near(name: &str, closeness: f32) -> Understood {
-        Understood { name: name.into(), closeness }
+        Understood { name: name.into(), closeness, meant: false }
+    }
+
+    fn meant(name: &str, closeness: f32) -> Understood {
+        Understood { meant: true, ..near(name, closeness) }
     }
 
     #[test]
     fn what_was_understood_is_said_with_its_closeness() {
         let said = |understood: &[Understood]| feedback(Stage::Ready, Some(Readiness::Ready), understood).0;
-        let dog = [near("dog barking", 0.83), near("rooster crowing", 0.31), near("cello", 0.04)];
+        let dog = [meant("dog barking", 0.83), near("rooster crowing", 0.31), near("cello", 0.04)];
         assert_eq!(said(&dog), "dog barking 0.83 · rooster crowing 0.31");
-        let none = [near("kitchen", 0.21), near("fan", 0.12), near("wind", 0.1)];
+        let none = [meant("kitchen", 0.21), near("fan", 0.12), near("wind", 0.1)];
         assert_eq!(said(&none), "Sift does not know this sound well; try “kitchen” or “fan”");
+        let guitar = [meant("electric guitar", 0.62), meant("acoustic guitar", 0.55), near("harp", 0.2)];
+        assert_eq!(said(&guitar), "electric guitar 0.62 or acoustic guitar 0.55 · harp 0.20");
+        let doubtful = [meant("kitchen", 0.21), meant("fan", 0.2), meant("wind", 0.19)];
+        assert_eq!(said(&doubtful), "Sift is not sure, and takes this for “kitchen” or “fan” or “wind”");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::query::compound::Conjunctions;
+use crate::query::compound::{Conjunctions, MOST_PARTS};
 
-/// Concepts that are told of one query, at most.
-const TOLD: usize = 3;
+/// Concepts that are told of one query, at most. One in doubt may mean all of them, and is separated by its own words, too.
+const TOLD: usize = MOST_PARTS - 1;
 
 /// Closeness from which a query counts as understood.
 pub const SURE: f32 = 0.5;
@@ -21,6 +21,26 @@ pub struct Understood {
     pub name: String,
     /// Probability, as the package calibrated it, that this is what the words mean.
     pub closeness: f32,
+    /// The words are taken for it: the nearest one, and those that are hardly farther.
+    pub meant: bool,
+}
+
+impl Understood {
+    /// In words, for example "electric guitar 0.62 or acoustic guitar 0.55, harp 0.20" with ", " before what is not meant.
+    pub fn told<'a>(near: impl IntoIterator<Item = &'a Understood>, between: &str) -> String {
+        let mut words = String::new();
+        for Understood { name, closeness, meant } in near {
+            let joint = if words.is_empty() {
+                ""
+            } else if *meant {
+                " or "
+            } else {
+                between
+            };
+            words += &format!("{joint}{name} {closeness:.2}");
+        }
+        words
+    }
 }
 
 /// `concepts.json`.
@@ -29,6 +49,9 @@ pub struct Understood {
 struct Table {
     closeness: Closeness,
     concepts: Vec<Concept>,
+    /// A text means every concept whose cosine is less than this below the nearest one's.
+    #[serde(default)]
+    doubt: f32,
     /// What stands between the names of two sounds, in lower case: " and ".
     #[serde(default)]
     conjunctions: Vec<String>,
@@ -57,6 +80,7 @@ struct Concept {
 pub struct Concepts {
     closeness: Closeness,
     concepts: Vec<Concept>,
+    doubt: f32,
     conjunctions: Conjunctions,
 }
 
@@ -64,13 +88,16 @@ impl Concepts {
     /// Reads `concepts.json`.
     ///
     /// # Errors
-    /// When it is not of that form, a direction is not as long as the others, a number is not finite, or a
-    /// conjunction is empty or there are too many.
+    /// When it is not of that form, a direction is not as long as the others, a number is not finite, the doubt is
+    /// negative, or a conjunction is empty or there are too many.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let Table { closeness, concepts, conjunctions, no_conjunctions } =
+        let Table { closeness, concepts, doubt, conjunctions, no_conjunctions } =
             serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
             return Err("field `closeness` is not finite".into());
+        }
+        if !(doubt.is_finite() && doubt >= 0.0) {
+            return Err("field `doubt` is negative or not finite".into());
         }
         let size = concepts.first().map_or(0, |concept| concept.direction.len());
         for Concept { name, direction } in &concepts {
@@ -90,7 +117,12 @@ impl Concepts {
             }
         }
         let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions };
-        Ok(Self { closeness, concepts, conjunctions })
+        Ok(Self { closeness, concepts, doubt, conjunctions })
+    }
+
+    /// Whether a text may be taken for several sounds, so that it must be known which texts negate.
+    pub fn need_negation(&self) -> bool {
+        self.doubt > 0.0 || !self.conjunctions.words.is_empty()
     }
 
     /// What stands between the names of two sounds; no words where the package takes every text for one.
@@ -108,7 +140,7 @@ impl Concepts {
     /// # Errors
     /// When `concept` is not as long as the directions.
     pub fn nearest(&self, concept: &[f32]) -> Result<Vec<Understood>, String> {
-        let mut near = Vec::with_capacity(self.concepts.len());
+        let mut cosines = Vec::with_capacity(self.concepts.len());
         for Concept { name, direction } in &self.concepts {
             if direction.len() != concept.len() {
                 return Err(format!(
@@ -117,13 +149,17 @@ impl Concepts {
                     direction.len()
                 ));
             }
-            let cosine: f32 = direction.iter().zip(concept).map(|(a, b)| a * b).sum();
-            let closeness = 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp());
-            near.push(Understood { name: name.clone(), closeness });
+            cosines.push((direction.iter().zip(concept).map(|(a, b)| a * b).sum::<f32>(), name));
         }
-        near.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
-        near.truncate(TOLD);
-        Ok(near)
+        cosines.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        cosines.truncate(TOLD);
+        let highest = cosines.first().map_or(0.0, |(cosine, _)| *cosine);
+        let understood = cosines.iter().enumerate().map(|(place, (cosine, name))| Understood {
+            name: name.to_string(),
+            closeness: 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp()),
+            meant: place == 0 || cosine + self.doubt > highest,
+        });
+        Ok(understood.collect())
     }
 }
 
@@ -151,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn words_mean_the_nearest_concept_and_those_that_are_hardly_farther() {
+        let meant = |doubt: f32, concept: &[f32]| -> Vec<String> {
+            let table = TABLE.replace("\"concepts\"", &format!("\"doubt\": {doubt}, \"concepts\""));
+            let near = Concepts::parse(table.as_bytes()).unwrap().nearest(concept).unwrap();
+            near.into_iter().filter(|understood| understood.meant).map(|understood| understood.name).collect()
+        };
+        assert_eq!(meant(0.15, &[1.0, 0.0]), ["rain"]);
+        assert_eq!(meant(0.25, &[1.0, 0.0]), ["rain", "wind"]);
+        assert_eq!(meant(0.25, &[0.6, 0.8]), ["wind", "drums"]);
+        assert_eq!(meant(0.0, &[0.0, 0.0]), ["rain"], "without doubt, one alone");
+        assert_eq!(meant(2.0, &[1.0, 0.0]), ["rain", "wind", "drums"]);
+    }
+
+    #[test]
     fn words_that_are_near_to_nothing_are_close_to_nothing() {
         let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[-0.7, -0.7]).unwrap();
         assert!(near.iter().all(|understood| understood.closeness < 0.01));
@@ -165,6 +215,7 @@ mod tests {
             ("\"slope\": 10.0,", "", "slope"),
             ("0.8, 0.6", "1e99, 0.6", "`direction` of \"wind\""),
             ("\"concepts\"", "\"conjunctions\": [\" and \", \"\"], \"concepts\"", "conjunctions"),
+            ("\"concepts\"", "\"doubt\": -0.1, \"concepts\"", "doubt"),
         ] {
             let problem = Concepts::parse(TABLE.replace(from, to).as_bytes()).err().unwrap();
             assert!(problem.contains(field), "{problem}");

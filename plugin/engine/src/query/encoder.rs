@@ -25,14 +25,13 @@ const OUTPUTS: [&str; 3] = ["embedding", "concept", "negation"];
 
 /// Which of the outputs a package with these concepts needs.
 fn needed(concepts: Option<&Concepts>) -> [bool; OUTPUTS.len()] {
-    let conjoins = concepts.is_some_and(|concepts| !concepts.conjunctions().words.is_empty());
-    [true, concepts.is_some(), conjoins]
+    [true, concepts.is_some(), concepts.is_some_and(Concepts::need_negation)]
 }
 
 /// What a query became.
 #[derive(Clone, Debug)]
 pub struct Encoding {
-    /// The sounds that the text names, one at least.
+    /// The sounds that the text names or may mean, one at least.
     pub parts: Arc<[Part]>,
     /// Of one sound, the nearest concepts, nearest first; none where the package names none. Of several, one that
     /// names them all, as close as the one that is least so.
@@ -51,7 +50,7 @@ struct Sound {
     embedding: Arc<[f32]>,
     /// Nearest first; none where the package names none.
     nearest: Vec<Understood>,
-    /// Whether all but the sound is meant; unknown, and false, where the package has no conjunctions.
+    /// Whether all but the sound is meant; unknown, and false, where the package does not need to know.
     negated: bool,
 }
 
@@ -85,8 +84,8 @@ impl QueryEncoder {
         let concepts = package.concepts.as_deref().map(Concepts::parse).transpose();
         let concepts = concepts.map_err(|error| fault(CONCEPTS, &error))?;
         let for_concepts = format!("{CONCEPTS} is for");
-        let for_conjunctions = format!("the field `conjunctions` of {CONCEPTS} is for");
-        let purposes = ["the separator takes", &for_concepts, &for_conjunctions];
+        let for_negation = format!("the fields `conjunctions` and `doubt` of {CONCEPTS} are for");
+        let purposes = ["the separator takes", &for_concepts, &for_negation];
         for ((name, needed), purpose) in OUTPUTS.iter().zip(needed(concepts.as_ref())).zip(purposes) {
             if needed && !session.outputs().iter().any(|output| output.name() == *name) {
                 return Err(fault(&manifest.file, &format_args!("has no output `{name}`, which {purpose}")));
@@ -110,10 +109,7 @@ impl QueryEncoder {
         }
         let encoding = match self.compound(&text)? {
             Some(encoding) => encoding,
-            None => {
-                let Sound { embedding, nearest, .. } = self.sound(&text)?;
-                Encoding { understood: nearest.into(), ..Encoding::of_one(embedding) }
-            }
+            None => self.single(&text)?,
         };
         if self.cache.len() >= CACHE_LIMIT {
             self.cache.clear();
@@ -152,13 +148,33 @@ impl QueryEncoder {
         let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.negated).collect();
         let names: Vec<_> = sounds.iter().map(|(_, known)| known.name.as_str()).collect();
         let closeness = sounds.iter().map(|(_, known)| known.closeness).fold(1.0, f32::min);
-        let understood = Understood { name: names.join(" + "), closeness };
+        let understood = Understood { name: names.join(" + "), closeness, meant: true };
         let parts = Role::of(text, &negated)
             .into_iter()
             .zip(sounds)
             .map(|(role, (sound, _))| Part { embedding: sound.embedding, role })
             .collect();
         Ok(Some(Encoding { parts, understood: Arc::from([understood]) }))
+    }
+
+    /// What becomes of a text for one sound. Where it is in doubt which is meant, all that it may be are separated at once,
+    /// by their names, which the model knows best: what of them is not there lets hardly anything through. By its own
+    /// words, too, where even the nearest may be wrong, or where only these tell that it negates.
+    fn single(&mut self, text: &str) -> Result<Encoding, String> {
+        let Sound { embedding, nearest, negated } = self.sound(text)?;
+        let meant: Vec<_> = nearest.iter().filter(|near| near.meant).collect();
+        if meant.len() < 2 {
+            return Ok(Encoding { understood: nearest.into(), ..Encoding::of_one(embedding) });
+        }
+        let (own, named) = if negated { (Role::LeftOut, Role::Turned) } else { (Role::Kept, Role::Kept) };
+        let mut parts = Vec::with_capacity(MOST_PARTS);
+        if meant[0].closeness < SURE || negated {
+            parts.push(Part { embedding, role: own });
+        }
+        for concept in meant {
+            parts.push(Part { embedding: self.sound(&concept.name)?.embedding, role: named });
+        }
+        Ok(Encoding { parts: parts.into(), understood: nearest.into() })
     }
 
     /// What the words for one sound become.
