@@ -7,8 +7,8 @@ use egui::accesskit::Role;
 use egui::text::CCursor;
 use egui::text_selection::CCursorRange;
 use egui::{
-    Align, Align2, Frame, Key, Layout, Margin, Modifiers, Popup, PopupCloseBehavior, Response, RichText,
-    Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
+    Align, Align2, Color32, Frame, Key, Label, Layout, Margin, Modifiers, Popup, PopupCloseBehavior,
+    Response, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
 };
 use sift_engine::{MAX_CHARACTERS, Queries, Readiness, SURE, Stage, Understood};
 
@@ -231,19 +231,27 @@ impl QueryBox {
         if self.slot != active {
             text = format!("You edit slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
         }
-        ui.horizontal(|ui| {
-            let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL), Sense::hover());
-            ui.painter().circle_filled(dot.center(), 4.0, color);
-            ui.label(RichText::new(text).size(theme::SMALL).color(color));
-            let length = self.text.chars().count();
-            if length + NEARLY_FULL > MAX_CHARACTERS {
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let count = format!("{length} of {MAX_CHARACTERS} characters");
-                    ui.label(RichText::new(count).size(theme::SMALL).color(theme::of(ui).text_weak));
-                });
-            }
-        });
+        say(ui, &text, color, self.text.chars().count());
     }
+}
+
+/// A line of feedback, cut off where there is no room for it, and the number of characters where these run out.
+fn say(ui: &mut Ui, text: &str, color: Color32, characters: usize) {
+    let small = |text: &str, color| RichText::new(text).size(theme::SMALL).color(color);
+    ui.horizontal(|ui| {
+        let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL), Sense::hover());
+        ui.painter().circle_filled(dot.center(), 4.0, color);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if characters + NEARLY_FULL > MAX_CHARACTERS {
+                let count = format!("{characters} of {MAX_CHARACTERS} characters");
+                ui.label(small(&count, theme::of(ui).text_weak));
+            }
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                // The pointer on it shows all of it.
+                ui.add(Label::new(small(text, color)).truncate());
+            });
+        });
+    });
 }
 
 /// Known sounds that what is being typed begins, or a word of them.
@@ -265,7 +273,7 @@ fn feedback(stage: Stage, engine: Option<Readiness>, understood: &[Understood]) 
             let names: Vec<_> = understood.iter().take(meant.max(2)).map(|near| near.name.as_str()).collect();
             let begin = match meant {
                 1 => "Sift does not know this sound well; try",
-                _ => "Sift is not sure, and takes this for",
+                _ => "Not sure: taken for",
             };
             return (format!("{begin} “{}”", names.join("” or “")), Tone::Warning);
         }
@@ -490,7 +498,21 @@ mod tests {
         let guitar = [meant("electric guitar", 0.62), meant("acoustic guitar", 0.55), near("harp", 0.2)];
         assert_eq!(said(&guitar), "electric guitar 0.62 or acoustic guitar 0.55 · harp 0.20");
         let doubtful = [meant("kitchen", 0.21), meant("fan", 0.2), meant("wind", 0.19)];
-        assert_eq!(said(&doubtful), "Sift is not sure, and takes this for “kitchen” or “fan” or “wind”");
+        assert_eq!(said(&doubtful), "Not sure: taken for “kitchen” or “fan” or “wind”");
+    }
+
+    #[test]
+    fn feedback_that_is_longer_than_the_window_is_wide_does_not_widen_it() {
+        let text = "Not sure: taken for “construction site” or “underwater rumble” or “windshield wipers”";
+        for characters in [10, MAX_CHARACTERS] {
+            let show = |ui: &mut Ui| {
+                let room = ui.available_width();
+                say(ui, text, Color32::WHITE, characters);
+                assert!(ui.min_rect().width() <= room, "{} of {room}", ui.min_rect().width());
+            };
+            let builder = Harness::builder().with_size(vec2(400.0, 100.0)).with_context_setup(theme::apply);
+            builder.build_ui(show).run_steps(2);
+        }
     }
 
     #[test]
