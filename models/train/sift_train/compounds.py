@@ -25,7 +25,7 @@ MOST_PARTS = 4
 SURE = 0.5
 """Closeness from which a sound counts as understood."""
 DOUBT = 0.15
-"""A text means every concept whose cosine is less than this below the nearest one's ..."""
+"""A text that has not the name of the nearest concept in it means every one whose cosine is less than this lower ..."""
 MOST_MEANT = MOST_PARTS - 1
 """... but no more than these: it may be separated by its own words, too."""
 

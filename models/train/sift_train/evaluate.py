@@ -188,11 +188,13 @@ class Package:
         """What a text is taken for."""
         _, concept, negation = self.query(text)
         cosines = self._directions @ concept[0]
-        nearest = np.argsort(-cosines)[: compounds.MOST_MEANT]
-        highest = cosines[nearest[0]]
+        first, *others = np.argsort(-cosines)[: compounds.MOST_MEANT]
+        # "An electric guitar" is none that is acoustic.
+        doubt = 0.0 if self._names[first].lower() in text.lower() else self._doubt
+        meant = [first, *(place for place in others if cosines[place] > cosines[first] - doubt)]
         return compounds.Heard(
-            tuple(self._names[place] for place in nearest if place == nearest[0] or cosines[place] + self._doubt > highest),
-            float(concepts.closeness_of(highest, **self._closeness)),
+            tuple(self._names[place] for place in meant),
+            float(concepts.closeness_of(cosines[first], **self._closeness)),
             bool(negation[0, 0] >= 0.5),
         )
 

@@ -121,6 +121,7 @@ GUITARS = ["electric guitar", "acoustic guitar", "distorted guitar"]
         ("기타 소리", [(name, KEPT) for name in GUITARS]),
         ("vocals", [("speech", KEPT), ("choir", KEPT)]),
         ("clicks", [(name, KEPT) for name in ("clicks", "finger snapping", "keyboard typing")]),
+        ("an acoustic guitar", [("an acoustic guitar", KEPT)]),
         ("drums", [("drums", KEPT)]),
         ("no drums", [("no drums", KEPT)]),
     ],

@@ -166,6 +166,7 @@ fn a_text_in_doubt_stands_for_all_that_it_may_mean() {
         ("기타 소리", None, &guitars),
         ("vocals", None, &["speech", "choir"]),
         ("clicks", Some(Kept), &["finger snapping", "keyboard typing"]),
+        ("an acoustic guitar", Some(Kept), &[]),
         ("drums", Some(Kept), &[]),
         ("no drums", Some(Kept), &[]),
     ] {

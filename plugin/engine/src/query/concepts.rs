@@ -135,11 +135,12 @@ impl Concepts {
         self.concepts.iter().map(|concept| concept.name.clone()).collect()
     }
 
-    /// The nearest concepts to a query's `concept`, nearest first, however far they are.
+    /// The nearest concepts to the `concept` of the query `text`, nearest first, however far they are. A text that has the
+    /// nearest one's name in it means no other: "an electric guitar" is none that is acoustic.
     ///
     /// # Errors
     /// When `concept` is not as long as the directions.
-    pub fn nearest(&self, concept: &[f32]) -> Result<Vec<Understood>, String> {
+    pub fn nearest(&self, text: &str, concept: &[f32]) -> Result<Vec<Understood>, String> {
         let mut cosines = Vec::with_capacity(self.concepts.len());
         for Concept { name, direction } in &self.concepts {
             if direction.len() != concept.len() {
@@ -153,11 +154,14 @@ impl Concepts {
         }
         cosines.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         cosines.truncate(TOLD);
+        let text = text.to_ascii_lowercase();
+        let named = cosines.first().is_some_and(|(_, name)| text.contains(&name.to_ascii_lowercase()));
+        let doubt = if named { 0.0 } else { self.doubt };
         let highest = cosines.first().map_or(0.0, |(cosine, _)| *cosine);
         let understood = cosines.iter().enumerate().map(|(place, (cosine, name))| Understood {
             name: name.to_string(),
             closeness: 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp()),
-            meant: place == 0 || cosine + self.doubt > highest,
+            meant: place == 0 || *cosine > highest - doubt,
         });
         Ok(understood.collect())
     }
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_nearest_concept_comes_first_with_its_probability() {
-        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[1.0, 0.0]).unwrap();
+        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[1.0, 0.0]).unwrap();
         let names: Vec<_> = near.iter().map(|understood| understood.name.as_str()).collect();
         assert_eq!(names, ["rain", "wind", "drums"]);
         assert!((near[0].closeness - 0.9933).abs() < 1e-4);
@@ -188,21 +192,23 @@ mod tests {
 
     #[test]
     fn words_mean_the_nearest_concept_and_those_that_are_hardly_farther() {
-        let meant = |doubt: f32, concept: &[f32]| -> Vec<String> {
+        let meant = |doubt: f32, text: &str, concept: &[f32]| -> Vec<String> {
             let table = TABLE.replace("\"concepts\"", &format!("\"doubt\": {doubt}, \"concepts\""));
-            let near = Concepts::parse(table.as_bytes()).unwrap().nearest(concept).unwrap();
+            let near = Concepts::parse(table.as_bytes()).unwrap().nearest(text, concept).unwrap();
             near.into_iter().filter(|understood| understood.meant).map(|understood| understood.name).collect()
         };
-        assert_eq!(meant(0.15, &[1.0, 0.0]), ["rain"]);
-        assert_eq!(meant(0.25, &[1.0, 0.0]), ["rain", "wind"]);
-        assert_eq!(meant(0.25, &[0.6, 0.8]), ["wind", "drums"]);
-        assert_eq!(meant(0.0, &[0.0, 0.0]), ["rain"], "without doubt, one alone");
-        assert_eq!(meant(2.0, &[1.0, 0.0]), ["rain", "wind", "drums"]);
+        assert_eq!(meant(0.15, "weather", &[1.0, 0.0]), ["rain"]);
+        assert_eq!(meant(0.25, "weather", &[1.0, 0.0]), ["rain", "wind"]);
+        assert_eq!(meant(0.25, "weather", &[0.6, 0.8]), ["wind", "drums"]);
+        assert_eq!(meant(0.0, "weather", &[0.0, 0.0]), ["rain"], "without doubt, one alone");
+        assert_eq!(meant(2.0, "weather", &[1.0, 0.0]), ["rain", "wind", "drums"]);
+        assert_eq!(meant(0.25, "Some Rain", &[1.0, 0.0]), ["rain"], "its name is in the text");
+        assert_eq!(meant(0.25, "wind", &[1.0, 0.0]), ["rain", "wind"], "another's name says nothing");
     }
 
     #[test]
     fn words_that_are_near_to_nothing_are_close_to_nothing() {
-        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[-0.7, -0.7]).unwrap();
+        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[-0.7, -0.7]).unwrap();
         assert!(near.iter().all(|understood| understood.closeness < 0.01));
     }
 
@@ -220,7 +226,7 @@ mod tests {
             let problem = Concepts::parse(TABLE.replace(from, to).as_bytes()).err().unwrap();
             assert!(problem.contains(field), "{problem}");
         }
-        let short = Concepts::parse(TABLE.as_bytes()).unwrap().nearest(&[1.0]).err().unwrap();
+        let short = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[1.0]).err().unwrap();
         assert!(short.contains("`concept` has 1 values"), "{short}");
     }
 }

@@ -182,7 +182,7 @@ impl QueryEncoder {
         let stop = self.stop.clone();
         let [embedding, concept, negation] = within_limit(&stop, || self.run(text)).flatten()?;
         let nearest = match &self.concepts {
-            Some(concepts) => concepts.nearest(&concept)?,
+            Some(concepts) => concepts.nearest(text, &concept)?,
             None => Vec::new(),
         };
         let negated = negation.first().is_some_and(|&negation| negation >= 0.5);
