@@ -207,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn who_may_mean_several_sounds_must_tell_which_texts_negate() {
+        let needs = |fields: &str| {
+            let table = TABLE.replace("\"concepts\"", &format!("{fields} \"concepts\""));
+            Concepts::parse(table.as_bytes()).unwrap().need_negation()
+        };
+        assert!(!needs("") && !needs("\"doubt\": 0.0,"));
+        assert!(needs("\"doubt\": 0.1,") && needs("\"conjunctions\": [\" and \"],"));
+    }
+
+    #[test]
     fn words_that_are_near_to_nothing_are_close_to_nothing() {
         let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[-0.7, -0.7]).unwrap();
         assert!(near.iter().all(|understood| understood.closeness < 0.01));
