@@ -35,6 +35,14 @@ PLAYS_THROUGH_JACK = """\
 </Ardour>
 """
 """The settings of a user who has chosen JACK once."""
+PRESET = "9d7c1f5e-2b64-4a0b-8f3e-5a6d0c9b7e21"
+EXPORTS_FLOAT = f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<ExportPreset id="{PRESET}" name="32-bit float">
+  <ExportFormat id="20b4ab09-6452-4cb3-bd66-b921cdbd2942"/>
+</ExportPreset>
+"""
+"""A user's own preset, of a format that comes with Ardour: WAV at the session's rate."""
 SUPERCLOCK_TICKS = 282_240_000
 """What Ardour divides a second into."""
 
@@ -182,8 +190,11 @@ class Session:
 
     def export(self) -> Path:
         """Exports the session's range at its rate, in float, and returns the file."""
+        presets = self.ardour.home / ".config" / "ardour7" / "export"
+        presets.mkdir(parents=True, exist_ok=True)
+        (presets / "float.preset").write_text(EXPORTS_FLOAT)
         path = self.folder / "export" / "export.wav"
-        self.ardour._run("ardour7-export", "-b", "float", "-o", path, self.folder, self.name)
+        self.ardour.lua("export.lua", self.folder, self.name, path.parent, path.stem, PRESET)
         return path
 
 
