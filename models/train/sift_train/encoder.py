@@ -234,3 +234,9 @@ def encode(encoder, texts, max_tokens):
             ids = torch.tensor(ids)
             sentences[list(places)] = encoder(ids, torch.ones_like(ids))
     return sentences
+
+
+def encode_each(encoder, lists, max_tokens):
+    """Sentence vectors of several lists of texts, encoded together: a tensor [len(list), 384] for each."""
+    sentences = encode(encoder, [text for texts in lists for text in texts], max_tokens)
+    return sentences.split([len(texts) for texts in lists])

@@ -18,9 +18,11 @@ from tqdm import tqdm
 
 from . import config as configuration
 from .captions import LABELS, both_caption, captions_of, except_captions
-from .encoder import NAMES, TextEncoder, encode, piece_numbers, tokenizer
+from .encoder import NAMES, TextEncoder, encode, encode_each, piece_numbers, tokenizer
 
 MATRICES = [name for name in NAMES if not name.endswith("norm")]
+PARTS = ("train", "held_out", "korean", "korean_held_out")
+"""Those of `captions_of`."""
 
 
 class Beside(nn.Module):
@@ -86,23 +88,27 @@ class Lessons:
         self.teacher = TextEncoder(adapter=None)
         self.max_tokens = max_tokens
         self.korean, self.fixed = [], []
-        for label in LABELS:
-            sentences = encode(self.teacher, captions_of(label, "train"), max_tokens)
+        # Templates around labels: in English they stay where they are, in Korean they go to the middle of those.
+        templates = [list(self._templates(label)) for label in LABELS]
+        captions = encode_each(self.teacher, [captions_of(label, "train") for label in LABELS], max_tokens)
+        composed = encode_each(self.teacher, [english for pairs in templates for english, _ in pairs], max_tokens)
+        composed = iter(composed)
+        for label, sentences, pairs in zip(LABELS, captions, templates):
             centre = functional.normalize(sentences.mean(dim=0), dim=0) * sentences.shape[1] ** 0.5
             self.korean += [(text, centre) for text in captions_of(label, "korean")]
             places = torch.lerp(sentences, centre, options["together"])
             self.fixed += list(zip(captions_of(label, "train"), places))
-            self._compose(except_captions(label, "train"), except_captions(label, "korean"))
-            for other in self.rng.sample(LABELS, 2):
-                self._compose([both_caption(label, other, "train")], [both_caption(label, other, "korean")])
+            for (english, korean), places in zip(pairs, composed):
+                self.fixed += list(zip(english, places))
+                self.fixed += [(text, places.mean(dim=0)) for text in korean]
         self.words = [word for word in self.tokens.get_vocab() if word.isascii() and word.isalpha() and len(word) > 2]
         self.words.sort()
 
-    def _compose(self, english, korean):
-        """Templates around labels: in English they stay where they are, in Korean they go to the middle of those."""
-        sentences = encode(self.teacher, english, self.max_tokens)
-        self.fixed += list(zip(english, sentences))
-        self.fixed += [(text, sentences.mean(dim=0)) for text in korean]
+    def _templates(self, label):
+        """English and Korean texts that say the same of a label: everything but it, and it beside two others."""
+        yield except_captions(label, "train"), except_captions(label, "korean")
+        for other in self.rng.sample(LABELS, 2):
+            yield [both_caption(label, other, "train")], [both_caption(label, other, "korean")]
 
     def vary(self, text):
         """Korean as others would type it: without spaces, without a word, with what one says of sounds."""
@@ -159,15 +165,19 @@ def teach(options, max_tokens):
 
 
 @torch.no_grad()
-def closeness(encoder, max_tokens):
-    """For each kind of caption, the share of which the nearest label, by its English captions' mean, is the right one."""
-    centres = torch.stack([encode(encoder, captions_of(label, "train"), max_tokens).mean(dim=0) for label in LABELS])
-    centres = functional.normalize(centres, dim=1)
+def closeness(encoder, max_tokens, parts=PARTS):
+    """For each of these parts of the captions, the share of which the nearest label is the right one.
+
+    Labels are where the mean of their trained English captions is.
+    """
+
+    def by_label(part):
+        return encode_each(encoder, [captions_of(label, part) for label in LABELS], max_tokens)
+
+    centres = functional.normalize(torch.stack([sentences.mean(dim=0) for sentences in by_label("train")]), dim=1)
     shares = {}
-    for part in ("train", "held_out", "korean", "korean_held_out"):
-        right = []
-        for number, label in enumerate(LABELS):
-            right.append((encode(encoder, captions_of(label, part), max_tokens) @ centres.T).argmax(dim=1) == number)
+    for part in parts:
+        right = [(sentences @ centres.T).argmax(dim=1) == number for number, sentences in enumerate(by_label(part))]
         shares[part] = torch.cat(right).float().mean().item()
     return shares
 
