@@ -39,8 +39,12 @@ impl AddAssign for Tally {
     }
 }
 
-/// The counts in `==== 3 passed, 1 failed in 0.12s ====`, or the same without the bars.
+/// The counts in `==== 3 passed, 1 failed in 0.12s ====`, or the same without the bars. What is indented is quoted by
+/// another test.
 fn pytest_counts(line: &str) -> Option<&str> {
+    if line.starts_with(' ') {
+        return None;
+    }
     let (counts, time) = line.trim_matches(['=', ' ']).rsplit_once(" in ")?;
     let seconds = time.split_whitespace().next()?.strip_suffix('s')?;
     seconds.parse::<f64>().ok()?;
@@ -79,7 +83,10 @@ mod tests {
 
     #[test]
     fn other_lines_count_nothing() {
-        for line in ["", "running 12 tests", "3 passed through in May", "test foo ... ok", "12 passed"] {
+        let quoted = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; finished in 0.05s";
+        for line in
+            ["", "running 12 tests", "3 passed through in May", "test foo ... ok", "12 passed", quoted]
+        {
             assert_eq!(counts(line), (0, 0, 0), "{line}");
         }
     }
