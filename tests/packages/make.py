@@ -54,7 +54,7 @@ GATE_ABOVE = 30.0
 CONTEXT, ADVANCE, LOOKAHEAD = 12, 4, 3
 VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
 # Words of the package `heavy`, and the side of the square matrix that a unit of its work multiplies.
-WORK = {f"x{units << power}": units << power for power in range(11) for units in (2, 3)}
+WORK = {f"x{units << power}": units << power for power in range(10) for units in (4, 5, 6, 7)}
 WORK_SIDE = 128
 # More than a network may have, and little enough that the machine survives one that has it.
 HOG = 8 << 30
