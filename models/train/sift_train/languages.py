@@ -91,16 +91,17 @@ class Lessons:
         # Templates around labels: in English they stay where they are, in Korean they go to the middle of those.
         templates = [list(self._templates(label)) for label in LABELS]
         captions = encode_each(self.teacher, [captions_of(label, "train") for label in LABELS], max_tokens)
-        composed = encode_each(self.teacher, [english for pairs in templates for english, _ in pairs], max_tokens)
-        composed = iter(composed)
+        composed = iter(
+            encode_each(self.teacher, [english for pairs in templates for english, _ in pairs], max_tokens)
+        )
         for label, sentences, pairs in zip(LABELS, captions, templates):
             centre = functional.normalize(sentences.mean(dim=0), dim=0) * sentences.shape[1] ** 0.5
             self.korean += [(text, centre) for text in captions_of(label, "korean")]
             places = torch.lerp(sentences, centre, options["together"])
             self.fixed += list(zip(captions_of(label, "train"), places))
-            for (english, korean), places in zip(pairs, composed):
-                self.fixed += list(zip(english, places))
-                self.fixed += [(text, places.mean(dim=0)) for text in korean]
+            for (english, korean), sentences in zip(pairs, composed):
+                self.fixed += list(zip(english, sentences))
+                self.fixed += [(text, sentences.mean(dim=0)) for text in korean]
         self.words = [word for word in self.tokens.get_vocab() if word.isascii() and word.isalpha() and len(word) > 2]
         self.words.sort()
 
