@@ -1,18 +1,17 @@
 """AudioSep: ResUNet30 with FiLM, conditioned by CLAP's RoBERTa text branch.
 
-Names of modules are those of the published checkpoint, so that its tensors load by name. Magnitudes are [1, T, 1025] of
-frames of 2048 every 320 samples at 32 kHz, periodic Hann; the mask is a complex gain.
+Modules have the names of the published checkpoint, so that its tensors load by name. Magnitudes are [1, T, 1025], from
+frames of 2048 samples every 320 samples at 32 kHz with a periodic Hann window; the mask is a complex gain.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from . import checkpoint, tokens
-from . import text as text_encoders
-from .fault import Fault
-from .layers import Affine, FrozenNorm, Shifts, activate, convolution, padded_to_multiple, scale_output
-from .window import Window
+from . import checkpoint, text_encoders, tokenizers
+from .layers import Affine, FilmShifts, FrozenNorm, activate, convolution, pad_to_multiple, scale_output
+from .user_error import UserError
+from .window import WindowSettings
 
 NAME = "AudioSep"
 DESCRIPTION = "AudioSep: a ResUNet of 30 layers with FiLM, conditioned by CLAP's RoBERTa text encoder."
@@ -23,18 +22,18 @@ HOP = 320
 WINDOW = "hann"
 
 ENCODER_POOLS = [(2, 2)] * 5 + [(1, 2)]
-"""By how much each encoder block shrinks frames and bins; the decoder grows them again, in reverse order."""
+"""The pooling factors (frames, bins) of the encoder blocks; the decoder upsamples by them in reverse order."""
 
 FRAME_MULTIPLE = 32
 
-DEFAULT_WINDOW = Window(context=256, advance=32, lookahead=32)
+DEFAULT_WINDOW = WindowSettings(context=256, advance=32, lookahead=32)
 
 QUERY_PREFIX = "query_encoder.model."
 TEXT_BRANCH = QUERY_PREFIX + "text_branch"
 
 
 class ResidualBlock(nn.Module):
-    """BN, FiLM, leaky ReLU, convolution, twice, beside the input itself or its 1×1 shortcut."""
+    """Twice batch norm, FiLM, leaky ReLU and convolution, added to the input or to its 1×1 shortcut."""
 
     def __init__(self, channels_in, channels_out):
         super().__init__()
@@ -46,11 +45,11 @@ class ResidualBlock(nn.Module):
         self.shortcut = convolution(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
 
     def films(self):
-        """The names, within the block, of what FiLM adds, in order, with the norm each belongs to."""
+        """Lists FiLM's shifts in order of use: the name within the block, and the norm that precedes each."""
         return [("beta1", self.bn1), ("beta2", self.bn2)]
 
     def fold(self):
-        """Leaves no normalisation; what they shift by is FiLM's to add."""
+        """Removes the normalisations: convolutions take the scales, FiLM the shifts."""
         self.bn1 = Affine(self.bn1.affine()[0])
         scale_output(self.conv1, self.bn2.affine()[0])
         self.bn2 = nn.Identity()
@@ -62,7 +61,7 @@ class ResidualBlock(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """A residual block; its output before pooling is what the decoder's skip takes."""
+    """A residual block; its output before pooling is the skip connection of the decoder."""
 
     def __init__(self, channels_in, channels_out):
         super().__init__()
@@ -79,7 +78,7 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """BN, FiLM, leaky ReLU, transposed convolution; then, with the skip beside it, a residual block."""
+    """Batch norm, FiLM, leaky ReLU and transposed convolution; then a residual block on it and the skip connection."""
 
     def __init__(self, channels_in, channels_out, stride):
         super().__init__()
@@ -102,10 +101,10 @@ class DecoderBlock(nn.Module):
 
 
 class Separator(nn.Module):
-    """Magnitude [1, T, F] and FiLM's shifts [1, E] → mask [1, 2, T, F]: real and imaginary part of a gain."""
+    """Magnitude [1, T, F] and FiLM's shifts [1, E] → mask [1, 2, T, F], real and imaginary part of a gain."""
 
     def __init__(self, channels, bins):
-        """`channels`: of the six encoder blocks, from the top."""
+        """`channels`: output channels of the six encoder blocks, highest resolution first."""
         super().__init__()
         self.bn0 = FrozenNorm(bins)
         self.pre_conv = convolution(1, channels[0], 1)
@@ -119,27 +118,27 @@ class Separator(nn.Module):
         self.after_conv = convolution(channels[0], 3, 1)
 
     def blocks(self):
-        """Name and module of all blocks, in the order in which they run."""
+        """Lists the name and the module of all blocks, in the order in which they run."""
         count = range(1, len(ENCODER_POOLS) + 1)
         names = [f"encoder_block{i}" for i in count] + ["conv_block7a"] + [f"decoder_block{i}" for i in count]
         return [(name, self.get_submodule(name)) for name in names]
 
     def films(self):
-        """The names of FiLM's linear layers in the order in which they are added, with the norm each belongs to."""
+        """Lists FiLM's linear layers in order of use: the name, and the norm that precedes each."""
         return [(f"{block}->{name}", norm) for block, module in self.blocks() for name, norm in module.films()]
 
     def fold(self):
-        """Folds every normalisation into what stands beside it. The shifts must then hold theirs (`Film.folded`)."""
+        """Folds every normalisation into the adjacent layers. The shifts must then come from `Film.folded`."""
         self.bn0 = Affine(*self.bn0.affine())
         for _, block in self.blocks():
             block.fold()
 
     def forward(self, magnitude, shifts):
         frames = int(magnitude.shape[1])
-        shifts = Shifts(shifts)
-        # Every bin has a norm of its own, so the bins are the channels here.
+        shifts = FilmShifts(shifts)
+        # Each bin has its own norm, so the bins are the channels here.
         x = self.bn0(magnitude.transpose(1, 2)[..., None]).permute(0, 3, 2, 1)
-        x = self.pre_conv(padded_to_multiple(x, FRAME_MULTIPLE)[..., :-1])
+        x = self.pre_conv(pad_to_multiple(x, FRAME_MULTIPLE)[..., :-1])
         blocks = dict(self.blocks())
         skips = []
         for number, pool in enumerate(ENCODER_POOLS, start=1):
@@ -150,14 +149,14 @@ class Separator(nn.Module):
         for number in range(1, len(ENCODER_POOLS) + 1):
             x = blocks[f"decoder_block{number}"](x, skips.pop(), shifts)
         shifts.finish()
-        # The bin that was dropped has zeros in all three maps.
+        # The dropped bin is zero in all three maps.
         return complex_mask(functional.pad(self.after_conv(x), (0, 1))[:, :, :frames])
 
 
 def complex_mask(maps):
-    """Three maps [1, 3, T, F] → [1, 2, T, F]: a gain's magnitude, and two parts of the direction it turns to.
+    """Three maps [1, 3, T, F] → complex gain [1, 2, T, F]: the maps are its magnitude and two parts of its direction.
 
-    Where both parts of the direction are zero the gain is, too.
+    The gain is zero where both parts of the direction are zero.
     """
     gain = maps[:, :1].sigmoid()
     direction = maps[:, 1:].tanh()
@@ -166,7 +165,7 @@ def complex_mask(maps):
 
 
 class Film(nn.Module):
-    """One Linear for each part of the shifts, named as in the checkpoint; condition [1, D] → shifts [1, E]."""
+    """Condition [1, D] → shifts [1, E]: one Linear per part of the shifts, named as in the checkpoint."""
 
     def __init__(self, separator, condition_size):
         super().__init__()
@@ -178,7 +177,7 @@ class Film(nn.Module):
         return torch.cat([self.get_submodule(name)(condition) for name in self._names], dim=1)
 
     def folded(self, separator):
-        """All in one Linear, with the shifts of the norms of `separator`, which is not folded yet."""
+        """Returns one Linear that also adds the shifts of the norms of `separator`, which must not be folded yet."""
         layers = [self.get_submodule(name) for name in self._names]
         shift = torch.cat([norm.affine()[1] for _, norm in separator.films()])
         weight = torch.cat([layer.weight for layer in layers])
@@ -189,10 +188,10 @@ class Film(nn.Module):
 
 
 class AudioSep(nn.Module):
-    """The whole model: words and magnitudes to masks."""
+    """The whole model: text and magnitudes to masks."""
 
     def __init__(self, *, channels, bins, condition_size, text):
-        """`text`: the sizes of the text encoder."""
+        """`text`: the sizes of the text encoder, arguments of `Transformer`."""
         super().__init__()
         self.words, self.positions, self.condition_size = text["words"], text["positions"], condition_size
         base = Separator(channels, bins)
@@ -200,7 +199,7 @@ class AudioSep(nn.Module):
         projection = nn.Sequential(
             nn.Linear(text["size"], condition_size), nn.ReLU(), nn.Linear(condition_size, condition_size)
         )
-        text_branch = text_encoders.PooledTransformer(**text, epsilon=1e-5, padding=tokens.ROBERTA.padding)
+        text_branch = text_encoders.PooledTransformer(**text, epsilon=1e-5, padding=tokenizers.ROBERTA.padding)
         clap = nn.ModuleDict({"text_branch": text_branch, "text_projection": projection})
         self.query_encoder = nn.ModuleDict({"model": clap})
 
@@ -209,52 +208,54 @@ class AudioSep(nn.Module):
         return self.ss_model["base"]
 
     def condition(self, input_ids, attention_mask):
-        """int64 [1, L] each → [1, D] of unit length."""
+        """Token ids and attention mask, int64 [1, L] → condition [1, D] of unit length."""
         clap = self.query_encoder["model"]
         return functional.normalize(clap["text_projection"](clap["text_branch"](input_ids, attention_mask)), dim=1)
 
     def shifts(self, condition):
-        """[1, D] → [1, E]: all that FiLM adds in the separator."""
+        """Condition [1, D] → [1, E], the concatenated shifts that FiLM adds in the separator."""
         return self.ss_model["film"](condition)
 
     def fold(self):
-        """Folds all normalisations of the separator, their shifts into FiLM."""
+        """Folds all normalisations of the separator, and their shifts into FiLM."""
         self.ss_model["film"] = self.ss_model["film"].folded(self.separator)
         self.separator.fold()
 
 
 ENTRY = "state_dict"
-TOKENIZER = tokens.ROBERTA
+TOKENIZER = tokenizers.ROBERTA
 
 UNUSED = {
-    r"ss_model\.base\.i?stft\..*": "the transforms are the engine's",
-    r".*\.num_batches_tracked": "counts the steps of training",
-    r".*\.position_ids": "counts from 0, as the encoder does by itself",
-    r".*\.token_type_ids": "zeros, as the encoder takes them",
-    r"ss_model\.base\.decoder_block\d\.bn2\..*": "never run by the reference either",
-    r"ss_model\.film\.decoder_block\d->beta2\..*": "belongs to the norm above",
-    r"query_encoder\.model\.(?!text_branch|text_projection).*": "CLAP's audio branch, and what it was trained with",
+    r"ss_model\.base\.i?stft\..*": "the engine computes the transforms",
+    r".*\.num_batches_tracked": "a counter of training steps",
+    r".*\.position_ids": "0, 1, 2, …, which the encoder counts itself",
+    r".*\.token_type_ids": "zeros, which the encoder assumes",
+    r"ss_model\.base\.decoder_block\d\.bn2\..*": "the published code does not run it either",
+    r"ss_model\.film\.decoder_block\d->beta2\..*": "the shift of that unused norm",
+    r"query_encoder\.model\.(?!text_branch|text_projection).*": "CLAP's audio branch and its training losses",
 }
-"""Tensors of checkpoints that are left out, and why each may be."""
+"""Patterns of the checkpoint's tensors that the network does not need, each with the reason."""
 
 
 def tensors(path, clap=None):
-    """The checkpoint's tensors; those of the text encoder from the file `clap`, if one is given.
+    """Reads the checkpoint's tensors, and those of the text encoder from the file `clap` if it is given.
 
-    In CLAP's own file they are named `module.…` instead of `query_encoder.model.…`.
+    In CLAP's own file their names begin with `module.` instead of `query_encoder.model.`.
     """
     found = checkpoint.read(path, ENTRY)
     if clap is not None:
         texts = checkpoint.read(clap, ENTRY).renamed("module.", QUERY_PREFIX)
         texts.size(TEXT_BRANCH + ".embeddings.word_embeddings.weight")
         return found.without(QUERY_PREFIX).joined(texts)
-    if not found.holds(QUERY_PREFIX):
-        raise Fault(path, f"holds no text encoder (`{QUERY_PREFIX}…`)", "Name CLAP's checkpoint with --clap")
+    if not found.has_prefix(QUERY_PREFIX):
+        raise UserError(
+            path, f"no text encoder (`{QUERY_PREFIX}…`) in the checkpoint", "Give CLAP's checkpoint with --clap"
+        )
     return found
 
 
 def model(tensors):
-    """The model, without its weights, of the sizes that the checkpoint's tensors have."""
+    """Builds the model, without its weights, with the sizes of the checkpoint's tensors."""
     return AudioSep(
         channels=[
             tensors.size(f"ss_model.base.encoder_block{number + 1}.conv_block1.conv2.weight")
@@ -262,5 +263,5 @@ def model(tensors):
         ],
         bins=tensors.size("ss_model.base.bn0.weight"),
         condition_size=tensors.size(f"{QUERY_PREFIX}text_projection.0.weight"),
-        text=text_encoders.sizes(tensors, TEXT_BRANCH),
+        text=text_encoders.read_sizes(tensors, TEXT_BRANCH),
     )

@@ -1,6 +1,6 @@
-"""Counts what a separator costs: parameters, and the multiply-accumulates of its convolutions.
+"""Counts the parameters of a model and the multiply-accumulates of the separator's convolutions.
 
-Element-wise work is left out.
+Element-wise operations are not counted.
 """
 
 import dataclasses
@@ -13,16 +13,18 @@ from .layers import FrozenNorm
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
+    """Parameters, and multiply-accumulates per second of audio."""
+
     separator_parameters: int
     query_parameters: int
-    second: float
-    """Multiply-accumulates for a second of audio, if the network saw each frame once."""
-    live: float
-    """The same as a window model is run: on the whole context, every `advance` frames."""
+    once: float
+    """Multiply-accumulates if each frame were processed once."""
+    windowed: float
+    """Multiply-accumulates of the window model: the whole context every `advance` frames."""
 
 
-def cost(architecture, tensors, window):
-    """Counts by a run without numbers of the network whose sizes `tensors` tell."""
+def count_cost(architecture, tensors, window):
+    """Counts during a run on the meta device of the network with the sizes of `tensors`."""
     counted = {}
 
     def convolution(module, inputs, output):
@@ -43,6 +45,6 @@ def cost(architecture, tensors, window):
     return Cost(
         separator_parameters=parameters,
         query_parameters=sum(value.numel() for value in model.parameters()) - parameters,
-        second=run / window.context * frames,
-        live=run / window.advance * frames,
+        once=run / window.context * frames,
+        windowed=run / window.advance * frames,
     )

@@ -1,17 +1,16 @@
 """LASS-Net: UNetRes_FiLM, conditioned by BERT-mini with a trained head.
 
-Names of modules are those of the published checkpoint, so that its tensors load by name. Magnitudes are [1, T, 513] of
-frames of 1024 every 512 samples at 32 kHz, periodic Hann; the mask is a gain in [0, 1].
+Modules have the names of the published checkpoint, so that its tensors load by name. Magnitudes are [1, T, 513], from
+frames of 1024 samples every 512 samples at 32 kHz with a periodic Hann window; the mask is a gain in [0, 1].
 """
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from . import checkpoint, tokens
-from . import text as text_encoders
-from .layers import Affine, FrozenNorm, Shifts, activate, convolution, padded_to_multiple, scale_output
-from .window import Window
+from . import checkpoint, text_encoders, tokenizers
+from .layers import Affine, FilmShifts, FrozenNorm, activate, convolution, pad_to_multiple, scale_output
+from .window import WindowSettings
 
 NAME = "LASS-Net"
 DESCRIPTION = "LASS-Net: a ResUNet with FiLM, conditioned by BERT-mini."
@@ -24,11 +23,11 @@ WINDOW = "hann"
 LEVELS = 6
 FRAME_MULTIPLE = 2**LEVELS
 
-DEFAULT_WINDOW = Window(context=192, advance=32, lookahead=32)
+DEFAULT_WINDOW = WindowSettings(context=192, advance=32, lookahead=32)
 
 
 class Film(nn.Module):
-    """Linear, ReLU, Linear, ReLU: condition [1, D] → what is added to each channel, [1, C]."""
+    """Condition [1, D] → shift of each channel [1, C]: Linear, ReLU, Linear, ReLU."""
 
     def __init__(self, condition_size, channels):
         super().__init__()
@@ -41,7 +40,7 @@ class Film(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """BN, leaky ReLU, convolution, FiLM, twice, beside the input itself or its 1×1 shortcut with a FiLM of its own."""
+    """Twice batch norm, leaky ReLU, convolution and FiLM, added to the input or to its 1×1 shortcut with a FiLM."""
 
     def __init__(self, channels_in, channels_out, condition_size):
         super().__init__()
@@ -59,19 +58,19 @@ class ResidualBlock(nn.Module):
             self.film_res = Film(condition_size, channels_out)
 
     def shifts(self, condition):
-        """What FiLM adds after either convolution, [1, 2 C]; the shortcut's goes with the second."""
+        """Condition [1, D] → shifts after both convolutions, [1, 2 C]; the second includes that of the shortcut."""
         second = self.film2(condition)
         if self.film_res is not None:
             second = second + self.film_res(condition)
         return torch.cat([self.film1(condition), second], dim=1)
 
     def norm_of_shifts(self):
-        """Scale and shift, each [2 C], by which the shifts of a folded block differ from those of this one."""
+        """The scale and shift, each [2 C], that turn this block's shifts into those of the folded block."""
         scale, shift = self.bn2.affine()
         return torch.cat([scale, torch.ones_like(scale)]), torch.cat([shift, torch.zeros_like(shift)])
 
     def fold(self):
-        """Leaves no normalisation: the second one scales the convolution before it, and FiLM's first shift."""
+        """Removes the normalisations: the second is folded into the first convolution and into FiLM's first shift."""
         self.bn1 = Affine(*self.bn1.affine())
         scale_output(self.conv1, self.bn2.affine()[0])
         self.bn2 = nn.Identity()
@@ -83,7 +82,7 @@ class ResidualBlock(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Two residual blocks; their output before pooling is what the decoder's skip takes."""
+    """Two residual blocks; their output before pooling is the skip connection of the decoder."""
 
     def __init__(self, channels_in, channels_out, condition_size):
         super().__init__()
@@ -95,7 +94,7 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """BN, ReLU, transposed convolution; then, with the skip beside it, two residual blocks."""
+    """Batch norm, ReLU and transposed convolution; then two residual blocks on it and the skip connection."""
 
     def __init__(self, channels_in, channels_out, condition_size):
         super().__init__()
@@ -108,7 +107,7 @@ class DecoderBlock(nn.Module):
         self.bn1 = Affine(*self.bn1.affine())
 
     def forward(self, x, skip, shifts):
-        # Twice as many frames and bins, and one more: the last frame is dropped, the bins had lost one in pooling.
+        # Gives twice the frames and bins, and one more of each. The frame is dropped; pooling had dropped a bin.
         upsampled = self.conv1(functional.relu(self.bn1(x)))[:, :, :-1]
         x = torch.cat([upsampled, skip], dim=1)
         return self.conv_block3(self.conv_block2(x, shifts), shifts)
@@ -118,7 +117,7 @@ class Separator(nn.Module):
     """Magnitude [1, T, F] and FiLM's shifts [1, E] → mask [1, 1, T, F]."""
 
     def __init__(self, channels, condition_size):
-        """`channels`: of the six encoder blocks, from the top."""
+        """`channels`: output channels of the six encoder blocks, highest resolution first."""
         super().__init__()
         sizes = [1, *channels]
         for level in range(LEVELS):
@@ -131,19 +130,19 @@ class Separator(nn.Module):
         self.after_conv2 = convolution(channels[0], 1, 1)
 
     def residual_blocks(self):
-        """In the order in which they run, which is that of their definition."""
+        """Lists the residual blocks in the order in which they run, which is that of their definition."""
         return [module for module in self.modules() if isinstance(module, ResidualBlock)]
 
     def fold(self):
-        """Folds every normalisation into what stands beside it. The shifts must then be those of `LassNet.fold`."""
+        """Folds every normalisation into the adjacent layers. The shifts must then come from a folded `LassNet`."""
         for module in list(self.modules()):
             if isinstance(module, (ResidualBlock, DecoderBlock)):
                 module.fold()
 
     def forward(self, magnitude, shifts):
         frames = int(magnitude.shape[1])
-        shifts = Shifts(shifts)
-        x = padded_to_multiple(magnitude[:, None], FRAME_MULTIPLE)[..., :-2]
+        shifts = FilmShifts(shifts)
+        x = pad_to_multiple(magnitude[:, None], FRAME_MULTIPLE)[..., :-2]
         skips = []
         for level in range(1, LEVELS + 1):
             x = self.get_submodule(f"encoder_block{level}")(x, shifts)
@@ -154,15 +153,15 @@ class Separator(nn.Module):
             x = self.get_submodule(f"decoder_block{level}")(x, skips.pop(), shifts)
         x = self.after_conv2(self.after_conv_block1(x, shifts))
         shifts.finish()
-        # The two bins that were dropped have zeros before the sigmoid.
+        # The two dropped bins are zero before the sigmoid.
         return functional.pad(x, (0, 2))[:, :, :frames].sigmoid()
 
 
 class LassNet(nn.Module):
-    """The whole model: words and magnitudes to masks."""
+    """The whole model: text and magnitudes to masks."""
 
     def __init__(self, *, channels, condition_size, text):
-        """`text`: the sizes of the text encoder."""
+        """`text`: the sizes of the text encoder, arguments of `Transformer`."""
         super().__init__()
         self.words, self.positions, self.condition_size = text["words"], text["positions"], condition_size
         head = nn.Sequential(nn.Linear(text["size"], condition_size), nn.ReLU())
@@ -176,11 +175,11 @@ class LassNet(nn.Module):
         return self.UNet
 
     def condition(self, input_ids, attention_mask):
-        """int64 [1, L] each → [1, D]."""
+        """Token ids and attention mask, int64 [1, L] → condition [1, D]."""
         return self.text_embedder["linear_layer"](self.text_embedder["bert_layer"](input_ids, attention_mask))
 
     def shifts(self, condition):
-        """[1, D] → [1, E]: all that FiLM adds in the separator."""
+        """Condition [1, D] → [1, E], the concatenated shifts that FiLM adds in the separator."""
         shifts = torch.cat([block.shifts(condition) for block in self.UNet.residual_blocks()], dim=1)
         if self._folding is None:
             return shifts
@@ -188,33 +187,33 @@ class LassNet(nn.Module):
         return shifts * scale + shift
 
     def fold(self):
-        """Folds all normalisations of the separator, where they follow FiLM's shifts into these."""
+        """Folds all normalisations of the separator, and those that follow FiLM into its shifts."""
         scales, shifts = zip(*(block.norm_of_shifts() for block in self.UNet.residual_blocks()))
         self._folding = torch.cat(scales), torch.cat(shifts)
         self.UNet.fold()
 
 
 ENTRY = "model"
-TOKENIZER = tokens.BERT
+TOKENIZER = tokenizers.BERT
 
 UNUSED = {
-    r".*\.num_batches_tracked": "counts the steps of training",
-    r".*\.position_ids": "counts from 0, as the encoder does by itself",
-    r".*\.token_type_ids": "zeros, as the encoder takes them",
-    r"text_embedder\.bert_layer\.pooler\..*": "the head takes the first token's vector before it",
+    r".*\.num_batches_tracked": "a counter of training steps",
+    r".*\.position_ids": "0, 1, 2, …, which the encoder counts itself",
+    r".*\.token_type_ids": "zeros, which the encoder assumes",
+    r"text_embedder\.bert_layer\.pooler\..*": "the head reads the first token's vector before the pooler",
 }
-"""Tensors of checkpoints that are left out, and why each may be."""
+"""Patterns of the checkpoint's tensors that the network does not need, each with the reason."""
 
 
 def tensors(path):
-    """The checkpoint's tensors, without the prefix that training in parallel leaves."""
+    """Reads the checkpoint's tensors, without the name prefix that parallel training adds."""
     return checkpoint.read(path, ENTRY).renamed("module.", "")
 
 
 def model(tensors):
-    """The model, without its weights, of the sizes that the checkpoint's tensors have."""
+    """Builds the model, without its weights, with the sizes of the checkpoint's tensors."""
     return LassNet(
         channels=[tensors.size(f"UNet.encoder_block{level + 1}.conv_block2.conv2.weight") for level in range(LEVELS)],
         condition_size=tensors.size("text_embedder.linear_layer.0.weight"),
-        text=text_encoders.sizes(tensors, "text_embedder.bert_layer"),
+        text=text_encoders.read_sizes(tensors, "text_embedder.bert_layer"),
     )

@@ -1,17 +1,17 @@
-"""What both separators are built of."""
+"""Layers that both separators share."""
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 NEGATIVE_SLOPE = 0.01
-"""Of every leaky ReLU."""
+"""The negative slope of every leaky ReLU."""
 
 NORM_EPSILON = 1e-5
 
 
 class FrozenNorm(nn.Module):
-    """Batch normalisation by the statistics that were learned, on axis 1 of [B, C, ...]."""
+    """Batch normalisation with fixed, learned statistics, on axis 1 of [B, C, ...]."""
 
     def __init__(self, channels):
         super().__init__()
@@ -21,7 +21,7 @@ class FrozenNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def affine(self):
-        """The same as scale [C] and shift [C]: x · scale + shift."""
+        """The equivalent scale [C] and shift [C]: x · scale + shift."""
         scale = self.weight / (self.running_var + NORM_EPSILON).sqrt()
         return scale, self.bias - self.running_mean * scale
 
@@ -31,7 +31,7 @@ class FrozenNorm(nn.Module):
 
 
 class Affine(nn.Module):
-    """What is left of a normalisation that no linear layer precedes: a scale and, unless FiLM adds it, a shift."""
+    """A folded normalisation that no linear layer precedes: a scale and, unless FiLM adds it, a shift."""
 
     def __init__(self, scale, shift=None):
         super().__init__()
@@ -44,7 +44,7 @@ class Affine(nn.Module):
 
 
 def along_channels(values):
-    """[C] or [1, C] as [1, C, 1, 1], to be added to [B, C, T, F]."""
+    """Reshapes [C] or [1, C] to [1, C, 1, 1], which broadcasts over [B, C, T, F]."""
     return values.reshape(1, -1, 1, 1)
 
 
@@ -53,24 +53,24 @@ def activate(x):
 
 
 def convolution(channels_in, channels_out, size):
-    """Square, and of the size of its input; one of 3×3 has no bias, one of 1×1 has."""
+    """A square convolution that keeps the size of its input; 3×3 without bias, 1×1 with bias."""
     return nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=size == 1)
 
 
 def scale_output(convolution, scale):
-    """Multiplies what a convolution without bias gives by `scale` [C]."""
+    """Multiplies the output of a convolution without bias by `scale` [C]."""
     convolution.weight = nn.Parameter(convolution.weight * scale[:, None, None, None])
 
 
-def padded_to_multiple(x, multiple):
-    """`x` [B, C, T, F] with zeros after its last frame, so that T is a multiple."""
+def pad_to_multiple(x, multiple):
+    """Adds zero frames at the end of `x` [B, C, T, F], so that T is divisible by `multiple`."""
     return functional.pad(x, (0, 0, 0, -int(x.shape[2]) % multiple))
 
 
-class Shifts:
-    """A vector [1, E] handed out in the order in which a network adds its parts.
+class FilmShifts:
+    """Splits FiLM's shifts [1, E] into parts, in the order in which a network adds them.
 
-    Sizes are plain integers, here and where frames are padded and cut, so that an exported graph holds them fixed.
+    Sizes are plain integers, here and where frames are padded and cut, so that they are constants in the graph.
     """
 
     def __init__(self, vector):
@@ -78,12 +78,12 @@ class Shifts:
         self._used = 0
 
     def take(self, channels):
-        """The next part, [1, channels, 1, 1]."""
+        """Returns the next part, [1, channels, 1, 1]."""
         start, self._used = self._used, self._used + channels
         return along_channels(self._vector[:, start : self._used])
 
     def finish(self):
-        """Makes sure that the network and the query agree about the vector's size."""
+        """Raises `ValueError` unless the network has used all shifts."""
         size = int(self._vector.shape[1])
         if self._used != size:
-            raise ValueError(f"the network adds {self._used} shifts, the query gives {size}")
+            raise ValueError(f"the network used {self._used} shifts; expected all {size} of the query")

@@ -16,14 +16,14 @@ import onnxruntime
 import torch
 from torch import nn
 
-from . import checkpoint, tokens
-from .cost import cost
-from .fault import Fault
+from . import checkpoint, tokenizers
+from .cost import count_cost
+from .user_error import UserError
 
 OPSET = 17
 
 TOLERANCE = 1e-3
-"""Of the mask's peak: how far what was written may be from the network in PyTorch."""
+"""The largest allowed difference between ONNX Runtime and PyTorch, relative to the mask's peak."""
 
 PACKAGE_TOML = """\
 name = {name}
@@ -57,32 +57,32 @@ MODEL_CARD = """\
 # {name}
 
 {description}
-Made by Sift's `models/export` from a published checkpoint; nothing was trained or changed, but batch normalisations are
-folded into the layers beside them.
+Exported by Sift's `models/export` from a published checkpoint. Nothing was trained or changed; batch normalisations are
+folded into adjacent layers.
 
-| what | value |
+| property | value |
 |---|---|
 {sources}
-| analysis | {sample_rate} Hz, frames of {n_fft}, hop {hop}, periodic Hann |
-| seen at once | {context} frames, {context_seconds:.2f} s |
-| run every | {advance} frames, {advance_seconds:.2f} s |
-| masks taken from | {lookahead} frames behind the newest, {lookahead_seconds:.2f} s |
+| spectrogram | {sample_rate} Hz, frames of {n_fft} samples, hop {hop} samples, periodic Hann window |
+| context: input of one run | {context} frames, {context_seconds:.2f} s |
+| advance: distance between runs | {advance} frames, {advance_seconds:.2f} s |
+| lookahead: smallest delay of a mask | {lookahead} frames, {lookahead_seconds:.2f} s |
 | `separator.onnx` | {separator_parameters:.2f} million parameters, {separator_megabytes:.1f} MB |
 | `query.onnx` | {query_parameters:.2f} million parameters (text encoder and FiLM), {query_megabytes:.1f} MB |
-| a second of audio, each frame once | {second:.2f} billion multiply-accumulates |
-| a second of audio, run as above | {live:.2f} billion multiply-accumulates |
+| multiply-accumulates per second of audio, each frame processed once | {once:.2f} billion |
+| multiply-accumulates per second of audio, run as above | {windowed:.2f} billion |
 | longest query | {max_tokens} tokens |
-| largest difference from PyTorch on a run of noise | {difference:.1e} of the mask's peak |
+| largest difference from PyTorch, on noise | {difference:.1e} of the mask's peak |
 
 ## Licence
 
-The weights are their publisher's. The checkpoint does not tell its licence, and Sift does not know it: look where you
-got the file before you pass this package on.
+The weights belong to their publisher. The checkpoint does not contain its licence, so Sift does not know it. Read the
+licence where you downloaded the file before you share this package.
 """
 
 
 class Progress:
-    """Tells what is being done, and since when."""
+    """Prints the current step and the time since the start."""
 
     def __init__(self, steps):
         self._steps = steps
@@ -92,13 +92,13 @@ class Progress:
     def seconds(self):
         return time.monotonic() - self._start
 
-    def step(self, what):
+    def step(self, description):
         self._done += 1
-        print(f"[{self._done}/{self._steps}] {self.seconds():6.1f} s  {what}", flush=True)
+        print(f"[{self._done}/{self._steps}] {self.seconds():6.1f} s  {description}", flush=True)
 
 
 class QueryGraph(nn.Module):
-    """Tokens [1, L] → embedding [1, E]: everything that depends on the words alone."""
+    """Tokens [1, L] → embedding [1, E]: the part of the model that depends on the text alone."""
 
     def __init__(self, model):
         super().__init__()
@@ -109,24 +109,24 @@ class QueryGraph(nn.Module):
 
 
 def write(architecture, tensors, sources, tokenizer_folder, window, output, *, name, progress):
-    """Makes the package in the folder `output`, which appears when it is complete, or not at all.
+    """Writes the package to the folder `output`, which appears only when the package is complete.
 
-    `sources`: checkpoint files by what they are, to be named in the card.
+    `sources`: description → checkpoint file, for the model card. Raises `UserError`.
     """
     output = Path(output).absolute()
-    _check_place(output)
+    _check_output(output)
     window.check()
 
     progress.step(f"reading the weights from {tensors.path}")
     model = checkpoint.load(architecture, tensors)
-    tokenizer = tokens.read(tokenizer_folder, architecture.TOKENIZER, model.words, model.positions)
+    tokenizer = tokenizers.load(tokenizer_folder, architecture.TOKENIZER, model.words, model.positions)
 
-    with _scratch_beside(output) as scratch:
-        progress.step("running the network in PyTorch, to compare with")
-        trial = Trial(architecture, model, tokenizer, window)
+    with _temporary_folder(output) as scratch:
+        progress.step("running the network in PyTorch for comparison")
+        reference = ReferenceRun(architecture, model, tokenizer, window)
         model.fold()
         progress.step("writing query.onnx")
-        ids, attention = trial.tokens
+        ids, attention = reference.tokens
         _export(
             QueryGraph(model),
             (ids, attention),
@@ -138,53 +138,53 @@ def write(architecture, tensors, sources, tokenizer_folder, window, output, *, n
         progress.step("writing separator.onnx")
         _export(
             model.separator,
-            (trial.magnitude, model.shifts(model.condition(ids, attention))),
+            (reference.magnitude, model.shifts(model.condition(ids, attention))),
             scratch / "separator.onnx",
             input_names=["magnitude", "embedding"],
             output_names=["mask"],
         )
-        progress.step("comparing both with PyTorch")
-        difference = trial.difference(scratch)
+        progress.step("comparing both networks with PyTorch")
+        difference = reference.difference(scratch)
         progress.step("writing the manifest and the model card")
-        costs = cost(architecture, tensors, window)
+        cost = count_cost(architecture, tensors, window)
         (scratch / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        _describe(scratch, architecture, sources, tokenizer, window, costs, difference, name)
-        _check_place(output)
+        _write_manifest_and_card(scratch, architecture, sources, tokenizer, window, cost, difference, name)
+        _check_output(output)
         scratch.chmod(0o755)
         scratch.rename(output)
 
 
-def _check_place(output):
+def _check_output(output):
     if os.path.lexists(output):
-        raise Fault(output, "exists already", "Name a folder that does not, or remove this one")
+        raise UserError(output, "already exists; expected a folder that does not", "Choose another name, or remove it")
     if not output.parent.is_dir():
-        raise Fault(output.parent, "is no folder", "Make it first")
+        raise UserError(output.parent, "not a folder", "Create it first")
 
 
 @contextlib.contextmanager
-def _scratch_beside(output):
-    """A folder to be renamed to `output`; removed on whatever else happens."""
+def _temporary_folder(output):
+    """Makes a folder to be renamed to `output`, and removes it if it was not."""
     scratch = None
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
         yield scratch
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Fault(
-                output, f"there is no room for it ({error.strerror})", "Make room on the disk and export again"
+            raise UserError(
+                output, f"not enough space on the disk ({error.strerror})", "Free some space and export again"
             ) from error
-        raise Fault(error.filename or output, error.strerror or error, "Mend that and export again") from error
+        raise UserError(error.filename or output, error.strerror or error, "Fix it and export again") from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-class Trial:
-    """One run on noise, in PyTorch before anything is folded."""
+class ReferenceRun:
+    """A run of the network on noise in PyTorch, before folding."""
 
     @torch.no_grad()
     def __init__(self, architecture, model, tokenizer, window):
-        ids = torch.tensor([tokenizer.encode(tokens.SAMPLE).ids])
+        ids = torch.tensor([tokenizer.encode(tokenizers.SAMPLE_TEXT).ids])
         self.tokens = ids, torch.ones_like(ids)
         rng = numpy.random.default_rng(0)
         bins = architecture.N_FFT // 2 + 1
@@ -192,7 +192,10 @@ class Trial:
         self._mask = model.separator(self.magnitude, model.shifts(model.condition(*self.tokens))).numpy()
 
     def difference(self, folder):
-        """The largest, of the mask's peak, of the networks in `folder`; raises `Fault` beyond `TOLERANCE`."""
+        """The largest difference of the networks in `folder` from this run, relative to the mask's peak.
+
+        Raises `UserError` above `TOLERANCE`.
+        """
         ids, attention = self.tokens
         query = onnxruntime.InferenceSession(folder / "query.onnx")
         (embedding,) = query.run(["embedding"], {"input_ids": ids.numpy(), "attention_mask": attention.numpy()})
@@ -200,28 +203,28 @@ class Trial:
         separator = onnxruntime.InferenceSession(folder / "separator.onnx")
         (mask,) = separator.run(["mask"], {"magnitude": self.magnitude.numpy(), "embedding": embedding})
         difference = numpy.abs(mask - self._mask).max() / numpy.abs(self._mask).max()
-        # Not "greater than", so that a NaN is refused.
+        # Written so that NaN is refused.
         if not difference < TOLERANCE:
-            raise Fault(
+            raise UserError(
                 "separator.onnx",
-                f"differs from PyTorch by {difference:.1e} of the mask's peak, more than {TOLERANCE:.0e}",
-                "Take the published checkpoint; if it is one, this is a bug of the export",
+                f"differs from PyTorch by {difference:.1e} of the mask's peak; expected less than {TOLERANCE:.0e}",
+                "Use the published checkpoint; if you did, report a bug of the export",
             )
         return difference
 
 
 def _export(module, inputs, path, **options):
-    # The TorchScript exporter is what models/train uses, too; it says so little as that it is deprecated.
-    with warnings.catch_warnings(), torch.no_grad(), open(os.devnull, "w") as nowhere:
+    # models/train uses the TorchScript exporter too. Its deprecation warnings are suppressed.
+    with warnings.catch_warnings(), torch.no_grad(), open(os.devnull, "w") as null:
         warnings.simplefilter("ignore")
-        with contextlib.redirect_stdout(nowhere):
+        with contextlib.redirect_stdout(null):
             torch.onnx.export(module.eval(), inputs, str(path), opset_version=OPSET, dynamo=False, **options)
     onnx.checker.check_model(str(path))
 
 
-def _describe(folder, architecture, sources, tokenizer, window, costs, difference, name):
+def _write_manifest_and_card(folder, architecture, sources, tokenizer, window, cost, difference, name):
     frame = architecture.HOP / architecture.SAMPLE_RATE
-    digests = {what: (Path(path), checkpoint.digest(path)) for what, path in sources.items()}
+    digests = {source: (Path(path), checkpoint.sha256(path)) for source, path in sources.items()}
     first, *_ = digests.values()
     values = {
         "sample_rate": architecture.SAMPLE_RATE,
@@ -237,26 +240,26 @@ def _describe(folder, architecture, sources, tokenizer, window, costs, differenc
         name=json.dumps(name, ensure_ascii=False),
         version=f"checkpoint {first[1][:8]}",
         window=architecture.WINDOW,
-        multiply_accumulates=costs.live,
-        separator_sha256=checkpoint.digest(folder / "separator.onnx"),
-        query_sha256=checkpoint.digest(folder / "query.onnx"),
+        multiply_accumulates=cost.windowed,
+        separator_sha256=checkpoint.sha256(folder / "separator.onnx"),
+        query_sha256=checkpoint.sha256(folder / "query.onnx"),
     )
     card = MODEL_CARD.format(
         **values,
         name=name,
         description=architecture.DESCRIPTION,
         sources="\n".join(
-            f"| {what} | `{path.name}`, SHA-256 `{digest}` |" for what, (path, digest) in digests.items()
+            f"| {source} | `{path.name}`, SHA-256 `{digest}` |" for source, (path, digest) in digests.items()
         ),
         context_seconds=window.context * frame,
         advance_seconds=window.advance * frame,
         lookahead_seconds=window.lookahead * frame,
-        separator_parameters=costs.separator_parameters / 1e6,
-        query_parameters=costs.query_parameters / 1e6,
+        separator_parameters=cost.separator_parameters / 1e6,
+        query_parameters=cost.query_parameters / 1e6,
         separator_megabytes=(folder / "separator.onnx").stat().st_size / 1e6,
         query_megabytes=(folder / "query.onnx").stat().st_size / 1e6,
-        second=costs.second / 1e9,
-        live=costs.live / 1e9,
+        once=cost.once / 1e9,
+        windowed=cost.windowed / 1e9,
         difference=difference,
     )
     (folder / "package.toml").write_text(manifest, encoding="utf-8")

@@ -1,43 +1,43 @@
-"""How the engine runs a window model, and its transforms; in NumPy, to tell what that costs in agreement."""
+"""The engine's window models and transforms in NumPy, to measure the effect of the window settings."""
 
 import dataclasses
 
 import numpy
 
-from .fault import Fault
+from .user_error import UserError
 
-CONTEXT_LIMIT = 8192
-"""The engine refuses a package with more."""
+MAX_CONTEXT = 8192
+"""The engine's limit, in frames."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Window:
-    """All in frames."""
+class WindowSettings:
+    """Settings of a window model, all in frames."""
 
     context: int
-    """That the network sees at once: the last ones, and silence before the stream's start."""
+    """Input of one run: the newest frames, with silence before the start of the stream."""
     advance: int
-    """From one run to the next."""
+    """Distance from one run to the next."""
     lookahead: int
-    """By which a mask at least lies behind the newest frame of its run."""
+    """Smallest delay of a used mask behind the newest frame of its run."""
 
     def check(self):
-        """Raises `Fault` where the engine could not run it."""
+        """Raises `UserError` if the engine cannot run these settings."""
         if self.advance < 1:
-            raise Fault("--advance", f"is {self.advance}, less than one frame", "Give at least 1")
+            raise UserError("--advance", f"{self.advance} frames; expected at least 1", "Increase it")
         if self.lookahead < 0:
-            raise Fault("--lookahead", f"is {self.lookahead}, less than none", "Give 0 or more")
-        if self.context > CONTEXT_LIMIT:
-            raise Fault("--context", f"is {self.context}, more than {CONTEXT_LIMIT} frames", "Give less")
+            raise UserError("--lookahead", f"{self.lookahead} frames; expected at least 0", "Increase it")
+        if self.context > MAX_CONTEXT:
+            raise UserError("--context", f"{self.context} frames; expected at most {MAX_CONTEXT}", "Reduce it")
         if self.context < self.lookahead + self.advance:
-            used = f"{self.lookahead} + {self.advance} frames that --lookahead and --advance need"
-            raise Fault("--context", f"is {self.context}, fewer than the {used}", "Give more")
+            least = f"--lookahead + --advance = {self.lookahead + self.advance}"
+            raise UserError("--context", f"{self.context} frames; expected at least {least}", "Increase it")
 
     def runs(self, frames):
-        """For the runs that give the masks of `frames` (a range), in order: the newest frame of each, and which
-        frames' masks are used (a range that may reach beyond `frames`).
+        """Yields the runs that give the masks of `frames` (a range), in order.
 
-        The runs follow frame `advance` − 1, 2 · `advance` − 1, and so on.
+        Each is its newest frame, and the range of the frames whose masks are used, which may exceed `frames`. Runs
+        take place after the frames `advance` − 1, 2 · `advance` − 1, and so on.
         """
         first = (frames.start + self.lookahead) // self.advance
         last = (frames.stop - 1 + self.lookahead) // self.advance
@@ -46,14 +46,14 @@ class Window:
             yield newest, range(newest - self.lookahead - self.advance + 1, newest - self.lookahead + 1)
 
 
-def masks(network, magnitude, window, frames):
-    """The masks of `frames` (a range) of a stream, as the engine would have them: complex [len(frames), F].
+def compute_masks(network, magnitude, window, frames):
+    """Computes the engine's masks of `frames` (a range) of a stream: complex [len(frames), F].
 
-    `network`: magnitude [context, F] → mask [C, context, F]; `magnitude` [T, F] is followed by silence.
+    `network`: magnitude [context, F] → mask [C, context, F]. Silence follows `magnitude` [T, F].
     """
     found = numpy.zeros((len(frames), magnitude.shape[1]), numpy.complex64)
     for newest, used in window.runs(frames):
-        mask = network(_ring(magnitude, newest, window.context))
+        mask = network(_context_frames(magnitude, newest, window.context))
         gain = mask[0] if len(mask) == 1 else mask[0] + 1j * mask[1]
         wanted = range(max(used.start, frames.start), min(used.stop, frames.stop))
         oldest = newest - window.context + 1
@@ -63,22 +63,22 @@ def masks(network, magnitude, window, frames):
     return found
 
 
-def _ring(magnitude, newest, context):
+def _context_frames(magnitude, newest, context):
     """The last `context` frames up to `newest`, [context, F]."""
-    ring = numpy.zeros((context, magnitude.shape[1]), numpy.float32)
+    frames = numpy.zeros((context, magnitude.shape[1]), numpy.float32)
     first = newest - context + 1
     start, stop = max(first, 0), min(newest + 1, len(magnitude))
-    ring[start - first : stop - first] = magnitude[start:stop]
-    return ring
+    frames[start - first : stop - first] = magnitude[start:stop]
+    return frames
 
 
 def _hann(size):
-    """Periodic."""
+    """The periodic Hann window."""
     return numpy.sin(numpy.pi * numpy.arange(size) / size) ** 2
 
 
 def analyse(samples, size, hop):
-    """Spectra [T, size / 2 + 1] of a stream: each frame ends with a new hop, the first one with the stream's first."""
+    """Computes the spectra [T, size / 2 + 1] of a stream. Frame i ends with hop i."""
     count = -(-(len(samples) + size - hop) // hop)
     padded = numpy.concatenate([numpy.zeros(size - hop), samples, numpy.zeros(count * hop)])
     frames = numpy.lib.stride_tricks.sliding_window_view(padded, size)[: count * hop : hop]
@@ -86,9 +86,9 @@ def analyse(samples, size, hop):
 
 
 def synthesise(spectra, first, size, hop):
-    """The samples that all of their frames are among `spectra` of, `first` and following: samples and where they begin.
+    """Computes the samples whose frames are all in `spectra`: the samples and the position of the first one.
 
-    Overlap-add with the window of the analysis, divided by the sum of squared windows.
+    `first`: number of the first frame. Overlap-add with the analysis window, divided by the sum of squared windows.
     """
     window = _hann(size)
     total = numpy.zeros((len(spectra) - 1) * hop + size)

@@ -8,7 +8,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sift_export import __main__ as command_line  # noqa: E402
-from sift_export import audiosep, golden, lassnet  # noqa: E402
+from sift_export import audiosep, lassnet, reference_weights  # noqa: E402
 
 CHANNELS = [2, 2, 3, 3, 4, 4]
 CONDITION = 16
@@ -29,7 +29,7 @@ UNUSED = {
         "text_embedder.bert_layer.pooler.dense.weight": (64, 64),
     },
 }
-"""What published checkpoints hold beside the network's tensors."""
+"""Tensors of published checkpoints that the network does not use."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,31 +37,33 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-class Small:
-    """A network of few channels, with a checkpoint as the published ones are made, and a tokenizer."""
+class SmallNetwork:
+    """A network with few channels, its checkpoint in the published format, and a tokenizer."""
 
     def __init__(self, name, folder):
         self.name = name
-        self.architecture = golden.ARCHITECTURES[name]
+        self.architecture = reference_weights.ARCHITECTURES[name]
         self.folder = folder
         self.model = {
             "audiosep": lambda: audiosep.AudioSep(channels=CHANNELS, bins=1025, condition_size=CONDITION, text=TEXT),
             "lassnet": lambda: lassnet.LassNet(channels=CHANNELS, condition_size=CONDITION, text=TEXT),
         }[name]().eval()
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
-        self.state = golden.weights(shapes)
+        self.state = reference_weights.make_state_dict(shapes)
         self.model.load_state_dict(self.state)
-        self.checkpoint = self.save(folder / "published.ckpt", self.state | golden.weights(UNUSED[name]))
+        self.checkpoint = self.save(
+            folder / "published.ckpt", self.state | reference_weights.make_state_dict(UNUSED[name])
+        )
         self.tokenizer = folder / "tokenizer"
-        golden.stand_in(self.tokenizer, self.architecture.TOKENIZER, WORDS, {})
+        reference_weights.write_placeholder_tokenizer(self.tokenizer, self.architecture.TOKENIZER, WORDS, {})
 
     def save(self, path, state, **further):
-        """Writes a checkpoint with this state dict, named as the network names it."""
-        torch.save({self.architecture.ENTRY: golden.prefixed(self.name, state), **further}, path)
+        """Writes a checkpoint with this state dict, which has the network's names."""
+        torch.save({self.architecture.ENTRY: reference_weights.add_published_prefix(self.name, state), **further}, path)
         return path
 
     def export(self, output, *options, checkpoint=None, tokenizer=None, context=40, advance=8, lookahead=8):
-        """The command line, as somebody would type it."""
+        """Runs the command line."""
         arguments = [self.name, checkpoint or self.checkpoint, "--tokenizer", tokenizer or self.tokenizer]
         arguments += ["--output", output, "--context", context, "--advance", advance, "--lookahead", lookahead]
         command_line.main([*map(str, arguments), *map(str, options)])
@@ -69,12 +71,12 @@ class Small:
 
 @pytest.fixture(scope="session", params=["audiosep", "lassnet"])
 def small(request, tmp_path_factory):
-    return Small(request.param, tmp_path_factory.mktemp(request.param))
+    return SmallNetwork(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="session")
 def package(small):
-    """The folder of its package: 40 frames, which are no multiple of what the network pools."""
+    """The folder of its package, with a context of 40 frames, which the pooling factors do not divide."""
     folder = small.folder / "package"
     small.export(folder)
     return folder
@@ -82,6 +84,6 @@ def package(small):
 
 @pytest.fixture
 def magnitude(small):
-    """Forty frames of noise, [1, T, F]."""
+    """40 frames of noise, [1, T, F]."""
     bins = small.architecture.N_FFT // 2 + 1
     return numpy.random.default_rng(1).rayleigh(size=(1, 40, bins)).astype(numpy.float32)

@@ -1,11 +1,11 @@
-"""Checkpoints are read by name, wholly, and without running what is in them."""
+"""Checkpoints: all tensors load by name, and no code in the file runs."""
 
 import numpy
 import pytest
 import torch
 
 from sift_export import audiosep, checkpoint
-from sift_export.fault import Fault
+from sift_export.user_error import UserError
 
 
 @pytest.fixture
@@ -16,36 +16,36 @@ def loaded():
     return load
 
 
-def test_every_weight_is_the_checkpoints(small, loaded):
+def test_all_weights_equal_the_checkpoint(small, loaded):
     found = loaded(small, small.architecture.tensors(small.checkpoint))
     assert found.keys() == small.state.keys()
     assert all(torch.equal(found[name], small.state[name]) for name in found)
 
 
-def test_what_is_left_out_has_a_reason(small):
+def test_unused_tensors_have_a_reason(small):
     assert all(len(reason) > 10 for reason in small.architecture.UNUSED.values())
 
 
-def test_half_precision_becomes_single(small, loaded, tmp_path):
+def test_half_precision_loads_as_single(small, loaded, tmp_path):
     halved = {name: value.half() for name, value in small.state.items()}
     found = loaded(small, small.architecture.tensors(small.save(tmp_path / "half.ckpt", halved)))
     assert all(value.dtype == torch.float32 for value in found.values())
 
 
-def test_files_of_older_pytorch_are_read(small, loaded, tmp_path):
+def test_files_of_old_pytorch_load(small, loaded, tmp_path):
     path = tmp_path / "old.ckpt"
     state = torch.load(small.checkpoint, weights_only=True)
     torch.save(state, path, _use_new_zipfile_serialization=False)
     assert loaded(small, small.architecture.tensors(path)).keys() == small.state.keys()
 
 
-def test_numbers_of_numpy_beside_the_weights_are_accepted(small, tmp_path):
+def test_numpy_scalars_in_the_file_are_accepted(small, tmp_path):
     path = small.save(tmp_path / "numbers.ckpt", small.state, best=numpy.float64(0.5), epoch=3)
     assert small.architecture.tensors(path).size(next(iter(small.state))) > 0
 
 
-def test_tensors_that_are_not_needed_are_not_read(small, tmp_path):
-    """Their bytes in the file are overwritten with those of NaN, and it makes no difference."""
+def test_unused_tensors_are_not_read(small, tmp_path):
+    """Overwriting their bytes in the file with NaN makes no difference."""
     marker = torch.full((64,), 12345.0)
     path = small.save(tmp_path / "more.ckpt", small.state, optimizer={"moments": marker})
     content = path.read_bytes()
@@ -55,24 +55,22 @@ def test_tensors_that_are_not_needed_are_not_read(small, tmp_path):
 
 
 @pytest.mark.parametrize("small", ["audiosep"], indirect=True)
-def test_the_text_encoder_may_come_from_claps_own_file(small, loaded, tmp_path):
+def test_text_encoder_loads_from_claps_own_file(small, loaded, tmp_path):
     prefix = audiosep.QUERY_PREFIX
     rest = {name: value for name, value in small.state.items() if not name.startswith(prefix)}
     path = small.save(tmp_path / "separator.ckpt", rest)
     clap = {
-        f"module.{name.removeprefix(prefix)}": value
-        for name, value in small.state.items()
-        if name.startswith(prefix)
+        f"module.{name.removeprefix(prefix)}": value for name, value in small.state.items() if name.startswith(prefix)
     }
     clap["module.audio_branch.bn0.weight"] = torch.ones(3)
     torch.save({"epoch": 1, "state_dict": clap}, tmp_path / "clap.pt")
     found = loaded(small, audiosep.tensors(path, tmp_path / "clap.pt"))
     assert all(torch.equal(found[name], small.state[name]) for name in small.state)
-    with pytest.raises(Fault, match="--clap"):
+    with pytest.raises(UserError, match="--clap"):
         audiosep.tensors(path)
 
 
-def test_long_lists_of_names_are_counted(small):
-    tensors = checkpoint.Tensors("file", {})
-    with pytest.raises(Fault, match=r"and \d+ more"):
+def test_long_lists_of_names_are_shortened(small):
+    tensors = checkpoint.CheckpointTensors("file", {})
+    with pytest.raises(UserError, match=r"and \d+ more"):
         tensors.load_into(small.model, small.architecture.UNUSED)

@@ -1,4 +1,4 @@
-"""A package holds what the checkpoint holds: its networks equal PyTorch, its files are those of the contract."""
+"""Exported packages: the networks equal PyTorch, and the files match the package format."""
 
 import tomllib
 
@@ -37,42 +37,42 @@ def mask(separator, magnitude, embedding):
 
 
 @torch.no_grad()
-def in_pytorch(small, ids, magnitude):
-    """Of the network as published: nothing folded, words and magnitudes to a mask."""
+def pytorch_mask(small, ids, magnitude):
+    """The mask of the published network, without folding."""
     ids = torch.tensor([ids])
     shifts = small.model.shifts(small.model.condition(ids, torch.ones_like(ids)))
     return small.model.separator(torch.from_numpy(magnitude), shifts).numpy()
 
 
-def of_peak(difference, of):
-    return numpy.abs(difference).max() / numpy.abs(of).max()
+def relative_to_peak(difference, reference):
+    return numpy.abs(difference).max() / numpy.abs(reference).max()
 
 
 @pytest.mark.parametrize("ids", [[101], [101, 7, 8], list(range(3, 38))])
-def test_words_and_magnitudes_give_the_mask_that_pytorch_gives(small, query, separator, magnitude, ids):
-    expected = in_pytorch(small, ids, magnitude)
-    assert of_peak(mask(separator, magnitude, embedding(query, ids)) - expected, expected) < 1e-4
+def test_mask_equals_pytorch(small, query, separator, magnitude, ids):
+    expected = pytorch_mask(small, ids, magnitude)
+    assert relative_to_peak(mask(separator, magnitude, embedding(query, ids)) - expected, expected) < 1e-4
 
 
-def test_other_words_give_another_mask(query, separator, magnitude):
+def test_other_queries_give_another_mask(query, separator, magnitude):
     first, second = (mask(separator, magnitude, embedding(query, ids)) for ids in ([101, 7, 8], [101, 9, 200]))
-    assert of_peak(first - second, first) > 1e-3
+    assert relative_to_peak(first - second, first) > 1e-3
 
 
-def test_a_mixture_20_db_quieter_gives_what_pytorch_gives_for_it(small, query, separator, magnitude):
+def test_mask_of_a_quiet_mixture_equals_pytorch(small, query, separator, magnitude):
     ids = [101, 7, 8]
     quiet = 0.1 * magnitude
-    expected = in_pytorch(small, ids, quiet)
+    expected = pytorch_mask(small, ids, quiet)
     found = mask(separator, quiet, embedding(query, ids))
-    assert of_peak(found - expected, expected) < 1e-4
-    assert of_peak(found - mask(separator, magnitude, embedding(query, ids)), found) > 1e-3
+    assert relative_to_peak(found - expected, expected) < 1e-4
+    assert relative_to_peak(found - mask(separator, magnitude, embedding(query, ids)), found) > 1e-3
 
 
-def test_silence_gives_a_finite_mask(query, separator, magnitude):
+def test_mask_of_silence_is_finite(query, separator, magnitude):
     assert numpy.isfinite(mask(separator, 0 * magnitude, embedding(query, [101, 7]))).all()
 
 
-def test_tensors_are_those_of_the_contract(small, query, separator):
+def test_tensors_match_the_package_format(small, query, separator):
     bins = small.architecture.N_FFT // 2 + 1
     channels = {"audiosep": 2, "lassnet": 1}[small.name]
     shapes = {tensor.name: tensor.shape for tensor in [*separator.get_inputs(), *separator.get_outputs()]}
@@ -84,8 +84,8 @@ def test_tensors_are_those_of_the_contract(small, query, separator):
     assert embedding(query, [101, 7, 8]).shape == (1, size)
 
 
-def test_the_embedding_is_what_film_adds_and_the_separator_takes(small, query, separator):
-    """In AudioSep, what every linear layer gives; in LASS-Net, two vectors for every residual block."""
+def test_embedding_has_one_number_per_film_shift(small, query, separator):
+    """AudioSep: the outputs of all linear layers; LASS-Net: two vectors per residual block."""
     outputs = {
         "audiosep": [len(value) for name, value in small.state.items() if ".film." in name and name.endswith(".bias")],
         "lassnet": [2 * len(value) for name, value in small.state.items() if name.endswith("film1.linear.2.bias")],
@@ -94,7 +94,7 @@ def test_the_embedding_is_what_film_adds_and_the_separator_takes(small, query, s
     assert [1, sum(outputs)] in [tensor.shape for tensor in separator.get_inputs()]
 
 
-def test_the_separator_holds_only_what_runs_again_for_every_frame(small, package):
+def test_separator_contains_only_per_frame_operations(small, package):
     graph = onnx.load(package / "separator.onnx").graph
     kinds = {node.op_type for node in graph.node}
     assert not kinds & {"BatchNormalization", "STFT", "DFT", "Gemm", "MatMul", "Shape", "Loop", "If"}, kinds
@@ -107,9 +107,9 @@ def test_the_separator_holds_only_what_runs_again_for_every_frame(small, package
     assert convolutions <= weights < 1.3 * convolutions + 4 * 1025
 
 
-def test_the_manifest_names_the_files_and_how_they_are_run(small, package, manifest):
+def test_manifest_has_files_hashes_and_window_settings(small, package, manifest):
     for part in ("separator", "query"):
-        assert checkpoint.digest(package / manifest[part]["file"]) == manifest[part]["sha256"]
+        assert checkpoint.sha256(package / manifest[part]["file"]) == manifest[part]["sha256"]
     assert manifest["name"] == small.architecture.NAME
     assert manifest["separator"]["kind"] == "window"
     assert [manifest["separator"][field] for field in ("context", "advance", "lookahead")] == [40, 8, 8]
@@ -118,14 +118,14 @@ def test_the_manifest_names_the_files_and_how_they_are_run(small, package, manif
     assert (package / manifest["query"]["tokenizer"]).is_file()
 
 
-def test_the_card_says_where_the_weights_are_from_and_that_their_licence_is_not_known(small, package):
+def test_card_has_the_source_and_says_the_licence_is_unknown(small, package):
     card = (package / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert f"# {small.architecture.NAME}" in card
-    assert checkpoint.digest(small.checkpoint) in card
+    assert checkpoint.sha256(small.checkpoint) in card
     assert "Sift does not know it" in card
 
 
-def test_the_longest_query_is_one_that_the_encoder_has_positions_for(package, manifest, query, separator):
+def test_longest_query_fits_the_positions_of_the_encoder(package, manifest, query, separator):
     longest = manifest["query"]["max_tokens"]
     tokenizer = Tokenizer.from_file(str(package / "tokenizer.json"))
     ids = tokenizer.encode("dog " * 300).ids
@@ -133,13 +133,13 @@ def test_the_longest_query_is_one_that_the_encoder_has_positions_for(package, ma
     assert numpy.isfinite(embedding(query, ids)).all()
 
 
-def test_no_file_of_the_package_names_a_place_on_this_machine(small, package):
+def test_files_do_not_contain_local_paths(small, package):
     for path in package.iterdir():
         assert str(small.folder).encode() not in path.read_bytes(), path
 
 
-def test_progress_is_told(small, tmp_path, capsys):
+def test_export_prints_all_steps(small, tmp_path, capsys):
     small.export(tmp_path / "package", "--name", "Mine")
-    told = capsys.readouterr().out
-    assert all(f"[{step}/6]" in told for step in range(1, 7))
+    output = capsys.readouterr().out
+    assert all(f"[{step}/6]" in output for step in range(1, 7))
     assert 'name = "Mine"' in (tmp_path / "package" / "package.toml").read_text(encoding="utf-8")

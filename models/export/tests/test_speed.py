@@ -1,14 +1,14 @@
-"""The table of speeds is read off what `sift doctor` says."""
+"""The speed measurement reads the output of `sift doctor`."""
 
 import pytest
 
-from sift_export.fault import Fault
-from sift_export.speed import factor
+from sift_export.speed import real_time_factor
+from sift_export.user_error import UserError
 
 
 @pytest.fixture
 def doctor(tmp_path):
-    """A stand-in for `sift` that says `text` and fails, as the real one does on a machine that is too slow."""
+    """A fake `sift` that prints `text` and fails, as the real one does on a machine that is too slow."""
 
     def make(text):
         program = tmp_path / "sift"
@@ -19,11 +19,11 @@ def doctor(tmp_path):
     return make
 
 
-def test_the_factor_is_the_share_of_a_hop_that_the_separator_takes(doctor):
+def test_factor_is_separator_time_per_hop_time(doctor):
     sift = doctor("FAIL  speed         1 s in 4.1 s; separator 31.00 ms of the 10.00 ms a hop has: 3.1 times slower")
-    assert factor(sift, "--model", "there") == pytest.approx(3.1)
+    assert real_time_factor(sift, "--model", "there") == pytest.approx(3.1)
 
 
-def test_a_doctor_that_measured_nothing_is_quoted(doctor):
-    with pytest.raises(Fault, match="separator.onnx is missing"):
-        factor(doctor("FAIL  model         separator.onnx is missing"))
+def test_error_quotes_the_output_without_a_measurement(doctor):
+    with pytest.raises(UserError, match="separator.onnx is missing"):
+        real_time_factor(doctor("FAIL  model         separator.onnx is missing"))

@@ -1,4 +1,4 @@
-"""Text encoders of BERT's family (Devlin et al., 2019; RoBERTa: Liu et al., 2019), named as in checkpoints."""
+"""Text encoders of the BERT family (Devlin et al., 2019; RoBERTa: Liu et al., 2019), named as in the checkpoints."""
 
 import math
 
@@ -7,14 +7,14 @@ from torch import nn
 from torch.nn import functional
 
 HEAD_SIZE = 64
-"""In every model of the family, whatever its size."""
+"""The size of an attention head, the same in all models of the family."""
 
 
 class Embeddings(nn.Module):
-    """Token ids [1, L] → [1, L, D]: words, positions and the first segment's vector, normalised."""
+    """Token ids [1, L] → [1, L, D]: the normalised sum of word, position and first-segment vectors."""
 
     def __init__(self, words, positions, segments, size, epsilon, padding):
-        """`padding`: the id of RoBERTa's padding token, after which its positions begin; None for BERT's."""
+        """`padding`: id of the padding token, after which RoBERTa's positions begin; None for BERT."""
         super().__init__()
         self.word_embeddings = nn.Embedding(words, size)
         self.position_embeddings = nn.Embedding(positions, size)
@@ -23,7 +23,7 @@ class Embeddings(nn.Module):
         self.padding = padding
 
     def positions(self, input_ids):
-        """BERT counts from 0; RoBERTa from its padding's id + 1, and padding stays at that id."""
+        """Position ids. BERT counts from 0; RoBERTa from the padding id + 1, and padding tokens get the padding id."""
         if self.padding is None:
             return torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         real = (input_ids != self.padding).long()
@@ -43,7 +43,7 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(size, size)
 
     def forward(self, x, bias):
-        """`x` [1, L, D]; `bias` [1, 1, 1, L] is added to the logits."""
+        """`x` [1, L, D] → [1, L, D]; `bias` [1, 1, 1, L] is added to the logits."""
         query, key, value = (
             part(x).unflatten(2, (-1, HEAD_SIZE)).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
@@ -61,7 +61,7 @@ class Dense(nn.Module):
 
 
 class Output(Dense):
-    """A linear layer with its shortcut, normalised after it."""
+    """A linear layer with a shortcut, followed by a normalisation."""
 
     def __init__(self, size_in, size_out, epsilon):
         super().__init__(size_in, size_out)
@@ -105,7 +105,7 @@ class Encoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """`input_ids`, `attention_mask` int64 [1, L] → the first token's vector [1, D]."""
+    """Text encoder: `input_ids`, `attention_mask` int64 [1, L] → vector of the first token [1, D]."""
 
     def __init__(self, *, words, positions, segments, size, inner, layers, epsilon, padding=None):
         super().__init__()
@@ -118,7 +118,7 @@ class Transformer(nn.Module):
 
 
 class PooledTransformer(Transformer):
-    """With the pooler: Linear and tanh of the first token's vector."""
+    """A `Transformer` with the pooler: Linear and tanh of the first token's vector."""
 
     def __init__(self, *, size, **sizes):
         super().__init__(size=size, **sizes)
@@ -128,8 +128,8 @@ class PooledTransformer(Transformer):
         return self.pooler(super().forward(input_ids, attention_mask)).tanh()
 
 
-def sizes(tensors, prefix):
-    """The sizes that a checkpoint's tensors tell, as arguments of `Transformer`."""
+def read_sizes(tensors, prefix):
+    """Derives the arguments of `Transformer` from the shapes of a checkpoint's tensors."""
     words = f"{prefix}.embeddings.word_embeddings.weight"
     return {
         "words": tensors.size(words),
