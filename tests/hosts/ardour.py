@@ -5,6 +5,7 @@ user are neither read nor changed. The programs are Debian's (`apt-get install a
 """
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,6 @@ from pathlib import Path
 import soundfile
 from desktop import until
 
-PROGRAMS = Path("/usr/lib/ardour7")
 SCRIPTS = Path(__file__).parent
 PLAYS_THROUGH_JACK = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -47,12 +47,22 @@ SUPERCLOCK_TICKS = 282_240_000
 """What Ardour divides a second into."""
 
 
+def installed_version() -> str:
+    """The major version of the installed Ardour, which its programs and folders have in their names.
+
+    Debian 12 has 7, Debian 13 has 8.
+    """
+    programs = [path for folder in os.get_exec_path() for path in Path(folder).glob("ardour[0-9]*-lua")]
+    assert programs, "Ardour is missing. Install it: `apt-get install ardour`"
+    return programs[0].name.removeprefix("ardour").removesuffix("-lua")
+
+
 class Ardour:
     """One user's Ardour, in `home`, with the plugins `vst3` installed and `environment` around it."""
 
     def __init__(self, home: Path, vst3: list[Path], environment: dict[str, str]):
-        assert shutil.which("ardour7-lua"), "Ardour 7 is missing: install it with `apt-get install ardour`"
         self.home = home
+        self.version = installed_version()
         self.environment = {
             **environment,
             # Without the processor's vector instructions: Ardour 7.3 writes past buffers with those of AVX-512, and one
@@ -67,7 +77,13 @@ class Ardour:
         for bundle in vst3:
             installed = home / ".vst3" / bundle.name
             installed.symlink_to(bundle, target_is_directory=True)
-            self._run(PROGRAMS / "ardour-vst3-scanner", "-f", installed, library_path=PROGRAMS)
+            programs = Path(f"/usr/lib/ardour{self.version}")
+            self._run(programs / "ardour-vst3-scanner", "-f", installed, library_path=programs)
+
+    @property
+    def settings(self) -> Path:
+        """The folder with the user's settings."""
+        return self.home / ".config" / f"ardour{self.version}"
 
     def session(self, recording: Path) -> "Session":
         """A new session with `recording`, a stereo file, on a track from the start."""
@@ -84,7 +100,7 @@ class Ardour:
         Raises:
             AssertionError: if it fails; Ardour itself says so only in its output.
         """
-        output = self._run("ardour7-lua", SCRIPTS / script, *arguments)
+        output = self._run(f"ardour{self.version}-lua", SCRIPTS / script, *arguments)
         assert "Error:" not in output, output
 
     def _run(self, *command, library_path: Path | None = None) -> str:
@@ -190,7 +206,7 @@ class Session:
 
     def export(self) -> Path:
         """Exports the session's range at its rate, in float, and returns the file."""
-        presets = self.ardour.home / ".config" / "ardour7" / "export"
+        presets = self.ardour.settings / "export"
         presets.mkdir(parents=True, exist_ok=True)
         (presets / "float.preset").write_text(EXPORTS_FLOAT)
         path = self.folder / "export" / "export.wav"
@@ -207,10 +223,9 @@ class Workstation:
         own = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "ARDOUR_FPU_FLAGS")
         desktop.environment |= {name: ardour.environment[name] for name in own}
         # Without these it asks who its user is, and for an audio system.
-        settings = ardour.home / ".config" / "ardour7"
-        (settings / ".a7").touch()
-        if not (settings / "config").exists():
-            (settings / "config").write_text(PLAYS_THROUGH_JACK)
+        (ardour.settings / f".a{ardour.version}").touch()
+        if not (ardour.settings / "config").exists():
+            (ardour.settings / "config").write_text(PLAYS_THROUGH_JACK)
         self._program = desktop.start("ardour", "--no-announcements", "--no-splash", session.folder)
 
         def opened():
