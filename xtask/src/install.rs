@@ -1,10 +1,11 @@
-//! Bundles into the user's own plugin folders.
+//! Copies the bundles into the user's plugin folders.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::bundle::{Bundles, copy, replace};
+use crate::bundle::Bundles;
+use crate::files::{copy, replace};
 use crate::platform::{Platform, PluginFolders, home};
 
 pub fn install(bundles: &Bundles) -> Result<()> {
@@ -13,15 +14,15 @@ pub fn install(bundles: &Bundles) -> Result<()> {
 }
 
 fn install_into(bundles: &Bundles, folders: &PluginFolders) -> Result<()> {
-    put(&bundles.vst3, &folders.vst3)?;
+    install_bundle(&bundles.vst3, &folders.vst3)?;
     if bundles.beside_clap.is_empty() {
-        return put(&bundles.clap, &folders.clap);
+        return install_bundle(&bundles.clap, &folders.clap);
     }
 
-    // A folder of its own, since what lies beside it is its own too.
+    // A folder of its own for the plugin and its ONNX Runtime: another plugin may bring another version.
     let name = bundles.clap.file_stem().expect("a bundle has a name");
     let to = folders.clap.join(name);
-    prepare(&folders.clap)?;
+    make(&folders.clap)?;
     replace(&to, |folder| {
         for path in bundles.beside_clap.iter().chain([&bundles.clap]) {
             copy(path, &folder.join(path.file_name().expect("a bundle has a name")))?;
@@ -32,30 +33,30 @@ fn install_into(bundles: &Bundles, folders: &PluginFolders) -> Result<()> {
     Ok(())
 }
 
-/// Puts one bundle into `folder`.
-fn put(bundle: &Path, folder: &Path) -> Result<()> {
+/// Copies one bundle into `folder`.
+fn install_bundle(bundle: &Path, folder: &Path) -> Result<()> {
     let to = folder.join(bundle.file_name().expect("a bundle has a name"));
-    prepare(folder)?;
+    make(folder)?;
     replace(&to, |new| copy(bundle, new))?;
     println!("installed {}", to.display());
     Ok(())
 }
 
-fn prepare(folder: &Path) -> Result<()> {
+fn make(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::files::write;
     use std::fs;
 
     #[test]
-    fn a_clap_file_is_installed_with_what_it_needs_and_twice_is_once() {
-        let scratch = Scratch::new("install");
+    fn installing_twice_leaves_one_clap_with_its_library() {
+        let scratch = tempfile::tempdir().unwrap();
         for file in ["Sift.vst3/Contents/Sift.so", "Sift.clap", "libonnxruntime.so"] {
-            scratch.file(&format!("bundled/{file}"), "");
+            write(&scratch.path().join("bundled").join(file), "").unwrap();
         }
         let built = scratch.path().join("bundled");
         let bundles = Bundles {

@@ -1,49 +1,49 @@
-//! `cargo xtask`: everything that one does with this repository beyond `cargo build`.
+//! `cargo xtask`: the commands of this repository that `cargo build` does not have.
 //!
-//! Each command first sets up what it needs and does not find (see [`setup`]), so that it works
-//! from a fresh clone where only Rust and Python are installed.
+//! Each command first installs what it needs and does not find (see [`setup`]). A fresh clone and an installation of
+//! Rust and Python are therefore enough.
 
 mod bundle;
+mod bundler_config;
+mod ci;
+mod files;
 mod fuzz;
 mod install;
-mod manifest;
 mod notices;
+mod paths;
 mod platform;
 mod process;
-mod project;
-#[cfg(test)]
-mod scratch;
 mod screenshot;
 mod setup;
-mod suite;
-mod tally;
+mod test_counts;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bundle::{Bundles, Profile};
-use crate::manifest::Manifest;
+use crate::bundle::Programs;
+use crate::bundler_config::BundlerConfig;
+use crate::paths::Profile;
 use crate::platform::Platform;
-use crate::process::Run;
+use crate::process::ToolCommand;
 use crate::setup::onnxruntime;
 
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  bundle [--release]   build target/bundled/Sift.vst3 and Sift.clap, ONNX Runtime included
-  install              bundle with --release into your own VST3 and CLAP folders
-  demo                 separate assets/demo with the bundled plugin; results in target/demo
-  test [--full]        format, lints, every test, the bundles in real hosts: what CI runs; all of it
-                       with --full, an hour of sound among it
-  fuzz [--minutes M]   hand anything at all to what reads bytes (tests/fuzz), M minutes (20) to each
-  bench [--minutes M]  the figures: time, latency, memory, sizes; plays M minutes (1) in real time, twice
-  screenshot           draw the window while the demo plays, without a screen, into assets/screenshots
-  help                 this text
+  bundle [--release]   build target/bundled/Sift.vst3 and Sift.clap, with ONNX Runtime
+  install              build release bundles and copy them to your VST3 and CLAP folders
+  demo                 separate assets/demo with the release CLAP; results in target/demo
+  test [--full]        what CI runs: format, lints, licences, all tests, the bundles in hosts;
+                       --full: also the tests that play an hour of sound
+  fuzz [--minutes M]   run each fuzz target of tests/fuzz for M minutes (20)
+  bench [--minutes M]  measure time, latency, memory and sizes; M minutes (1) of live playing, twice
+  screenshot           write pictures of the window to assets/screenshots, from a virtual display
+  help                 print this text
 
-What a command needs and does not find, it sets up, and says so: packages by apt-get (with sudo
-where you are not root), cargo-fuzz by cargo, ONNX Runtime and Python packages by pip into
-$SIFT_CACHE (default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
+A command installs what it needs and does not find, and prints what it installs: system packages by
+apt-get (by sudo if you are not root), cargo-deny and cargo-fuzz by cargo, and ONNX Runtime and Python
+packages by pip into $SIFT_CACHE (default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
 ";
 
 fn main() -> ExitCode {
@@ -60,56 +60,58 @@ fn main() -> ExitCode {
 fn command(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["bundle"] => drop(bundle::bundle(Profile::Dev)?),
-        ["bundle", "--release"] => drop(bundle::bundle(Profile::Release)?),
-        ["install"] => install::install(&bundle::bundle(Profile::Release)?)?,
-        ["demo"] => demo(&bundle::bundle(Profile::Release)?)?,
-        ["test"] => return Ok(suite(false)),
-        ["test", "--full"] => return Ok(suite(true)),
+        ["bundle"] => drop(bundle::bundle(Profile::Dev, Programs::Distributed)?),
+        ["bundle", "--release"] => drop(bundle::bundle(Profile::Release, Programs::Distributed)?),
+        ["install"] => install::install(&bundle::bundle(Profile::Release, Programs::Distributed)?)?,
+        ["demo"] => demo()?,
+        ["test"] => return Ok(test(false)),
+        ["test", "--full"] => return Ok(test(true)),
         ["fuzz"] => fuzz::fuzz(20)?,
         ["fuzz", "--minutes", minutes] => {
-            fuzz::fuzz(minutes.parse().with_context(|| format!("--minutes {minutes}: not a number"))?)?;
+            let minutes =
+                minutes.parse().with_context(|| format!("--minutes {minutes}: expected a whole number"))?;
+            fuzz::fuzz(minutes)?;
         }
-        ["bench"] => bench(&bundle::bundle(Profile::Release)?, &[])?,
-        ["bench", "--minutes", minutes] => {
-            bench(&bundle::bundle(Profile::Release)?, &["--minutes", minutes])?;
-        }
+        ["bench"] => bench(&[])?,
+        ["bench", "--minutes", minutes] => bench(&["--minutes", minutes])?,
         ["screenshot"] => screenshot::screenshot()?,
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
-        _ => bail!("there is no `cargo xtask {}`\n\n{HELP}", words.join(" ")),
+        _ => bail!("cargo xtask {}: unknown command; expected one of these.\n\n{HELP}", words.join(" ")),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A failure is no error here: it has said what failed, and its count is to be the last line.
-fn suite(full: bool) -> ExitCode {
-    if suite::run(full) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Runs CI's steps. A failure is not an error here: an error message would follow the line with the counts, which must
+/// be the last.
+fn test(full: bool) -> ExitCode {
+    if ci::run(full) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn demo(bundles: &Bundles) -> Result<()> {
-    let output = project::target().join("demo");
-    Run::new(project::program(Profile::Release, "demo"))
+fn demo() -> Result<()> {
+    let bundles = bundle::bundle(Profile::Release, Programs::Named(&["demo"]))?;
+    ToolCommand::new(paths::program(Profile::Release, "demo"))
         .arg("--plugin")
         .arg(&bundles.clap)
         .arg("--assets")
-        .arg(project::root().join("assets/demo"))
+        .arg(paths::root().join("assets/demo"))
         .arg("--output")
-        .arg(&output)
+        .arg(paths::target().join("demo"))
         .run()
 }
 
-/// The parts by criterion, and then the whole.
-fn bench(bundles: &Bundles, arguments: &[&str]) -> Result<()> {
-    let runtime = onnxruntime::ensure(&Manifest::read()?.onnxruntime, &Platform::current()?)?;
-    Run::cargo()
+/// Measures the engine's components by criterion, then the bundled plugin and the command line.
+fn bench(arguments: &[&str]) -> Result<()> {
+    let bundles = bundle::bundle(Profile::Release, Programs::Named(&["bench", "sift"]))?;
+    let runtime = onnxruntime::ensure(&BundlerConfig::read()?.onnxruntime, &Platform::current()?)?;
+    ToolCommand::cargo()
         .args(["bench", "--package", "sift-engine", "--bench", "parts"])
         .env("ORT_DYLIB_PATH", &runtime.library)
         .run()?;
-    Run::new(project::program(Profile::Release, "bench"))
+    ToolCommand::new(paths::program(Profile::Release, "bench"))
         .arg("--plugin")
         .arg(&bundles.clap)
         .arg("--program")
-        .arg(project::program(Profile::Release, "sift"))
+        .arg(paths::program(Profile::Release, "sift"))
         .args(arguments)
         .run()
 }

@@ -1,4 +1,4 @@
-//! What differs from one operating system to the next: file names and folders by convention.
+//! File names and folders that depend on the operating system.
 
 use std::path::{Path, PathBuf};
 
@@ -14,18 +14,18 @@ pub enum System {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Platform {
     pub system: System,
-    /// As in [`std::env::consts::ARCH`].
+    /// The architecture, as in [`std::env::consts::ARCH`].
     pub arch: &'static str,
 }
 
 impl Platform {
-    /// The machine that this program was built for.
+    /// The platform of the running program.
     pub fn current() -> Result<Self> {
         let system = match std::env::consts::OS {
             "linux" => System::Linux,
             "macos" => System::MacOs,
             "windows" => System::Windows,
-            other => bail!("Sift is not built for {other}, only for Linux, macOS and Windows"),
+            other => bail!("operating system {other}: not supported; expected Linux, macOS or Windows"),
         };
         Ok(Self { system, arch: std::env::consts::ARCH })
     }
@@ -40,7 +40,7 @@ impl Platform {
         format!("{system}-{}", self.arch)
     }
 
-    /// Rust's name for it.
+    /// Rust's target triple.
     pub fn target(&self) -> String {
         let system = match self.system {
             System::Linux => "unknown-linux-gnu",
@@ -50,7 +50,7 @@ impl Platform {
         format!("{}-{system}", self.arch)
     }
 
-    /// The file that cargo makes of a cdylib.
+    /// The file name of a cdylib.
     pub fn cdylib(&self, library: &str) -> String {
         match self.system {
             System::Linux => format!("lib{library}.so"),
@@ -59,7 +59,7 @@ impl Platform {
         }
     }
 
-    /// ONNX Runtime's file name where the engine looks for it: beside its own binary.
+    /// ONNX Runtime's file name. The engine looks for it beside its own binary.
     pub fn onnxruntime(&self) -> &'static str {
         match self.system {
             System::Linux => "libonnxruntime.so",
@@ -68,7 +68,7 @@ impl Platform {
         }
     }
 
-    /// The plugin's binary within `NAME.vst3`, as the VST3 SDK prescribes.
+    /// The plugin binary's path in `NAME.vst3`, as the VST3 SDK prescribes.
     pub fn vst3_binary(&self, name: &str) -> PathBuf {
         match self.system {
             System::Linux => format!("Contents/{}-linux/{name}.so", self.arch).into(),
@@ -83,7 +83,7 @@ impl Platform {
         }
     }
 
-    /// The user's own plugin folders.
+    /// The plugin folders of one user.
     ///
     /// `home` is the home folder; on Windows, the folder of local application data.
     pub fn plugin_folders(&self, home: &Path) -> PluginFolders {
@@ -102,21 +102,21 @@ pub struct PluginFolders {
     pub clap: PathBuf,
 }
 
-/// The folder that the user's plugin folders lie in; see [`Platform::plugin_folders`].
+/// The folder that contains the user's plugin folders; see [`Platform::plugin_folders`].
 pub fn home() -> Result<PathBuf> {
     let variable = if cfg!(windows) { "LOCALAPPDATA" } else { "HOME" };
     std::env::var_os(variable)
         .map(PathBuf::from)
-        .with_context(|| format!("the environment variable {variable} is not set"))
+        .with_context(|| format!("environment variable {variable}: not set; expected a folder"))
 }
 
-/// Where downloads and Python environments are kept between checkouts.
+/// The folder for downloads and Python environments, shared by all working copies.
 pub fn cache() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(folder) = set("SIFT_CACHE") {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(folder) = variable("SIFT_CACHE") {
         return Ok(std::path::absolute(folder)?);
     }
-    if let Some(folder) = set("XDG_CACHE_HOME") {
+    if let Some(folder) = variable("XDG_CACHE_HOME") {
         return Ok(PathBuf::from(folder).join("sift"));
     }
     Ok(home()?.join(".cache/sift"))
@@ -130,7 +130,7 @@ mod tests {
     const WINDOWS_ON_ARM: Platform = Platform { system: System::Windows, arch: "aarch64" };
 
     #[test]
-    fn vst3_binaries_lie_where_the_sdk_says() {
+    fn vst3_binary_paths_follow_the_sdk() {
         let mac = Platform { system: System::MacOs, arch: "aarch64" };
         let binary = |platform: Platform| platform.vst3_binary("Sift");
         assert_eq!(binary(LINUX), Path::new("Contents/x86_64-linux/Sift.so"));
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn plugins_are_installed_for_the_user_alone() {
+    fn plugin_folders_are_in_the_home_folder() {
         let folders = LINUX.plugin_folders(Path::new("home"));
         assert_eq!(folders.vst3, Path::new("home/.vst3"));
         assert_eq!(folders.clap, Path::new("home/.clap"));
     }
 
     #[test]
-    fn the_current_platform_has_a_key() {
+    fn current_platform_key_ends_with_its_architecture() {
         let key = Platform::current().unwrap().key();
         assert!(key.ends_with(std::env::consts::ARCH), "{key}");
     }

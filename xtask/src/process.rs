@@ -1,27 +1,27 @@
-//! Other programs, run in the open: the command line is shown, the output streams through.
+//! Runs other programs: prints the command line and passes the output on.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::project;
+use crate::paths;
 
-/// A command to be run from the repository's root.
-pub struct Run {
+/// A command that runs in the repository's root folder.
+pub struct ToolCommand {
     command: Command,
 }
 
-impl Run {
+impl ToolCommand {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
-        command.current_dir(project::root());
+        command.current_dir(paths::root());
         Self { command }
     }
 
-    /// The cargo that runs this program.
+    /// The cargo that started this program.
     pub fn cargo() -> Self {
         Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
@@ -46,36 +46,40 @@ impl Run {
         self
     }
 
-    /// Runs to the end; an exit status other than 0 is an error.
+    /// Runs the command. An exit status other than 0 is an error.
     pub fn run(mut self) -> Result<()> {
         let line = self.announce();
         let status = self.command.status().with_context(|| format!("cannot start `{line}`"))?;
         if !status.success() {
-            bail!("`{line}` ended with {status}");
+            bail!("`{line}` failed with {status}");
         }
         Ok(())
     }
 
-    /// As [`run`](Self::run), and hands every line of standard output to `read` after showing it.
+    /// Runs the command, prints its output, and calls `read` with each line of it.
+    ///
+    /// Standard output and standard error share a pipe, so that their lines stay in order.
     pub fn run_reading(mut self, mut read: impl FnMut(&str)) -> Result<()> {
         let line = self.announce();
-        let mut child =
-            self.command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))?;
-        let output = child.stdout.take().expect("standard output is piped");
+        let (output, input) = io::pipe()?;
+        self.command.stdout(input.try_clone()?).stderr(input);
+        let mut child = self.command.spawn().with_context(|| format!("cannot start `{line}`"))?;
+        // The command owns the pipe's writing end, without which reading would not end.
+        drop(self.command);
         for bytes in BufReader::new(output).split(b'\n') {
-            let bytes = bytes.with_context(|| format!("cannot read what `{line}` says"))?;
+            let bytes = bytes.with_context(|| format!("cannot read the output of `{line}`"))?;
             let text = String::from_utf8_lossy(&bytes);
             println!("{text}");
             read(&text);
         }
         let status = child.wait()?;
         if !status.success() {
-            bail!("`{line}` ended with {status}");
+            bail!("`{line}` failed with {status}");
         }
         Ok(())
     }
 
-    /// Whether it can be started and ends with 0, without showing anything.
+    /// Whether the command starts and exits with 0. Prints nothing.
     pub fn succeeds(mut self) -> bool {
         self.command
             .stdin(Stdio::null())
@@ -85,7 +89,7 @@ impl Run {
             .is_ok_and(|status| status.success())
     }
 
-    /// Runs to the end; gives what it writes to standard output instead of showing it.
+    /// Runs the command and returns its standard output, which is not printed.
     pub fn read(mut self) -> Result<String> {
         let line = shown(&self.command);
         let output = self
@@ -94,12 +98,12 @@ impl Run {
             .output()
             .with_context(|| format!("cannot start `{line}`"))?;
         if !output.status.success() {
-            bail!("`{line}` ended with {}", output.status);
+            bail!("`{line}` failed with {}", output.status);
         }
-        String::from_utf8(output.stdout).with_context(|| format!("what `{line}` says is not UTF-8"))
+        String::from_utf8(output.stdout).with_context(|| format!("the output of `{line}` is not UTF-8"))
     }
 
-    /// What it writes to standard output, whatever its exit status; `None` if it cannot be started.
+    /// The standard output, whatever the exit status; `None` if the command cannot be started.
     pub fn output(mut self) -> Option<String> {
         let output = self.command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -113,7 +117,7 @@ impl Run {
 }
 
 /// Whether a program of this name is on the search path.
-pub fn on_path(name: &str) -> bool {
+pub fn is_on_path(name: &str) -> bool {
     let Some(path) = std::env::var_os("PATH") else {
         return false;
     };
@@ -121,12 +125,29 @@ pub fn on_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(&file).is_file())
 }
 
-/// A command line as one would type it at the root: paths within the repository relative to it,
-/// programs from elsewhere by name, words with spaces quoted.
+/// Whether a program `{beginning}{number}{end}` is on the search path, such as `ardour8-lua`.
+pub fn is_on_path_with_number(beginning: &str, end: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else {
+        return false;
+    };
+    let has_number = |name: &str| {
+        name.strip_prefix(beginning)
+            .and_then(|rest| rest.strip_suffix(end))
+            .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
+    };
+    std::env::split_paths(&path)
+        .filter_map(|folder| folder.read_dir().ok())
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_str().is_some_and(has_number))
+}
+
+/// The command line as typed in the root folder: paths in the repository are relative, other programs have only
+/// their name, and words with spaces have quotes.
 fn shown(command: &Command) -> String {
-    let root = format!("{}{}", project::root().display(), std::path::MAIN_SEPARATOR);
+    let root = format!("{}{}", paths::root().display(), std::path::MAIN_SEPARATOR);
     let program = Path::new(command.get_program());
-    let program = match program.strip_prefix(project::root()) {
+    let program = match program.strip_prefix(paths::root()) {
         Ok(inside) => inside.as_os_str(),
         Err(_) if program.is_absolute() => program.file_name().unwrap_or(program.as_os_str()),
         Err(_) => program.as_os_str(),
@@ -147,31 +168,32 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn a_command_line_reads_as_typed_at_the_root() {
+    fn command_line_is_shown_as_typed_in_the_root_folder() {
         let shown = |program: PathBuf| {
             let mut command = Command::new(program);
-            command.arg(project::root().join("target/demo")).arg("two words");
+            command.arg(paths::root().join("target/demo")).arg("two words");
             shown(&command).replace('\\', "/")
         };
-        assert_eq!(shown(project::root().join("target/x")), "target/x target/demo 'two words'");
+        assert_eq!(shown(paths::root().join("target/x")), "target/x target/demo 'two words'");
         assert_eq!(shown(std::env::temp_dir().join("cargo")), "cargo target/demo 'two words'");
         assert_eq!(shown("models/run".into()), "models/run target/demo 'two words'");
     }
 
     #[cfg(unix)]
     #[test]
-    fn lines_are_read_and_a_failure_is_an_error() {
+    fn both_outputs_are_read_in_order_and_failure_is_an_error() {
         let mut lines = Vec::new();
-        let script = "printf 'one\\ntwo'; exit 3";
-        let result = Run::new("sh").args(["-c", script]).run_reading(|line| lines.push(line.to_owned()));
-        assert_eq!(lines, ["one", "two"]);
+        let script = "echo one; echo two >&2; printf three; exit 3";
+        let result =
+            ToolCommand::new("sh").args(["-c", script]).run_reading(|line| lines.push(line.to_owned()));
+        assert_eq!(lines, ["one", "two", "three"]);
         assert!(result.unwrap_err().to_string().contains("3"));
     }
 
     #[test]
-    fn a_program_that_does_not_exist_is_named() {
-        let error = Run::new("no-such-program").run().unwrap_err();
+    fn missing_program_is_named_in_the_error() {
+        let error = ToolCommand::new("no-such-program").run().unwrap_err();
         assert!(format!("{error:#}").contains("no-such-program"));
-        assert!(!on_path("no-such-program"));
+        assert!(!is_on_path("no-such-program"));
     }
 }

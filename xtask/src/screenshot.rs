@@ -1,20 +1,20 @@
-//! Pictures of the standalone program's window while the demo mixture plays, taken without a screen.
+//! Pictures of the standalone program's window while the demo mixture plays, taken on a virtual display.
 
 use anyhow::Result;
 
-use crate::bundle::{self, Profile};
-use crate::process::Run;
-use crate::project;
-use crate::setup::{packages, python};
+use crate::bundle::{self, Programs};
+use crate::paths::{self, Profile};
+use crate::process::ToolCommand;
+use crate::setup::{python, system_packages};
 
 pub fn screenshot() -> Result<()> {
-    packages::ensure(packages::DESKTOP)?;
-    bundle::bundle(Profile::Release)?;
-    Run::new(python::environment("python-tests", "tests/requirements.txt")?)
+    system_packages::ensure(system_packages::DESKTOP)?;
+    bundle::bundle(Profile::Release, Programs::Named(&["sift-standalone"]))?;
+    ToolCommand::new(python::test_environment()?)
         .arg("tests/hosts/screenshot.py")
         .arg("--program")
-        .arg(project::program(Profile::Release, "sift-standalone"))
+        .arg(paths::program(Profile::Release, "sift-standalone"))
         .arg("--output")
-        .arg(project::root().join("assets/screenshots"))
+        .arg(paths::root().join("assets/screenshots"))
         .run()
 }

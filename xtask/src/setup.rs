@@ -1,9 +1,9 @@
-//! What a command needs and this machine lacks is installed: only that, and saying so.
+//! Installs what a command needs and this machine lacks, and prints what it installs.
 
 pub mod onnxruntime;
-pub mod packages;
 pub mod python;
 pub mod rust;
+pub mod system_packages;
 
 use std::fs;
 use std::io::Read;
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// Says what is about to be installed, and what for.
+/// Prints what is installed next, and its purpose.
 fn announce(what: &str, purpose: &str) {
     println!("setting up {what}: {purpose}");
 }
 
-/// Where `folder` is put together before it is [moved into place](move_into_place): what was
-/// interrupted is never taken for complete.
+/// The path at which `folder` is made before it is [renamed](move_into_place), so that an interrupted set-up never
+/// looks complete.
 fn partial(folder: &Path) -> PathBuf {
     let name = folder.file_name().expect("a folder in the cache has a name").to_string_lossy();
     folder.with_file_name(format!("{name}.partial.{}", std::process::id()))
 }
 
-/// Renames `complete` to `folder`. Whoever gets there first, of two that run at once, is kept.
+/// Renames `complete` to `folder`. If another process has made `folder` meanwhile, that one is kept.
 fn move_into_place(complete: &Path, folder: &Path) -> Result<()> {
     match fs::rename(complete, folder) {
         Err(_) if folder.is_dir() => Ok(()),
@@ -32,7 +32,7 @@ fn move_into_place(complete: &Path, folder: &Path) -> Result<()> {
     }
 }
 
-/// The SHA-256 of all that `data` gives, in lower-case hexadecimal digits.
+/// The SHA-256 of `data`, in lower-case hexadecimal digits.
 fn sha256(mut data: impl Read) -> Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -48,11 +48,10 @@ fn sha256(mut data: impl Read) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
-    fn of_two_that_unpack_at_once_the_first_is_kept() {
-        let scratch = Scratch::new("race");
+    fn first_of_two_concurrent_set_ups_is_kept() {
+        let scratch = tempfile::tempdir().unwrap();
         let (first, second, folder) =
             (scratch.path().join("1"), scratch.path().join("2"), scratch.path().join("ort"));
         for complete in [&first, &second] {

@@ -8,31 +8,31 @@ use anyhow::{Context, Result, bail};
 use zip::ZipArchive;
 
 use super::python;
-use crate::manifest::{OnnxRuntime, Wheel};
+use crate::bundler_config::{OnnxRuntime, Wheel};
 use crate::platform::{self, Platform};
-use crate::process::Run;
+use crate::process::ToolCommand;
 
-/// ONNX Runtime's own texts in its wheel.
+/// Files with licence texts in the wheel's folder `onnxruntime`.
 const LICENCES: [&str; 2] = ["LICENSE", "ThirdPartyNotices.txt"];
 
-/// ONNX Runtime in the cache folder.
-pub struct Unpacked {
-    /// The shared library, under the name that the engine looks for.
+/// ONNX Runtime's files in the cache folder.
+pub struct OnnxRuntimeFiles {
+    /// The shared library, with the file name that the engine looks for.
     pub library: PathBuf,
     pub licences: Vec<PathBuf>,
 }
 
-/// Gets the pinned ONNX Runtime into the cache folder unless it is there.
-pub fn ensure(pinned: &OnnxRuntime, platform: &Platform) -> Result<Unpacked> {
+/// Downloads the pinned ONNX Runtime to the cache folder unless it is there.
+pub fn ensure(pinned: &OnnxRuntime, platform: &Platform) -> Result<OnnxRuntimeFiles> {
     let wheel = pinned.wheel(platform)?;
     let cache = platform::cache()?;
     let folder = cache.join(format!("onnxruntime-{}", pinned.version));
-    let unpacked = Unpacked {
+    let files = OnnxRuntimeFiles {
         library: folder.join(platform.onnxruntime()),
         licences: LICENCES.iter().map(|name| folder.join(name)).collect(),
     };
-    if unpacked.library.is_file() {
-        return Ok(unpacked);
+    if files.library.is_file() {
+        return Ok(files);
     }
 
     super::announce(
@@ -47,17 +47,16 @@ pub fn ensure(pinned: &OnnxRuntime, platform: &Platform) -> Result<Unpacked> {
             unpack(&file, wheel, platform.onnxruntime(), &complete)?;
             super::move_into_place(&complete, &folder)
         })
-        .map(|()| unpacked);
-    // What is left of it is of no use to anyone, whether or not all went well.
+        .map(|()| files);
     let _ = fs::remove_dir_all(&scratch);
     result
 }
 
-/// Has pip fetch the wheel into `folder`, whatever machine and Python pip runs on.
+/// Downloads the wheel into `folder` by pip. Works for any platform and with any version of Python.
 fn download(pinned: &OnnxRuntime, wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let python = python::with_pip(&folder.join("python"))?;
-    Run::new(python)
+    ToolCommand::new(python)
         .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check"])
         .args(["--no-deps", "--only-binary=:all:", "--implementation", "cp"])
         .args(["--python-version", &pinned.python])
@@ -72,7 +71,7 @@ fn download(pinned: &OnnxRuntime, wheel: &Wheel, folder: &Path) -> Result<PathBu
             return Ok(path);
         }
     }
-    bail!("pip left no wheel in {}", folder.display())
+    bail!("{}: no wheel after `pip download`", folder.display())
 }
 
 /// Checks that `file` has the SHA-256 `expected`.
@@ -81,14 +80,14 @@ fn verify(file: &Path, expected: &str) -> Result<()> {
     let found = super::sha256(reader)?;
     if found != expected {
         bail!(
-            "{}: SHA-256 is {found}, bundler.toml says {expected}; not the file that was pinned, so it is not used",
+            "{}: SHA-256 is {found}; expected {expected}, which bundler.toml names. The file is not used.",
             file.display()
         );
     }
     Ok(())
 }
 
-/// Takes the library (under the name `library`) and the licences out of the wheel, into `folder`.
+/// Extracts the shared library, as `library`, and the licences from the wheel into `folder`.
 fn unpack(file: &Path, wheel: &Wheel, library: &str, folder: &Path) -> Result<()> {
     let mut archive =
         ZipArchive::new(File::open(file)?).with_context(|| format!("cannot read {}", file.display()))?;
@@ -101,16 +100,15 @@ fn unpack(file: &Path, wheel: &Wheel, library: &str, folder: &Path) -> Result<()
 }
 
 fn extract(archive: &mut ZipArchive<impl Read + Seek>, name: &str, to: &Path) -> Result<()> {
-    let mut entry = archive.by_name(name).with_context(|| format!("the wheel has no {name}"))?;
+    let mut entry = archive.by_name(name).with_context(|| format!("{name}: not in the wheel"))?;
     let mut output = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
-    io::copy(&mut entry, &mut output).with_context(|| format!("cannot unpack {name}"))?;
+    io::copy(&mut entry, &mut output).with_context(|| format!("cannot extract {name}"))?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
     use std::io::Write;
     use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -128,9 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn the_right_file_passes_and_another_is_refused() {
-        let scratch = Scratch::new("verify");
-        let file = scratch.file("abc", "abc");
+    fn file_with_another_hash_is_an_error() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("abc");
+        fs::write(&file, "abc").unwrap();
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         verify(&file, abc).unwrap();
 
@@ -140,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn the_library_and_its_licences_are_taken_out_of_the_wheel() {
-        let scratch = Scratch::new("unpack");
+    fn unpacking_extracts_the_library_and_the_licences() {
+        let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("a.whl");
         let library = "onnxruntime/capi/libonnxruntime.so.1";
         let entries =
@@ -155,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wheel_without_the_library_is_named() {
-        let scratch = Scratch::new("incomplete");
+    fn missing_library_in_the_wheel_is_an_error() {
+        let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("a.whl");
         write_wheel(&file, &["onnxruntime/LICENSE"]);
         let folder = scratch.path().join("unpacked");

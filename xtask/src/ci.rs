@@ -1,0 +1,201 @@
+//! The steps of CI. A failed step does not stop the following ones; the last line has the counts of all.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::bundle::{self, Bundles, Programs};
+use crate::bundler_config::BundlerConfig;
+use crate::paths::{self, Profile};
+use crate::platform::Platform;
+use crate::process::ToolCommand;
+use crate::setup::{onnxruntime, python, rust, system_packages};
+use crate::test_counts::{TestCounts, TestReport};
+
+/// Test programs with a shorter run time are not in the summary.
+const MIN_SHOWN_SECONDS: f64 = 5.0;
+
+/// Runs all steps, with `full` also the tests that are too long for CI. Returns whether all passed.
+pub fn run(full: bool) -> bool {
+    let mut steps = Steps::default();
+
+    steps.check("set-up: packages to build", || system_packages::ensure(system_packages::BUILD));
+    steps.check("set-up: Ardour", || system_packages::ensure(system_packages::WORKSTATION));
+    steps.check("set-up: virtual display", || system_packages::ensure(system_packages::DESKTOP));
+    steps.check("set-up: strace", || system_packages::ensure(system_packages::TRACING));
+    steps.check("set-up: Python", python::ensure_environments);
+    steps.check("set-up: rustfmt and clippy", rust::ensure_lints);
+    steps.check("set-up: cargo-deny", rust::ensure_deny);
+
+    steps.check("format", || ToolCommand::cargo().args(["fmt", "--all", "--check"]).run());
+    steps.check("format and lints of Python", || {
+        ruff(&["check"])?;
+        ruff(&["format", "--check"])
+    });
+    steps.check("dependencies", || {
+        // Not `advisories`: their database can only be had from its git repository.
+        ToolCommand::cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]).run()
+    });
+    // Dev builds, because debug assertions end the host at an allocation on the audio thread.
+    let bundles = steps.check("dev bundles", || bundle::bundle(Profile::Dev, Programs::AllWithTests));
+    steps.check("lints", || {
+        ToolCommand::cargo()
+            .args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+            .run()
+    });
+    steps.tests("tests of xtask", |report| cargo_test(report, &["--package", "xtask"], None));
+    steps.tests("tests in Rust", |report| {
+        cargo_test(report, &["--workspace", "--exclude", "xtask"], bundles.as_ref())
+    });
+    if full {
+        steps.tests("long tests in Rust", |report| {
+            // The same packages as above: with others, dependencies would be rebuilt with other features.
+            cargo_test(report, &["--workspace", "--exclude", "xtask", "--", "--ignored"], bundles.as_ref())
+        });
+    }
+    steps.tests("tests in hosts, by Python", |report| {
+        let bundles = bundles.as_ref().context("no bundles, because that step failed")?;
+        // Without ORT_DYLIB_PATH: the bundles must find ONNX Runtime in their own folder.
+        let pytest = pytest(python::test_environment()?, "tests")
+            .env("SIFT_BUNDLES", &bundles.folder)
+            .env("SIFT_CLI", paths::program(Profile::Dev, "sift"))
+            .env("SIFT_STANDALONE", paths::program(Profile::Dev, "sift-standalone"))
+            .without_env("ORT_DYLIB_PATH");
+        run_counting(pytest, report)
+    });
+    for (name, folder) in [("tests of training", "models/train"), ("tests of export", "models/export")] {
+        steps.tests(name, |report| {
+            let pytest = pytest(format!("{folder}/python"), folder);
+            run_counting(pytest.env("SIFT_CLI", paths::program(Profile::Dev, "sift")), report)
+        });
+    }
+
+    steps.finish()
+}
+
+fn ruff(arguments: &[&str]) -> Result<()> {
+    ToolCommand::new(python::test_environment()?).args(["-m", "ruff"]).args(arguments).run()
+}
+
+/// `cargo test` of the packages in `selection`, with the environment variables of the engine and of the host tests.
+fn cargo_test(report: &mut TestReport, selection: &[&str], bundles: Option<&Bundles>) -> Result<()> {
+    let pinned = BundlerConfig::read()?.onnxruntime;
+    let runtime = onnxruntime::ensure(&pinned, &Platform::current()?)?;
+    let mut command = ToolCommand::cargo()
+        .args(["test", "--no-fail-fast"])
+        .args(selection)
+        .env("ORT_DYLIB_PATH", &runtime.library);
+    if let Some(bundles) = bundles {
+        command = command.env("SIFT_BUNDLES", &bundles.folder);
+    }
+    run_counting(command, report)
+}
+
+/// pytest of the tests in `folder`. Lists the slowest ones at the end.
+fn pytest(python: impl AsRef<std::ffi::OsStr>, folder: &str) -> ToolCommand {
+    ToolCommand::new(python).args(["-m", "pytest", "--durations=10", folder])
+}
+
+fn run_counting(command: ToolCommand, report: &mut TestReport) -> Result<()> {
+    command.run_reading(|line| report.read_line(line))
+}
+
+/// The finished steps.
+#[derive(Default)]
+struct Steps {
+    done: Vec<Step>,
+}
+
+struct Step {
+    name: &'static str,
+    report: TestReport,
+    time: Duration,
+}
+
+impl Steps {
+    /// Runs a step that counts as one test. Returns the step's value if it passed.
+    fn check<T>(&mut self, name: &'static str, step: impl FnOnce() -> Result<T>) -> Option<T> {
+        let mut value = None;
+        self.tests(name, |report| {
+            value = Some(step()?);
+            report.counts.passed = 1;
+            Ok(())
+        });
+        value
+    }
+
+    /// Runs a step that counts its tests. A step that fails without a failed test counts as one failed test.
+    fn tests(&mut self, name: &'static str, step: impl FnOnce(&mut TestReport) -> Result<()>) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let mut report = TestReport::default();
+        if let Err(error) = step(&mut report) {
+            println!("failed: {error:#}");
+            report.counts.failed = report.counts.failed.max(1);
+        }
+        self.done.push(Step { name, report, time: start.elapsed() });
+    }
+
+    /// Prints the summary. Returns whether all steps passed.
+    fn finish(self) -> bool {
+        let mut total = TestCounts::default();
+        println!("\n== summary");
+        for Step { name, report: TestReport { counts, mut seconds, .. }, time } in self.done {
+            println!(
+                "{:6} {name:30} {:5} passed {:3} failed {:3} skipped {:7.1} s",
+                if counts.failed == 0 { "ok" } else { "FAILED" },
+                counts.passed,
+                counts.failed,
+                counts.skipped,
+                time.as_secs_f64(),
+            );
+            seconds.retain(|(_, seconds)| *seconds >= MIN_SHOWN_SECONDS);
+            seconds.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+            for (program, seconds) in seconds {
+                println!("{:9}{program:66}{seconds:7.1} s", "");
+            }
+            total += counts;
+        }
+        println!("\n{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+        total.failed == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+
+    #[test]
+    fn failed_step_fails_the_whole_and_stops_no_other() {
+        let mut steps = Steps::default();
+        assert_eq!(steps.check("first", || bail!("broken") as Result<i32>), None);
+        assert_eq!(steps.check("second", || Ok(2)), Some(2));
+        let counts: Vec<_> = steps
+            .done
+            .iter()
+            .map(|Step { report, .. }| (report.counts.passed, report.counts.failed))
+            .collect();
+        assert_eq!(counts, [(0, 1), (1, 0)]);
+        assert!(!steps.finish());
+    }
+
+    #[test]
+    fn failing_test_program_keeps_its_counts() {
+        let mut steps = Steps::default();
+        steps.tests("tests", |report| {
+            report.counts.passed = 5;
+            report.counts.failed = 2;
+            bail!("exit status 1")
+        });
+        let counts = steps.done[0].report.counts;
+        assert_eq!((counts.passed, counts.failed), (5, 2));
+    }
+
+    #[test]
+    fn finish_succeeds_when_all_steps_passed() {
+        let mut steps = Steps::default();
+        steps.check("only", || Ok(()));
+        assert!(steps.finish());
+    }
+}
