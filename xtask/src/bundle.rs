@@ -32,8 +32,8 @@ pub enum Programs<'a> {
     Distributed,
     /// Some of those, and programs of the crate `sift-tests`.
     Named(&'a [&'a str]),
-    /// All, and all tests. Cargo then builds dependencies with the features that `cargo test` uses; without the
-    /// tests it would build most of them twice.
+    /// All programs and all tests. Cargo then builds dependencies with the features that `cargo test` uses;
+    /// without the tests it would build most of them twice.
     AllWithTests,
 }
 

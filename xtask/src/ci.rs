@@ -77,7 +77,8 @@ fn ruff(arguments: &[&str]) -> Result<()> {
     ToolCommand::new(python::test_environment()?).args(["-m", "ruff"]).args(arguments).run()
 }
 
-/// `cargo test` of the packages in `selection`, with the environment variables of the engine and of the host tests.
+/// Runs `cargo test` for the packages in `selection`, with the environment variables that tests of the engine
+/// and of the bundles need.
 fn cargo_test(report: &mut TestReport, selection: &[&str], bundles: Option<&Bundles>) -> Result<()> {
     let pinned = BundlerConfig::read()?.onnxruntime;
     let runtime = onnxruntime::ensure(&pinned, &Platform::current()?)?;
@@ -91,7 +92,7 @@ fn cargo_test(report: &mut TestReport, selection: &[&str], bundles: Option<&Bund
     run_counting(command, report)
 }
 
-/// pytest of the tests in `folder`. Lists the slowest ones at the end.
+/// pytest for the tests in `folder`. Lists the slowest ones at the end.
 fn pytest(python: impl AsRef<std::ffi::OsStr>, folder: &str) -> ToolCommand {
     ToolCommand::new(python).args(["-m", "pytest", "--durations=10", folder])
 }

@@ -19,8 +19,8 @@ const LIMITS: [&str; 2] = ["-timeout=20", "-rss_limit_mb=3072"];
 
 /// Runs each target for `minutes`, also after one has failed.
 ///
-/// The cache folder keeps the inputs that libFuzzer finds, and the build, whose compiler flags differ from those of
-/// other builds.
+/// The cache folder keeps the inputs that libFuzzer finds, and the build, whose compiler flags differ from those
+/// of other builds.
 pub fn fuzz(minutes: u64) -> Result<()> {
     system_packages::ensure(system_packages::BUILD)?;
     rust::ensure_fuzzer()?;
@@ -51,7 +51,8 @@ pub fn fuzz(minutes: u64) -> Result<()> {
     }
     if !failed.is_empty() {
         bail!(
-            "fuzz target {} failed: input in tests/fuzz/artifacts. Fix it, and add the input to tests/fuzz/corpus.",
+            "fuzz target {} failed: input in tests/fuzz/artifacts. Fix it, and add the input to \
+             tests/fuzz/corpus.",
             failed.join(", ")
         );
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the commands of this repository that `cargo build` does not have.
 //!
-//! Each command first installs what it needs and does not find (see [`setup`]). A fresh clone and an installation of
-//! Rust and Python are therefore enough.
+//! Each command first installs what it needs and does not find (see [`setup`]). A fresh clone needs only Rust
+//! and Python.
 
 mod bundle;
 mod bundler_config;
@@ -81,8 +81,8 @@ fn command(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs CI's steps. A failure is not an error here: an error message would follow the line with the counts, which must
-/// be the last.
+/// Runs CI's steps. A failure is not an error here, because the line with the counts must be the last and an
+/// error message would follow it.
 fn test(full: bool) -> ExitCode {
     if ci::run(full) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

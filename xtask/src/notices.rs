@@ -63,18 +63,21 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
-/// Writes the licence texts of all packages that are linked into the workspace's package `name` to the file `to`.
+/// Writes the licence texts of all packages that are linked into the package `name` to the file `to`.
 ///
 /// # Errors
 /// A package has no licence text, and there is no standard text for its licence.
 pub fn write(name: &str, platform: &Platform, to: &Path) -> Result<()> {
+    let metadata = metadata(platform)?;
+    let text = notices(&linked(&metadata, name)?, &paths::root().join("assets/licences"))?;
+    fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
+}
+
+fn metadata(platform: &Platform) -> Result<Metadata> {
     let json = ToolCommand::cargo()
         .args(["metadata", "--format-version", "1", "--filter-platform", &platform.target()])
         .read()?;
-    let metadata: Metadata =
-        serde_json::from_str(&json).context("cannot parse the output of `cargo metadata`")?;
-    let text = notices(&linked(&metadata, name)?, &paths::root().join("assets/licences"))?;
-    fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
+    serde_json::from_str(&json).context("cannot parse the output of `cargo metadata`")
 }
 
 /// The package `name` and its dependencies except build and dev dependencies, sorted by name.
@@ -151,7 +154,9 @@ fn texts_of(package: &Package, standard_texts: &Path) -> Result<BTreeSet<String>
     Ok(texts)
 }
 
-/// The standard text for each part of a package's SPDX expression that has one, with the authors as copyright holders.
+/// The standard texts for a package's SPDX expression, with the authors as copyright holders.
+///
+/// Parts of the expression that have no standard text are left out.
 fn standard_texts_of(package: &Package, standard_texts: &Path) -> Result<Vec<String>> {
     let holders = match &package.authors[..] {
         [] => format!("the authors of {}", package.name),
@@ -201,7 +206,7 @@ fn text_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(texts)
 }
 
-/// Whether a file with this name, in upper case, holds a licence text: `LICENSE-MIT` does, `LICENSE.RS` does not.
+/// Whether a file with this name, in upper case, contains a licence text: `LICENSE-MIT` does, `LICENSE.RS` not.
 fn is_text_name(name: &str) -> bool {
     const CODE: [&str; 6] = [".RS", ".PY", ".C", ".H", ".HTML", ".JSON"];
     TEXT_NAMES.iter().any(|beginning| name.starts_with(beginning))
@@ -285,6 +290,17 @@ mod tests {
         let names: Vec<_> = linked(&metadata, "plugin").unwrap().iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["dsp", "plugin"]);
         assert!(linked(&metadata, "absent").is_err());
+    }
+
+    #[test]
+    fn each_package_in_the_plugin_has_a_text() {
+        let metadata = metadata(&Platform::current().unwrap()).unwrap();
+        let packages = linked(&metadata, "sift-plugin").unwrap();
+        assert!(packages.len() > 100, "{} packages", packages.len());
+        let text = notices(&packages, &paths::root().join("assets/licences")).unwrap();
+        for holder in ["Robbert van der Helm", "SIL OPEN FONT LICENSE", "UBUNTU FONT LICENCE"] {
+            assert!(text.contains(holder), "{holder}");
+        }
     }
 
     #[test]

@@ -142,8 +142,8 @@ pub fn is_on_path_with_number(beginning: &str, end: &str) -> bool {
         .any(|entry| entry.file_name().to_str().is_some_and(has_number))
 }
 
-/// The command line as typed in the root folder: paths in the repository are relative, other programs have only
-/// their name, and words with spaces have quotes.
+/// The command line as typed in the root folder: paths in the repository are relative, other programs have
+/// only their name, and words with spaces have quotes.
 fn shown(command: &Command) -> String {
     let root = format!("{}{}", paths::root().display(), std::path::MAIN_SEPARATOR);
     let program = Path::new(command.get_program());

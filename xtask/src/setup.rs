@@ -17,8 +17,8 @@ fn announce(what: &str, purpose: &str) {
     println!("setting up {what}: {purpose}");
 }
 
-/// The path at which `folder` is made before it is [renamed](move_into_place), so that an interrupted set-up never
-/// looks complete.
+/// The path at which `folder` is made before it is [renamed](move_into_place), so that an interrupted set-up
+/// never looks complete.
 fn partial(folder: &Path) -> PathBuf {
     let name = folder.file_name().expect("a folder in the cache has a name").to_string_lossy();
     folder.with_file_name(format!("{name}.partial.{}", std::process::id()))

@@ -35,7 +35,7 @@ pub fn test_environment() -> Result<PathBuf> {
 
 /// The Python of an environment with the packages in `requirements`, a file in the repository.
 ///
-/// The environment is made once per content of that file, in a folder of the cache whose name begins with `name`.
+/// The environment is made once per content of that file, in a folder `name-HASH` of the cache.
 fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     let path = paths::root().join(requirements);
     let wanted = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

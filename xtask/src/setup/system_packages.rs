@@ -1,5 +1,5 @@
-//! Packages of the operating system. On Debian and its derivatives they are installed; on other Linux systems the
-//! missing ones are listed. macOS and Windows need none.
+//! Packages of the operating system. On Debian and its derivatives they are installed; on other Linux systems
+//! the missing ones are listed. macOS and Windows need none.
 
 use std::collections::HashSet;
 
