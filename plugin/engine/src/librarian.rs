@@ -62,7 +62,10 @@ impl Librarian {
     /// Has the package of `listing` loaded, and `queries` encoded by it until the loan is dropped.
     pub fn open(self: &Arc<Self>, listing: Listing, queries: Arc<Queries>) -> (Loan, Opening) {
         let (answer, opened) = bounded(1);
-        let reader = queries.connect(Some(self.jobs.clone()));
+        let jobs = self.jobs.clone();
+        // Fails only while the process ends.
+        let encode = move |queries: &Arc<Queries>| drop(jobs.send(Job::Encode(queries.clone())));
+        let reader = queries.connect(Some(Arc::new(encode)));
         let job = Job::Open { listing: Box::new(listing), queries: queries.clone(), reader, answer };
         // A librarian that could not start has dropped its inbox; the opening then says so.
         let _ = self.jobs.send(job);

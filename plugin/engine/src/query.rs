@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
-use crate::librarian::Job;
 use crate::query::compound::Part;
 use crate::query::concepts::Understood;
 use crate::query::encoder::Encoding;
@@ -26,6 +24,9 @@ pub const MAX_CHARACTERS: usize = 256;
 /// What the slots of a fresh instance say.
 pub const FACTORY: [&str; SLOTS] =
     ["a person speaking", "drums", "piano", "guitar", "rain", "wind", "a dog barking", "crowd chatter"];
+
+/// Requests that the changed texts of the given queries are encoded, without waiting for it.
+pub(crate) type Encode = Arc<dyn Fn(&Arc<Queries>) + Send + Sync>;
 
 /// How far a slot's text has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +73,8 @@ pub struct Queries {
     generation: AtomicU64,
     stages: [AtomicU8; SLOTS],
     problem: Mutex<Option<String>>,
-    /// The librarian, while an engine runs on these queries.
-    librarian: Mutex<Option<Sender<Job>>>,
+    /// Has changed texts encoded, while an engine runs on these queries.
+    encode: Mutex<Option<Encode>>,
     /// Who the embeddings are for: grows with every engine that is opened on these queries. The one
     /// before it finds none any more.
     reader: AtomicU64,
@@ -97,7 +98,7 @@ impl Queries {
             generation: AtomicU64::new(0),
             stages: Default::default(),
             problem: Mutex::new(None),
-            librarian: Mutex::new(None),
+            encode: Mutex::new(None),
             reader: AtomicU64::new(0),
             parts: Default::default(),
             encoded: Condvar::new(),
@@ -201,9 +202,9 @@ impl Queries {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Has every text encoded by `librarian` from now on, all of them anew, for the reader that is
-    /// returned. Without one there is nothing to read.
-    pub(crate) fn connect(self: &Arc<Self>, librarian: Option<Sender<Job>>) -> u64 {
+    /// Calls `encode` at every change of a text from now on, and marks all of them as not encoded; for the reader that
+    /// is returned. Without it there is nothing to read.
+    pub(crate) fn connect(self: &Arc<Self>, encode: Option<Encode>) -> u64 {
         let mut texts = self.texts.lock();
         for slot in 0..SLOTS {
             let Text { set, draft } = std::mem::take(&mut texts[slot]);
@@ -216,15 +217,15 @@ impl Queries {
         drop((parts, texts));
         *self.problem.lock() = None;
         self.set_known(Arc::default());
-        *self.librarian.lock() = librarian;
+        *self.encode.lock() = encode;
         reader
     }
 
-    /// Leaves the librarian, unless another reader came since.
+    /// Has no text encoded any more, unless another reader came since.
     pub(crate) fn disconnect(&self, reader: u64) {
-        let mut librarian = self.librarian.lock();
+        let mut encode = self.encode.lock();
         if self.reader() == reader {
-            *librarian = None;
+            *encode = None;
         }
     }
 
@@ -234,9 +235,8 @@ impl Queries {
     }
 
     fn ask(self: &Arc<Self>) {
-        if let Some(librarian) = &*self.librarian.lock() {
-            // Fails only while the process ends.
-            let _ = librarian.send(Job::Encode(self.clone()));
+        if let Some(encode) = &*self.encode.lock() {
+            encode(self);
         }
     }
 
@@ -338,20 +338,20 @@ mod tests {
     #[test]
     fn embeddings_are_for_the_newest_reader_only() {
         let queries = Arc::new(Queries::default());
-        let (librarian, _inbox) = crossbeam_channel::unbounded();
-        let first = queries.connect(Some(librarian.clone()));
+        let encode: Encode = Arc::new(|_| ());
+        let first = queries.connect(Some(encode.clone()));
         queries.deliver(first, 1, "drums", Ok(encoding(1.0)));
         assert!(embedding(&queries, first, 1, Duration::ZERO).is_some());
-        let second = queries.connect(Some(librarian));
+        let second = queries.connect(Some(encode));
         assert!(embedding(&queries, first, 1, Duration::from_secs(60)).is_none(), "and is not waited for");
         queries.deliver(first, 1, "drums", Ok(encoding(1.0)));
         assert_eq!(queries.stage(1), Stage::Encoding, "what the first one's model says is ignored");
         queries.deliver(second, 1, "drums", Ok(encoding(2.0)));
         assert_eq!(embedding(&queries, second, 1, Duration::ZERO), Some(2.0));
         queries.disconnect(first);
-        assert!(queries.librarian.lock().is_some(), "the second one goes on");
+        assert!(queries.encode.lock().is_some(), "the second one goes on");
         queries.disconnect(second);
-        assert!(queries.librarian.lock().is_none());
+        assert!(queries.encode.lock().is_none());
     }
 
     #[test]
