@@ -3,6 +3,7 @@
 pub mod compound;
 pub mod concepts;
 pub mod encoder;
+pub mod text;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -14,12 +15,10 @@ use parking_lot::{Condvar, Mutex};
 use crate::query::compound::Part;
 use crate::query::concepts::Understood;
 use crate::query::encoder::Encoding;
+use crate::query::text::{cut, normalise};
 
 /// Query slots an instance has.
 pub const SLOTS: usize = 8;
-
-/// Characters a query text may have.
-pub const MAX_CHARACTERS: usize = 256;
 
 /// What the slots of a fresh instance say.
 pub const FACTORY: [&str; SLOTS] =
@@ -46,16 +45,6 @@ impl Stage {
     fn from_u8(value: u8) -> Self {
         [Stage::Empty, Stage::Encoding, Stage::Ready, Stage::Failed][usize::from(value)]
     }
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(MAX_CHARACTERS).collect()
-}
-
-/// The text in the form that is encoded and cached: without needless white space, at most
-/// [`MAX_CHARACTERS`] long.
-pub fn normalise(text: &str) -> String {
-    cut(&text.split_whitespace().collect::<Vec<_>>().join(" ")).trim_end().to_owned()
 }
 
 #[derive(Clone, Default)]
@@ -392,13 +381,5 @@ mod tests {
         queries.draft(0, "the sing");
         queries.set_text(0, "a person speaking");
         assert_eq!(queries.texts()[0], "a person speaking");
-    }
-
-    #[test]
-    fn texts_are_compared_without_needless_white_space_and_cut_by_characters() {
-        assert_eq!(normalise("  기타   소리\n🎸 "), "기타 소리 🎸");
-        assert_eq!(normalise(&"소".repeat(300)).chars().count(), MAX_CHARACTERS);
-        let cut_at_a_space = format!("{} b", "a".repeat(MAX_CHARACTERS - 1));
-        assert_eq!(normalise(&cut_at_a_space), "a".repeat(MAX_CHARACTERS - 1));
     }
 }

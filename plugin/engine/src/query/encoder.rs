@@ -11,7 +11,7 @@ use crate::package::{CONCEPTS, Package, PackageError};
 use crate::provider::Provider;
 use crate::query::compound::{self, MOST_PARTS, Part, Role};
 use crate::query::concepts::{Concepts, SURE, Understood};
-use crate::query::normalise;
+use crate::query::text::normalise;
 use crate::query::tokens::Tokens;
 use crate::runtime::Session;
 use crate::stop::{Stop, within_limit};
