@@ -11,6 +11,7 @@ use realfft::num_complex::Complex32;
 use sift_engine::package::Listing;
 use sift_engine::provider::Choice;
 use sift_engine::separator::Separator;
+use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
 use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Stop, Tokens, runtime};
 
@@ -84,10 +85,11 @@ fn mask(criterion: &mut Criterion) {
 
 /// The network, and the tokens of a text. ONNX Runtime is found by `ORT_DYLIB_PATH`.
 fn model(criterion: &mut Criterion) {
-    let package = Listing::built_in().load().expect("the built-in package is whole");
+    let model = LoadedModel::new(Listing::built_in().load().expect("the built-in package is whole"));
+    let package = &model.package;
     let environment = runtime::environment().expect("run by `cargo xtask bench`");
     let (mut separator, _) =
-        StreamingSeparator::new(environment, &package, &Choice::read(), &Stop::default())
+        StreamingSeparator::new(environment, &model, &Choice::read(), &Stop::default())
             .expect("it is the built-in one");
     let bins = package.manifest.audio.bins();
     let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();

@@ -179,14 +179,14 @@ impl Engine {
             Ok(listing) => {
                 let (loan, opening) = Librarian::shared().open(listing, queries.clone());
                 let build = move |stop: &Stop| {
-                    let package = opening.wait()?;
+                    let model = opening.wait()?;
                     let environment = runtime::environment().map_err(|error| error.to_string())?;
                     let choice = Choice::read();
-                    let placed = match package.manifest.separator.kind {
+                    let placed = match model.package.manifest.separator.kind {
                         Kind::Streaming => {
-                            StreamingSeparator::new(environment, &package, &choice, stop).map(boxed)
+                            StreamingSeparator::new(environment, &model, &choice, stop).map(boxed)
                         }
-                        Kind::Window => WindowSeparator::new(environment, &package, &choice, stop).map(boxed),
+                        Kind::Window => WindowSeparator::new(environment, &model, &choice, stop).map(boxed),
                     };
                     placed.map_err(|error| error.to_string())
                 };

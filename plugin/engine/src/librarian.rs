@@ -9,10 +9,11 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use crate::package::{Listing, Package};
+use crate::package::Listing;
 use crate::query::Queries;
 use crate::query::encoder::QueryEncoder;
 use crate::runtime;
+use crate::separator::network::LoadedModel;
 use crate::stop::{self, Stop};
 
 /// What the librarian is asked to do.
@@ -31,7 +32,7 @@ pub(crate) enum Job {
     Quit,
 }
 
-type Answer = Result<Arc<Package>, String>;
+type Answer = Result<Arc<LoadedModel>, String>;
 
 /// The thread. It lives as long as any engine does.
 pub struct Librarian {
@@ -109,7 +110,7 @@ pub struct Opening(Receiver<Answer>);
 
 impl Opening {
     /// Waits for the package. Not for the audio thread.
-    pub fn wait(self) -> Result<Arc<Package>, String> {
+    pub fn wait(self) -> Result<Arc<LoadedModel>, String> {
         self.0
             .recv()
             .unwrap_or_else(|_| Err("Sift's librarian thread could not be started. Restart the host".into()))
@@ -118,7 +119,7 @@ impl Opening {
 
 /// A package with its query encoder.
 struct Shelf {
-    package: Arc<Package>,
+    model: Arc<LoadedModel>,
     encoder: QueryEncoder,
 }
 
@@ -128,7 +129,7 @@ struct Desk {
     stop: Stop,
     shelves: Vec<Shelf>,
     /// For which reader and by which package queries are encoded, by the address of the queries.
-    readers: HashMap<usize, (u64, Arc<Package>)>,
+    readers: HashMap<usize, (u64, Arc<LoadedModel>)>,
 }
 
 fn key(queries: &Arc<Queries>) -> usize {
@@ -141,8 +142,8 @@ impl Desk {
             match job {
                 Job::Open { listing, queries, reader, answer } => {
                     let opened = self.open(&listing);
-                    if let Ok(package) = &opened {
-                        self.readers.insert(key(&queries), (reader, package.clone()));
+                    if let Ok(model) = &opened {
+                        self.readers.insert(key(&queries), (reader, model.clone()));
                     }
                     // The separator thread loads its network while the queries are encoded here.
                     let _ = answer.send(opened);
@@ -156,22 +157,24 @@ impl Desk {
     }
 
     fn open(&mut self, listing: &Listing) -> Answer {
-        let same =
-            |package: &Package| package.origin == listing.origin && package.manifest == listing.manifest;
-        if let Some(shelf) = self.shelves.iter().find(|shelf| same(&shelf.package)) {
-            return Ok(shelf.package.clone());
+        let same = |LoadedModel { package, .. }: &LoadedModel| {
+            package.origin == listing.origin && package.manifest == listing.manifest
+        };
+        if let Some(shelf) = self.shelves.iter().find(|shelf| same(&shelf.model)) {
+            return Ok(shelf.model.clone());
         }
         let environment = runtime::environment().map_err(|error| error.to_string())?;
-        let package = Arc::new(listing.load().map_err(|error| error.to_string())?);
+        let package = listing.load().map_err(|error| error.to_string())?;
         let encoder =
             QueryEncoder::new(environment, &package, self.stop.child()).map_err(|error| error.to_string())?;
-        self.shelves.push(Shelf { package: package.clone(), encoder });
-        Ok(package)
+        let model = Arc::new(LoadedModel::new(package));
+        self.shelves.push(Shelf { model: model.clone(), encoder });
+        Ok(model)
     }
 
     fn encode(&mut self, queries: &Arc<Queries>) {
-        let Some((reader, package)) = self.readers.get(&key(queries)) else { return };
-        let shelf = self.shelves.iter_mut().find(|shelf| Arc::ptr_eq(&shelf.package, package));
+        let Some((reader, model)) = self.readers.get(&key(queries)) else { return };
+        let shelf = self.shelves.iter_mut().find(|shelf| Arc::ptr_eq(&shelf.model, model));
         // A newer reader's package is still to be opened.
         let Some(shelf) = shelf.filter(|_| queries.reader() == *reader) else { return };
         queries.set_known(shelf.encoder.known());
@@ -187,6 +190,6 @@ impl Desk {
         {
             entry.remove();
         }
-        self.shelves.retain(|shelf| self.readers.values().any(|(_, read)| Arc::ptr_eq(&shelf.package, read)));
+        self.shelves.retain(|shelf| self.readers.values().any(|(_, read)| Arc::ptr_eq(&shelf.model, read)));
     }
 }

@@ -6,13 +6,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::provider::Provider;
-use crate::separator::network::SessionPool;
 use crate::stft::Window;
 use crate::{folders, onnx, runtime};
 
@@ -304,8 +301,6 @@ pub struct Package {
     pub tokenizer: Cow<'static, [u8]>,
     /// JSON, where the package has concepts.
     pub concepts: Option<Cow<'static, [u8]>>,
-    /// Of the separator, on each provider.
-    sessions: [Arc<SessionPool>; Provider::ALL.len()],
 }
 
 impl Listing {
@@ -372,17 +367,11 @@ impl Listing {
             query,
             tokenizer,
             concepts,
-            sessions: Default::default(),
         })
     }
 }
 
 impl Package {
-    /// The sessions of the separator on `provider`, which all who run this package share.
-    pub(crate) fn sessions(&self, provider: Provider) -> &Arc<SessionPool> {
-        &self.sessions[provider as usize]
-    }
-
     /// Whether anybody may have made it: its networks are held to limits.
     pub(crate) fn is_foreign(&self) -> bool {
         self.origin != Origin::BuiltIn

@@ -1,7 +1,7 @@
 //! What makes masks: the trait, its thread, and the network behind it.
 
 pub(crate) mod compound;
-pub(crate) mod network;
+pub mod network;
 pub mod streaming;
 pub mod window;
 pub(crate) mod worker;

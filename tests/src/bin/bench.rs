@@ -16,6 +16,7 @@ use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use sift_engine::package::Listing;
 use sift_engine::provider::Choice;
+use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
 use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, Stop, runtime};
 use sift_tests::audio::Audio;
@@ -198,12 +199,13 @@ struct Networks {
 impl Networks {
     fn made() -> Result<Self> {
         let environment = runtime::environment()?;
-        let package = Listing::built_in().load()?;
+        let model = LoadedModel::new(Listing::built_in().load()?);
+        let package = &model.package;
         let begin = Instant::now();
-        StreamingSeparator::new(environment, &package, &Choice::read(), &Stop::default())?;
+        StreamingSeparator::new(environment, &model, &Choice::read(), &Stop::default())?;
         let separator = begin.elapsed();
         let begin = Instant::now();
-        QueryEncoder::new(environment, &package, Stop::default())?;
+        QueryEncoder::new(environment, package, Stop::default())?;
         Ok(Self { separator, encoder: begin.elapsed(), bytes: package.separator.len() as u64 })
     }
 }

@@ -9,7 +9,7 @@ use realfft::num_complex::Complex32;
 
 use crate::package::{Package, PackageError};
 use crate::pool::{Pool, Share};
-use crate::provider::{Choice, Placement};
+use crate::provider::{Choice, Placement, Provider};
 use crate::runtime::Session;
 use crate::separator::Separator;
 use crate::stop::{Stop, within_limit};
@@ -19,6 +19,23 @@ pub type SessionPool = Pool<Session, Box<Frame>>;
 
 /// A share of them.
 pub type Sessions = Share<Session, Box<Frame>>;
+
+/// A package in memory, with the separator's sessions that all instances share.
+pub struct LoadedModel {
+    pub package: Package,
+    /// One pool per provider.
+    sessions: [Arc<SessionPool>; Provider::ALL.len()],
+}
+
+impl LoadedModel {
+    pub fn new(package: Package) -> Self {
+        Self { package, sessions: Default::default() }
+    }
+
+    fn sessions(&self, provider: Provider) -> &Arc<SessionPool> {
+        &self.sessions[provider as usize]
+    }
+}
 
 /// A stream's newest frame, and all that its run takes and gives.
 pub struct Frame {
@@ -163,25 +180,26 @@ impl Layout {
     }
 }
 
-/// The separator that `check` makes of the network of `package`, after one run on silence, on the provider
+/// The separator that `check` makes of the network of `model`, after one run on silence, on the provider
 /// of `choice` or else on the processor.
 ///
 /// # Errors
 /// What is wrong with the network, by the name of its file.
 pub fn open<S: Separator>(
     environment: &Environment,
-    package: &Package,
+    model: &LoadedModel,
     choice: &Choice,
     stop: &Stop,
     check: impl Fn(Sessions) -> Result<(S, usize), String>,
 ) -> Result<(S, Placement), PackageError> {
+    let package = &model.package;
     let bins = package.manifest.audio.bins();
     let open = |provider| {
         let make = || {
             Session::new(environment, &package.separator, package.is_foreign(), provider, stop)
                 .map_err(|error| error.to_string())
         };
-        let (mut separator, embedding) = check(package.sessions(provider).join(stop, make)?)?;
+        let (mut separator, embedding) = check(model.sessions(provider).join(stop, make)?)?;
         let mut mask = vec![Complex32::ZERO; bins];
         // As many hops as it may take until a mask of the network comes out.
         for _ in 0..package.manifest.separator.advance() {

@@ -7,12 +7,12 @@ use ort::environment::Environment;
 use ort::value::{DynValue, Outlet, Tensor};
 use realfft::num_complex::Complex32;
 
-use crate::package::{Package, PackageError};
+use crate::package::PackageError;
 use crate::pool::STOPPED;
 use crate::provider::{Choice, Placement};
 use crate::runtime::Session;
 use crate::separator::Separator;
-use crate::separator::network::{self, Frame, Network, Sessions, matches_shape, tensor};
+use crate::separator::network::{self, Frame, LoadedModel, Network, Sessions, matches_shape, tensor};
 use crate::stop::Stop;
 
 /// Values that all the states of a network may have together.
@@ -42,16 +42,16 @@ pub struct StreamingSeparator {
 }
 
 impl StreamingSeparator {
-    /// Loads the network of `package`, checks its inputs and outputs against the contract, and
+    /// Loads the network of `model`, checks its inputs and outputs against the contract, and
     /// runs it once; where `choice` says, if it can be, and until it is stopped.
     pub fn new(
         environment: &Environment,
-        package: &Package,
+        model: &LoadedModel,
         choice: &Choice,
         stop: &Stop,
     ) -> Result<(Self, Placement), PackageError> {
-        network::open(environment, package, choice, stop, |sessions| {
-            let separator = Self::checked(sessions, package.manifest.audio.bins())?;
+        network::open(environment, model, choice, stop, |sessions| {
+            let separator = Self::checked(sessions, model.package.manifest.audio.bins())?;
             let embedding = separator.embedding_size();
             Ok((separator, embedding))
         })
@@ -309,14 +309,14 @@ mod tests {
     #[test]
     fn streams_that_are_run_together_are_separated_as_each_is_alone() {
         let environment = runtime::environment().unwrap();
-        let package = Listing::built_in().load().unwrap();
+        let model = LoadedModel::new(Listing::built_in().load().unwrap());
         let new = || {
-            StreamingSeparator::new(environment, &package, &Choice::default(), &Stop::default()).unwrap().0
+            StreamingSeparator::new(environment, &model, &Choice::default(), &Stop::default()).unwrap().0
         };
         let mut alone: Vec<_> = (0..3).map(|_| new()).collect();
         let mut together: Vec<_> = (0..3).map(|_| new()).collect();
         assert!(together.iter().all(|separator| separator.takes_streams));
-        let mut mask = vec![Complex32::ZERO; package.manifest.audio.bins()];
+        let mut mask = vec![Complex32::ZERO; model.package.manifest.audio.bins()];
         for hop in 0..HOPS {
             let mut frames = Vec::new();
             for (stream, separator) in together.iter_mut().enumerate() {
@@ -344,10 +344,10 @@ mod tests {
     #[test]
     fn a_fork_has_heard_what_its_origin_has_and_goes_its_own_way_from_there() {
         let environment = runtime::environment().unwrap();
-        let package = Listing::built_in().load().unwrap();
+        let model = LoadedModel::new(Listing::built_in().load().unwrap());
         let (mut origin, _) =
-            StreamingSeparator::new(environment, &package, &Choice::default(), &Stop::default()).unwrap();
-        let mut masks = [(); 2].map(|()| vec![Complex32::ZERO; package.manifest.audio.bins()]);
+            StreamingSeparator::new(environment, &model, &Choice::default(), &Stop::default()).unwrap();
+        let mut masks = [(); 2].map(|()| vec![Complex32::ZERO; model.package.manifest.audio.bins()]);
         for hop in 0..HOPS {
             let (magnitude, embedding) = inputs(&origin, 0, hop);
             origin.run(&magnitude, &embedding, &mut masks[0]).unwrap();

@@ -3,10 +3,10 @@
 use ort::environment::Environment;
 use realfft::num_complex::Complex32;
 
-use crate::package::{Package, PackageError, SeparatorSection};
+use crate::package::{PackageError, SeparatorSection};
 use crate::provider::{Choice, Placement};
 use crate::separator::Separator;
-use crate::separator::network::{self, Network};
+use crate::separator::network::{self, LoadedModel, Network};
 use crate::stop::Stop;
 
 /// A package's window network.
@@ -17,17 +17,17 @@ pub struct WindowSeparator {
 }
 
 impl WindowSeparator {
-    /// Loads the network of `package`, checks its inputs and outputs against the contract, and
+    /// Loads the network of `model`, checks its inputs and outputs against the contract, and
     /// runs it once; where `choice` says, if it can be, and until it is stopped.
     pub fn new(
         environment: &Environment,
-        package: &Package,
+        model: &LoadedModel,
         choice: &Choice,
         stop: &Stop,
     ) -> Result<(Self, Placement), PackageError> {
-        let section = &package.manifest.separator;
-        let bins = package.manifest.audio.bins();
-        network::open(environment, package, choice, stop, |sessions| {
+        let section = &model.package.manifest.separator;
+        let bins = model.package.manifest.audio.bins();
+        network::open(environment, model, choice, stop, |sessions| {
             let frames = Frames::new(section, bins);
             let network = Network::checked(sessions, frames.context, bins, |_| false)?;
             let embedding = network.layout.embedding;
