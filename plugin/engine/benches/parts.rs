@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex32;
 use sift_engine::package::Listing;
-use sift_engine::provider::Choice;
+use sift_engine::preferences::provider_choice;
 use sift_engine::separator::Separator;
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
@@ -89,7 +89,7 @@ fn model(criterion: &mut Criterion) {
     let package = &model.package;
     let environment = runtime::environment().expect("run by `cargo xtask bench`");
     let (mut separator, _) =
-        StreamingSeparator::new(environment, &model, &Choice::read(), &Stop::default())
+        StreamingSeparator::new(environment, &model, &provider_choice(), &Stop::default())
             .expect("it is the built-in one");
     let bins = package.manifest.audio.bins();
     let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();

@@ -13,7 +13,8 @@ use crate::mask::{Mask, Shape};
 use crate::mix::{Delay, Mix, Mode, Weights};
 use crate::pace::Pace;
 use crate::package::{self, Audio, Kind, Listing, PackageError, SeparatorSection};
-use crate::provider::{Choice, Placement};
+use crate::preferences::provider_choice;
+use crate::provider::Placement;
 use crate::query::Queries;
 use crate::runtime;
 use crate::scope::{Peaks, Scope};
@@ -181,7 +182,7 @@ impl Engine {
                 let build = move |stop: &Stop| {
                     let model = opening.wait()?;
                     let environment = runtime::environment().map_err(|error| error.to_string())?;
-                    let choice = Choice::read();
+                    let choice = provider_choice();
                     let placed = match model.package.manifest.separator.kind {
                         Kind::Streaming => {
                             StreamingSeparator::new(environment, &model, &choice, stop).map(boxed)

@@ -1,11 +1,16 @@
 //! What is the person's rather than the project's, in a small file that all of Sift reads.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::Provider;
+use crate::provider::{Choice, Provider};
 use crate::{folders, toml_file};
+
+/// The variable that comes before the preferences.
+pub const PROVIDER_VARIABLE: &str = "SIFT_PROVIDER";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,11 +54,32 @@ impl Preferences {
     }
 }
 
+/// The execution provider that the environment names, else the preferences; the processor where neither does.
+pub fn provider_choice() -> Choice {
+    choice_of(env::var_os(PROVIDER_VARIABLE), Preferences::file().as_deref())
+}
+
+fn choice_of(variable: Option<OsString>, preferences: Option<&Path>) -> Choice {
+    match (variable.filter(|text| !text.is_empty()), preferences) {
+        (Some(text), _) => {
+            let parsed = text.to_string_lossy().parse();
+            let fault = |error: String| format!("{PROVIDER_VARIABLE}: {error}. Correct or unset it");
+            Choice::new(PROVIDER_VARIABLE.into(), parsed.map_err(fault))
+        }
+        (None, Some(file)) => Choice::new(
+            format!("field `provider` of {}", file.display()),
+            Preferences::read(file).map(|preferences| preferences.provider),
+        ),
+        (None, None) => Choice::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::provider::Placement;
 
     /// A path at which there is no file yet.
     fn fresh(name: &str) -> PathBuf {
@@ -89,6 +115,60 @@ mod tests {
             assert!(problem.contains("Correct or remove"), "{problem}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    fn chosen(choice: &Choice) -> Provider {
+        choice.place(Ok).unwrap().0
+    }
+
+    fn file(name: &str, text: &str) -> PathBuf {
+        let path = fresh(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn provider_without_variable_and_file_is_the_processor() {
+        for choice in [choice_of(None, None), choice_of(None, Some(Path::new("/nowhere/preferences.toml")))] {
+            assert_eq!(choice.place(Ok), Ok((Provider::Cpu, Placement::default())));
+        }
+    }
+
+    #[test]
+    fn provider_of_the_variable_comes_before_the_file() {
+        let path = file("precedence", "provider = \"coreml\"");
+        assert_eq!(chosen(&choice_of(Some("cuda".into()), Some(&path))), Provider::Cuda);
+        assert_eq!(chosen(&choice_of(Some("".into()), Some(&path))), Provider::CoreMl);
+        fs::write(&path, "provider = \"gpu\"").unwrap();
+        assert_eq!(chosen(&choice_of(Some("cpu".into()), Some(&path))), Provider::Cpu);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn unknown_provider_is_reported_with_its_place_and_remedy() {
+        let path = file("unknown", "provider = \"gpu\"");
+        let place = path.display().to_string();
+        for (choice, parts) in [
+            (choice_of(None, Some(&path)), [place.as_str(), "provider = \"gpu\"", "Correct or remove"]),
+            (choice_of(Some("gpu".into()), None), ["SIFT_PROVIDER", "\"gpu\"", "Correct or unset"]),
+        ] {
+            let (provider, Placement { remark, .. }) = choice.place(Ok).unwrap();
+            let remark = remark.unwrap();
+            assert_eq!(provider, Provider::Cpu);
+            assert!(parts.iter().all(|part| remark.contains(part)), "{remark}");
+        }
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn fallback_reason_names_the_file_that_chose_the_provider() {
+        let path = file("missing", "provider = \"cuda\"");
+        let make = |provider| if provider == Provider::Cuda { Err("there is none".into()) } else { Ok(()) };
+        let ((), Placement { remark, .. }) = choice_of(None, Some(&path)).place(make).unwrap();
+        let expected = format!("field `provider` of {} asks for CUDA, but there is none", path.display());
+        assert!(remark.unwrap().starts_with(&expected));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

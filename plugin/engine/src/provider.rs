@@ -4,17 +4,10 @@
 //! [`Preferences`], and the plugin and the command line read it here. Query networks run on the
 //! processor whatever is chosen: once a text.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-
-use crate::preferences::Preferences;
-
-/// The variable that comes before the preferences.
-pub const VARIABLE: &str = "SIFT_PROVIDER";
 
 /// An execution provider of ONNX Runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,23 +75,8 @@ pub struct Placement {
 }
 
 impl Choice {
-    /// By the environment, else by the preferences; the processor, where neither says anything.
-    pub fn read() -> Self {
-        Self::of(std::env::var_os(VARIABLE), Preferences::file().as_deref())
-    }
-
-    fn of(variable: Option<OsString>, preferences: Option<&Path>) -> Self {
-        let (made_by, provider) = match (variable.filter(|text| !text.is_empty()), preferences) {
-            (Some(text), _) => {
-                let parsed = text.to_string_lossy().parse();
-                (VARIABLE.into(), parsed.map_err(|error| format!("{VARIABLE}: {error}. Correct or unset it")))
-            }
-            (None, Some(file)) => (
-                format!("field `provider` of {}", file.display()),
-                Preferences::read(file).map(|preferences| preferences.provider),
-            ),
-            (None, None) => return Self::default(),
-        };
+    /// `provider`, chosen in the place that `made_by` names; else the processor, for the reason why it cannot be read.
+    pub fn new(made_by: String, provider: Result<Provider, String>) -> Self {
         match provider {
             Ok(provider) => Self { provider, made_by, problem: None },
             Err(problem) => Self { provider: Provider::Cpu, made_by, problem: Some(problem) },
@@ -127,30 +105,10 @@ impl Choice {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
     use super::*;
 
-    /// Preferences with this text, removed when the test ends.
-    struct File(PathBuf);
-
-    impl File {
-        fn new(name: &str, text: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("sift-provider-{name}-{}.toml", std::process::id()));
-            fs::write(&path, text).unwrap();
-            Self(path)
-        }
-
-        fn choice(&self, variable: Option<&str>) -> Choice {
-            Choice::of(variable.map(OsString::from), Some(&self.0))
-        }
-    }
-
-    impl Drop for File {
-        fn drop(&mut self) {
-            let _ = fs::remove_file(&self.0);
-        }
+    fn chosen(provider: Provider) -> Choice {
+        Choice::new("SIFT_PROVIDER".into(), Ok(provider))
     }
 
     /// Where a network comes to run that runs everywhere but on `missing`.
@@ -165,14 +123,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_chosen_is_the_processor_without_a_word() {
-        for choice in [Choice::of(None, None), Choice::of(None, Some(Path::new("/nowhere/preferences.toml")))]
-        {
-            assert_eq!(placement(&choice, None), Placement::default());
-        }
-    }
-
-    #[test]
     fn a_provider_is_named_in_any_case() {
         for (text, provider) in [
             ("cpu", Provider::Cpu),
@@ -181,55 +131,36 @@ mod tests {
             ("directml", Provider::DirectMl),
         ] {
             assert_eq!(text.parse(), Ok(provider));
-            let file = File::new(text, &format!("provider = {text:?}"));
-            assert_eq!(placement(&file.choice(None), None), Placement { provider, remark: None });
+            assert_eq!(placement(&chosen(provider), None), Placement { provider, remark: None });
         }
     }
 
     #[test]
-    fn the_environment_comes_before_the_preferences() {
-        let file = File::new("precedence", "provider = \"coreml\"");
-        assert_eq!(placement(&file.choice(Some("cuda")), None).provider, Provider::Cuda);
-        assert_eq!(placement(&file.choice(Some("")), None).provider, Provider::CoreMl);
-        let broken = File::new("unread", "provider = \"gpu\"");
-        assert_eq!(placement(&broken.choice(Some("cpu")), None), Placement::default());
+    fn nothing_chosen_is_the_processor_without_a_word() {
+        assert_eq!(placement(&Choice::default(), None), Placement::default());
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_its_place_and_what_is_allowed_and_is_the_processor() {
-        let file = File::new("unknown", "provider = \"gpu\"");
-        let place = file.0.display().to_string();
-        for (choice, place) in [
-            (file.choice(None), [place.as_str(), "provider = \"gpu\"", "Correct or remove"]),
-            (Choice::of(Some("gpu".into()), None), ["SIFT_PROVIDER", "\"gpu\"", "Correct or unset"]),
-        ] {
-            let Placement { provider, remark } = placement(&choice, None);
-            let remark = remark.unwrap();
-            assert_eq!(provider, Provider::Cpu);
-            assert!(place.iter().all(|part| remark.contains(part)), "{remark}");
-            assert!(remark.contains("allowed are cpu, cuda, coreml, directml"), "{remark}");
-            assert!(remark.ends_with("runs on the CPU"), "{remark}");
-        }
+    fn a_choice_that_cannot_be_read_is_the_processor_and_says_why() {
+        let problem = "gpu".parse::<Provider>().unwrap_err();
+        let Placement { provider, remark } = placement(&Choice::new("SIFT_PROVIDER".into(), Err(problem)), None);
+        let remark = remark.unwrap();
+        assert_eq!(provider, Provider::Cpu);
+        assert!(remark.contains("allowed are cpu, cuda, coreml, directml"), "{remark}");
+        assert!(remark.ends_with("runs on the CPU"), "{remark}");
     }
 
     #[test]
     fn a_provider_that_does_not_work_falls_back_to_the_processor_and_says_who_asked_for_it() {
-        let file = File::new("missing", "provider = \"cuda\"");
-        let field = format!("field `provider` of {}", file.0.display());
-        for (choice, asks) in
-            [(file.choice(None), field.as_str()), (file.choice(Some("cuda")), "SIFT_PROVIDER")]
-        {
-            let Placement { provider, remark } = placement(&choice, Some(Provider::Cuda));
-            assert_eq!(provider, Provider::Cpu);
-            let remark = remark.unwrap();
-            assert!(remark.starts_with(&format!("{asks} asks for CUDA, but there is no CUDA")), "{remark}");
-        }
+        let Placement { provider, remark } = placement(&chosen(Provider::Cuda), Some(Provider::Cuda));
+        assert_eq!(provider, Provider::Cpu);
+        let remark = remark.unwrap();
+        assert!(remark.starts_with("SIFT_PROVIDER asks for CUDA, but there is no CUDA"), "{remark}");
     }
 
     #[test]
     fn what_works_nowhere_is_told_as_on_the_processor() {
-        let choice = Choice::of(Some("cuda".into()), None);
-        let failed = choice.place(|provider| Err::<(), _>(format!("broken on {provider}")));
+        let failed = chosen(Provider::Cuda).place(|provider| Err::<(), _>(format!("broken on {provider}")));
         assert_eq!(failed, Err("broken on CPU".into()));
     }
 }

@@ -15,7 +15,7 @@ use clap::Parser;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use sift_engine::package::Listing;
-use sift_engine::provider::Choice;
+use sift_engine::preferences::provider_choice;
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
 use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, Stop, runtime};
@@ -202,7 +202,7 @@ impl Networks {
         let model = LoadedModel::new(Listing::built_in().load()?);
         let package = &model.package;
         let begin = Instant::now();
-        StreamingSeparator::new(environment, &model, &Choice::read(), &Stop::default())?;
+        StreamingSeparator::new(environment, &model, &provider_choice(), &Stop::default())?;
         let separator = begin.elapsed();
         let begin = Instant::now();
         QueryEncoder::new(environment, package, Stop::default())?;
