@@ -29,7 +29,7 @@ pub fn run(out: &mut impl Write) -> Result<()> {
 
 fn describe(listing: &Listing, speeds: &Speeds) -> String {
     let manifest = &listing.manifest;
-    let latency = Grid::new(&manifest.audio, RATE).latency(&manifest.separator, BLOCK);
+    let latency = Grid::new(&manifest.audio, RATE).latency(manifest.separator.delay_hops(), BLOCK);
     let separator = &manifest.separator;
     let kind = match separator.kind {
         Kind::Streaming => "streaming".into(),

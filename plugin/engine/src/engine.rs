@@ -212,8 +212,8 @@ impl Engine {
     ) -> Self {
         let Config { sample_rate, max_block, channels, offline } = config;
         let grid = Grid::new(audio, sample_rate);
-        let delay = grid.delay_hops(separator, max_block);
-        let latency = grid.latency(separator, max_block);
+        let delay = grid.delay_hops(separator.delay_hops(), max_block);
+        let latency = grid.latency(separator.delay_hops(), max_block);
         let stft = Stft::new(grid.size, grid.hop, audio.window);
         let model_window_sum: f32 = audio.window.samples(audio.n_fft).iter().sum();
         let spectrum = || vec![Complex32::ZERO; grid.bins()].into_boxed_slice();

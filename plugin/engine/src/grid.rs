@@ -5,7 +5,7 @@
 
 use realfft::num_complex::Complex32;
 
-use crate::package::{Audio, SeparatorSection};
+use crate::package::Audio;
 
 /// How many of the model's highest mask bins speak for the frequencies above its Nyquist.
 const TOP_BINS: usize = 8;
@@ -49,15 +49,15 @@ impl Grid {
     }
 
     /// Hops between a frame's analysis and its synthesis: a parcel is sent in one block and must
-    /// be home `max_block` samples and the separator's budget later.
-    pub fn delay_hops(&self, separator: &SeparatorSection, max_block: usize) -> usize {
+    /// be home `max_block` samples and the separator's budget later. `model_delay`: hops that the model delays its masks by.
+    pub fn delay_hops(&self, model_delay: usize, max_block: usize) -> usize {
         let due = max_block as f64 + Self::BUDGET * self.sample_rate;
-        separator.behind() + separator.budget() + (due / self.hop as f64).ceil() as usize
+        model_delay + (due / self.hop as f64).ceil() as usize
     }
 
     /// Samples from an input sample to the output sample it becomes.
-    pub fn latency(&self, separator: &SeparatorSection, max_block: usize) -> usize {
-        self.size + self.delay_hops(separator, max_block) * self.hop
+    pub fn latency(&self, model_delay: usize, max_block: usize) -> usize {
+        self.size + self.delay_hops(model_delay, max_block) * self.hop
     }
 }
 
@@ -98,7 +98,6 @@ pub fn to_host(mask: &[Complex32], gain: &mut [Complex32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::Kind;
     use crate::stft::Window;
 
     const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
@@ -107,37 +106,21 @@ mod tests {
     fn the_default_grid_at_48_khz_in_blocks_of_512_takes_48_ms() {
         let grid = Grid::new(&AUDIO, 48_000.0);
         assert_eq!((grid.size, grid.hop), (1536, 768));
-        assert_eq!(grid.latency(&SeparatorSection::streaming(0), 512), 2304);
+        assert_eq!(grid.latency(0, 512), 2304);
     }
 
     #[test]
     fn latency_follows_its_formula_at_any_rate_and_block() {
         for rate in [8_000.0, 22_050.0, 44_100.0, 50_317.0, 96_000.0, 192_000.0, 768_000.0] {
             for block in [1, 64, 480, 512, 2048, 16_384] {
-                for lookahead in [0, 3] {
+                for model_delay in [0, 3] {
                     let ratio: f64 = rate / 32_000.0;
                     let size = 2 * (512.0 * ratio).round() as usize;
                     let hop = (512.0 * ratio).round() as usize;
-                    let delay = lookahead + ((block as f64 + 0.004 * rate) / hop as f64).ceil() as usize;
-                    let separator = SeparatorSection::streaming(lookahead);
-                    assert_eq!(Grid::new(&AUDIO, rate).latency(&separator, block), size + delay * hop);
+                    let delay = model_delay + ((block as f64 + 0.004 * rate) / hop as f64).ceil() as usize;
+                    assert_eq!(Grid::new(&AUDIO, rate).latency(model_delay, block), size + delay * hop);
                 }
             }
-        }
-    }
-
-    #[test]
-    fn a_window_model_waits_for_the_last_frame_of_a_run_and_has_until_the_next_one_for_it() {
-        let grid = Grid::new(&AUDIO, 32_000.0);
-        let window = |advance, lookahead| SeparatorSection {
-            kind: Kind::Window,
-            context: Some(64),
-            advance: Some(advance),
-            ..SeparatorSection::streaming(lookahead)
-        };
-        let streaming = grid.latency(&SeparatorSection::streaming(0), 512);
-        for (advance, lookahead, hops) in [(1, 0, 1), (1, 5, 6), (16, 0, 31), (16, 4, 35)] {
-            assert_eq!(grid.latency(&window(advance, lookahead), 512), streaming + hops * 512);
         }
     }
 

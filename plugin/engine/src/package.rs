@@ -141,6 +141,11 @@ impl SeparatorSection {
             Kind::Window => self.advance(),
         }
     }
+
+    /// Hops that the model delays its masks by.
+    pub fn delay_hops(&self) -> usize {
+        self.behind() + self.budget()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -244,7 +249,7 @@ impl Manifest {
                 }
             }
         }
-        let latency = (self.separator.behind() + self.separator.budget()) * hop;
+        let latency = self.separator.delay_hops() * hop;
         if latency > LATENCY_LIMIT * sample_rate as usize {
             let field = if kind == Kind::Window { "separator.advance" } else { "separator.lookahead" };
             return fault(field, format!("makes the sound later by more than {LATENCY_LIMIT} s"));
@@ -565,6 +570,20 @@ mod tests {
         let page = include_str!("../../../models/README.md");
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         Manifest::parse(example, Path::new("models/README.md")).unwrap();
+    }
+
+    #[test]
+    fn delay_of_a_window_model_is_its_lookahead_and_two_runs() {
+        let window = |advance, lookahead| SeparatorSection {
+            kind: Kind::Window,
+            context: Some(64),
+            advance: Some(advance),
+            ..SeparatorSection::streaming(lookahead)
+        };
+        assert_eq!(SeparatorSection::streaming(3).delay_hops(), 3);
+        for (advance, lookahead, hops) in [(1, 0, 1), (1, 5, 6), (16, 0, 31), (16, 4, 35)] {
+            assert_eq!(window(advance, lookahead).delay_hops(), hops);
+        }
     }
 
     fn refusal(manifest: &str) -> String {

@@ -36,7 +36,7 @@ pub fn check(bytes: &[u8]) {
 /// About as many bytes as a stereo engine takes: spectra, parcels, and the window of a window model.
 fn memory(manifest: &Manifest) -> usize {
     let grid = Grid::new(&manifest.audio, RATE);
-    let frames = grid.delay_hops(&manifest.separator, BLOCK) + 1;
+    let frames = grid.delay_hops(manifest.separator.delay_hops(), BLOCK) + 1;
     let complex = 2 * size_of::<f32>();
     let spectra = 2 * frames * grid.bins() * complex;
     let parcels = frames * grid.model_bins * (size_of::<f32>() + complex);
