@@ -37,8 +37,8 @@ use nice_plug_egui::{
     EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
 };
 use sift_engine::Stage;
-use sift_engine::preferences::{Preferences, ThemeChoice};
-use sift_engine::scope::{Column, Peaks, Scale, Scope};
+use sift_engine::dsp::analyzer::{Column, Peaks, Scale, Scope};
+use sift_engine::user::preferences::{Preferences, ThemeChoice};
 
 use self::fonts::Fonts;
 use self::keyboard::Keyboard;

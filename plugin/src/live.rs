@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sift_engine::provider::Placement;
-use sift_engine::scope::Scope;
+use sift_engine::dsp::analyzer::Scope;
+use sift_engine::inference::provider::Placement;
 use sift_engine::{Engine, Readiness, Status};
 
 /// The running engine as the window sees it; empty while the host has not activated the plugin.

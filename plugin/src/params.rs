@@ -6,7 +6,7 @@ use nice_plug::params::persist::PersistentField;
 use nice_plug::prelude::*;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use sift_engine::preferences::ThemeChoice;
+use sift_engine::user::preferences::ThemeChoice;
 use sift_engine::{Mode, Queries, SLOTS, Shape};
 
 use crate::live::Live;

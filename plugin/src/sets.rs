@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sift_engine::{MAX_CHARACTERS, SLOTS, folders, toml_file};
+use sift_engine::user::{folders, toml_file};
+use sift_engine::{MAX_CHARACTERS, SLOTS};
 
 const EXTENSION: &str = "toml";
 

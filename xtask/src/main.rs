@@ -104,7 +104,7 @@ fn bench(arguments: &[&str]) -> Result<()> {
     let bundles = bundle::bundle(Profile::Release, Programs::Named(&["bench", "sift"]))?;
     let runtime = onnxruntime::ensure(&BundlerConfig::read()?.onnxruntime, &Platform::current()?)?;
     ToolCommand::cargo()
-        .args(["bench", "--package", "sift-engine", "--bench", "parts"])
+        .args(["bench", "--package", "sift-engine", "--bench", "components"])
         .env("ORT_DYLIB_PATH", &runtime.library)
         .run()?;
     ToolCommand::new(paths::program(Profile::Release, "bench"))

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sift_engine::package::{self, Listing};
-use sift_engine::provider::{Placement, Provider};
-use sift_engine::speed::{Speed, Speeds};
-use sift_engine::{FACTORY, Mode, runtime};
+use sift_engine::inference::provider::{Placement, Provider};
+use sift_engine::inference::{library, session};
+use sift_engine::package::speed_records::{Speed, Speeds};
+use sift_engine::package::{Listing, search};
+use sift_engine::{FACTORY, Mode};
 
 use crate::separation::{Request, Separation};
 
@@ -33,11 +34,11 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         format_args!("{} for {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS),
     )?;
     let runtime = examine_runtime(&mut report)?;
-    for folder in package::search_folders() {
+    for folder in search::search_folders() {
         let there = if folder.is_dir() { "" } else { " (not there)" };
         report.note("models in", format_args!("{}{there}", folder.display()))?;
     }
-    for found in package::installed() {
+    for found in search::installed() {
         report.outcome("package", found.as_ref().map(name))?;
     }
     match crate::listing(arguments.model.model.as_deref()) {
@@ -58,12 +59,12 @@ fn name(listing: &Listing) -> String {
 
 /// Whether ONNX Runtime works.
 fn examine_runtime(report: &mut Report<'_, impl Write>) -> io::Result<bool> {
-    let version = runtime::library_path().and_then(|path| Ok((path, runtime::version()?)));
+    let version = library::library_path().and_then(|path| Ok((path, library::version()?)));
     let works = version.is_ok();
     report
         .outcome("ONNX Runtime", version.map(|(path, version)| format!("{}: {version}", path.display())))?;
-    if let Ok(environment) = runtime::environment() {
-        let offered = Provider::ALL.into_iter().filter(|&provider| runtime::offers(environment, provider));
+    if let Ok(environment) = library::environment() {
+        let offered = Provider::ALL.into_iter().filter(|&provider| session::offers(environment, provider));
         report
             .note("it offers", offered.map(|provider| provider.to_string()).collect::<Vec<_>>().join(", "))?;
     }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sift_engine::package::{self, Listing, PackageError};
+use sift_engine::package::{self, Listing, PackageError, search};
 
 /// Keeps, or takes out, the sound that you describe in words.
 #[derive(Parser)]
@@ -37,7 +37,7 @@ enum Command {
 
 /// The package in `folder`, else the default one.
 fn listing(folder: Option<&Path>) -> Result<Listing, PackageError> {
-    folder.map_or_else(|| package::find(package::DEFAULT), Listing::read)
+    folder.map_or_else(|| search::find(package::DEFAULT), Listing::read)
 }
 
 /// The argument `--model`, the same for every command.

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use sift_engine::Grid;
-use sift_engine::package::{self, Kind, Listing, Origin, PackageError};
-use sift_engine::speed::{Speed, Speeds};
+use sift_engine::package::speed_records::{Speed, Speeds};
+use sift_engine::package::{Kind, Listing, Origin, PackageError, search};
 
 /// The set-up that latencies are given for: hertz, and samples a block.
 const RATE: f64 = 48_000.0;
@@ -18,7 +18,7 @@ pub fn run(out: &mut impl Write) -> Result<()> {
         eprintln!("warning: {}", crate::one_line(&problem));
         Speeds::default()
     });
-    for found in package::installed() {
+    for found in search::installed() {
         match found {
             Ok(listing) => write!(out, "{}", describe(&listing, &speeds))?,
             Err(error) => write!(out, "{}", describe_broken(&error))?,
@@ -67,6 +67,8 @@ fn describe_broken(error: &PackageError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sift_engine::package;
+
     use super::*;
 
     #[test]

@@ -209,7 +209,7 @@ fn slices_mut(planes: &mut [Vec<f32>]) -> Vec<&mut [f32]> {
 
 #[cfg(test)]
 mod tests {
-    use sift_engine::package;
+    use sift_engine::package::search;
 
     use super::*;
 
@@ -217,7 +217,7 @@ mod tests {
     fn dry(sample_rate: u32, channels: usize) -> Separation {
         let config = Config { sample_rate: sample_rate.into(), max_block: BLOCK, channels, offline: true };
         let queries = Arc::new(Queries::default());
-        let engine = Engine::with_listing(package::find("no model is called this"), config, queries);
+        let engine = Engine::with_listing(search::find("no model is called this"), config, queries);
         let request = Request { query: "", mode: Mode::Isolate, strength: 1.0 };
         Separation::new(engine, channels, &request, Arc::default())
     }

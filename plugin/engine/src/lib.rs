@@ -43,40 +43,26 @@
 //! # Ok::<(), String>(())
 //! ```
 
+pub mod dsp;
 mod engine;
-pub mod folders;
-mod grid;
-mod hop;
-pub mod librarian;
-mod mask;
-mod mix;
-mod onnx;
-mod pace;
+pub mod inference;
+mod model_service;
 pub mod package;
-mod pool;
-pub mod preferences;
-mod priority;
-pub mod provider;
 mod query;
-pub mod runtime;
-pub mod scope;
+mod realtime;
 pub mod separator;
-pub mod speed;
-mod status;
-mod stft;
-mod stop;
-pub mod toml_file;
+pub mod user;
 
+pub use dsp::grid::Grid;
+pub use dsp::mask_processor::{Mask, Shape};
+pub use dsp::mixer::Mode;
+pub use dsp::stft::{History, Overlap, Stft, Window};
 pub use engine::{Aux, Config, Controls, Engine};
-pub use grid::Grid;
-pub use mask::{Mask, Shape};
-pub use mix::Mode;
-pub use query::compound::{Part, Role};
+pub use inference::cancel::Stop;
 pub use query::concepts::{SURE, Understood};
 pub use query::encoder::{Encoding, QueryEncoder};
+pub use query::parts::{Part, Role};
+pub use query::slots::{FACTORY, Queries, SLOTS, Stage};
 pub use query::text::{MAX_CHARACTERS, normalise};
-pub use query::tokens::Tokens;
-pub use query::{FACTORY, Queries, SLOTS, Stage};
-pub use status::{Readiness, Status};
-pub use stft::{History, Overlap, Stft, Window};
-pub use stop::Stop;
+pub use query::tokenizer::Tokens;
+pub use realtime::status::{Readiness, Status};

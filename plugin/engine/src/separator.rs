@@ -1,10 +1,9 @@
 //! What makes masks: the trait, its thread, and the network behind it.
 
-pub(crate) mod compound;
+pub(crate) mod multi_part;
 pub mod network;
 pub mod streaming;
 pub mod window;
-pub(crate) mod worker;
 
 use realfft::num_complex::Complex32;
 

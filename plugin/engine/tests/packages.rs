@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Copy, OFFLINE, PATIENCE, assert_same, delayed, open, package, play, settled, sine};
+use sift_engine::inference::library;
 use sift_engine::package::{DEFAULT, Listing};
-use sift_engine::{Engine, Mode, Queries, QueryEncoder, Role, Stage, Stop, runtime};
+use sift_engine::{Engine, Mode, Queries, QueryEncoder, Role, Stage, Stop};
 
 fn ready(folder: &Path) -> (Engine, Arc<Queries>) {
     let (engine, queries) = open(folder);
@@ -130,7 +131,7 @@ fn what_the_default_model_understood_is_told() {
 fn a_text_of_several_sounds_is_parted_where_each_is_understood() {
     use Role::{Kept, LeftOut, Turned};
     let package = Listing::built_in().load().unwrap();
-    let mut encoder = QueryEncoder::new(runtime::environment().unwrap(), &package, Stop::default()).unwrap();
+    let mut encoder = QueryEncoder::new(library::environment().unwrap(), &package, Stop::default()).unwrap();
     // The training's tests have the same table (models/train/tests/test_compounds.py).
     for (text, roles) in [
         ("drums and bass", &[Kept, Kept][..]),
@@ -157,7 +158,7 @@ fn a_text_of_several_sounds_is_parted_where_each_is_understood() {
 fn a_text_in_doubt_stands_for_all_that_it_may_mean() {
     use Role::{Kept, LeftOut, Turned};
     let package = Listing::built_in().load().unwrap();
-    let mut encoder = QueryEncoder::new(runtime::environment().unwrap(), &package, Stop::default()).unwrap();
+    let mut encoder = QueryEncoder::new(library::environment().unwrap(), &package, Stop::default()).unwrap();
     let guitars = ["electric guitar", "acoustic guitar", "distorted guitar"];
     // The training's tests have the same table (models/train/tests/test_compounds.py).
     for (text, own, names) in [
@@ -241,7 +242,7 @@ fn several_sounds_in_one_text_need_a_network_that_tells_negations() {
 
 #[test]
 fn the_version_of_onnx_runtime_is_told() {
-    let version = sift_engine::runtime::version().unwrap();
+    let version = sift_engine::inference::library::version().unwrap();
     assert!(
         version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()),
         "{version}"

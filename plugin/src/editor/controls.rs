@@ -4,7 +4,7 @@
 use egui::accesskit::Role;
 use egui::{Align2, CornerRadius, Rect, Response, Sense, Ui, UiBuilder, WidgetInfo, vec2};
 use nice_plug::prelude::*;
-use sift_engine::preferences::ThemeChoice;
+use sift_engine::user::preferences::ThemeChoice;
 
 use super::slider::{Look, set_once, slider};
 use super::theme::{self, Chosen};

@@ -3,7 +3,7 @@
 
 use egui::accesskit::Role;
 use egui::{Align2, Color32, Rect, Sense, Ui, WidgetInfo, pos2, remap_clamp, vec2};
-use sift_engine::scope::Peaks;
+use sift_engine::dsp::analyzer::Peaks;
 
 use super::theme;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use egui::containers::menu::{MenuButton, MenuConfig};
 use egui::{Align, Button, Color32, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
 use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
-use sift_engine::package::{self, Listing, PackageError};
-use sift_engine::speed::{Speed, Speeds};
+use sift_engine::package::speed_records::{Speed, Speeds};
+use sift_engine::package::{Listing, PackageError, search};
 
 use super::theme;
 
@@ -52,7 +52,7 @@ struct Card {
 
 impl Default for Models {
     fn default() -> Self {
-        Self::finding(|| Listed::all(package::installed(), Speeds::file().as_deref()))
+        Self::finding(|| Listed::all(search::installed(), Speeds::file().as_deref()))
     }
 }
 
@@ -116,7 +116,7 @@ impl Models {
         if ui.button("Load it anew").on_hover_text("After its files have changed").clicked() {
             chosen = Some(model.to_owned());
         }
-        if let Some(folder) = package::user_folder()
+        if let Some(folder) = search::user_folder()
             && ui.button("Open the folder").on_hover_text("Models are installed there").clicked()
         {
             self.problem = super::open_folder(&folder);
@@ -173,7 +173,8 @@ mod tests {
     use egui::vec2;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
-    use sift_engine::provider::Provider;
+    use sift_engine::inference::provider::Provider;
+    use sift_engine::package;
 
     use super::*;
 

@@ -9,9 +9,9 @@ use egui::{Event, Ui, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::Readiness;
+use sift_engine::dsp::analyzer::{Column, Peaks, ROWS};
+use sift_engine::inference::provider::Placement;
 use sift_engine::package::Listing;
-use sift_engine::provider::Placement;
-use sift_engine::scope::{Column, Peaks, ROWS};
 
 use super::models::{Listed, Models};
 use super::slots::Slots;

@@ -6,7 +6,7 @@ use egui::{
     Theme, Ui, WidgetInfo, lerp, pos2, remap, vec2,
 };
 use sift_engine::Mode;
-use sift_engine::scope::{Column, LEVELS, ROWS, Scale};
+use sift_engine::dsp::analyzer::{Column, LEVELS, ROWS, Scale};
 
 use super::theme::{self, Palette};
 use crate::params::Picture;

@@ -3,8 +3,8 @@
 use egui::text::{LayoutJob, TextFormat};
 use egui::{Color32, Label, Sense, Ui, vec2};
 use sift_engine::Readiness;
-use sift_engine::provider::Provider;
-use sift_engine::speed::HEAVY_LOAD;
+use sift_engine::inference::provider::Provider;
+use sift_engine::package::speed_records::HEAVY_LOAD;
 
 use super::theme::{self, Tone};
 use crate::live::Snapshot;
@@ -122,7 +122,7 @@ fn line(text: &str, color: Color32, rows: usize) -> Label {
 
 #[cfg(test)]
 mod tests {
-    use sift_engine::provider::Placement;
+    use sift_engine::inference::provider::Placement;
 
     use super::*;
 

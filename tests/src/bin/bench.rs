@@ -14,11 +14,12 @@ use audio_thread_priority::{demote_current_thread_from_real_time, promote_curren
 use clap::Parser;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use sift_engine::inference::library;
 use sift_engine::package::Listing;
-use sift_engine::preferences::provider_choice;
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
-use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, Stop, runtime};
+use sift_engine::user::preferences::provider_choice;
+use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, Stop};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{AUDIO_THREAD, Blocks, Instance, Mode};
 use sift_tests::fixtures::{self, Inputs};
@@ -164,7 +165,7 @@ fn memory_and_start(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result
         return Ok(());
     };
     let folder = plugin.parent().context("the plugin lies in a folder")?;
-    let files = size(plugin)? + size(&folder.join(runtime::LIBRARY))?;
+    let files = size(plugin)? + size(&folder.join(library::LIBRARY))?;
     let one = with_one.saturating_sub(before);
     table.row_over(
         "Memory of the first instance",
@@ -198,7 +199,7 @@ struct Networks {
 
 impl Networks {
     fn made() -> Result<Self> {
-        let environment = runtime::environment()?;
+        let environment = library::environment()?;
         let model = LoadedModel::new(Listing::built_in().load()?);
         let package = &model.package;
         let begin = Instant::now();
@@ -519,7 +520,7 @@ fn query_change(table: &mut Table) -> Result<()> {
     let mut new: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut cached: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
     let mut encoder =
-        QueryEncoder::new(runtime::environment()?, &Listing::built_in().load()?, Stop::default())?;
+        QueryEncoder::new(library::environment()?, &Listing::built_in().load()?, Stop::default())?;
     let mut bare = Vec::new();
     for text in &texts {
         let begin = Instant::now();

@@ -3,10 +3,17 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use realfft::num_complex::Complex32;
+
 use super::*;
-use crate::provider::Placement;
+use crate::dsp::grid::Audio;
+use crate::dsp::stft::Window;
+use crate::inference::provider::Placement;
+use crate::package::SeparatorSection;
 use crate::query::encoder::Encoding;
-use crate::stft::Window;
+use crate::query::slots::Queries;
+use crate::realtime::separator_thread::Build;
+use crate::separator::Separator;
 
 const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
 const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];

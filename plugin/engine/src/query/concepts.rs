@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::query::compound::{Conjunctions, MOST_PARTS};
+use crate::query::parts::{Conjunctions, MOST_PARTS};
 
 /// Concepts that are told of one query, at most. One in doubt may mean all of them, and is separated by its own words, too.
 const TOLD: usize = MOST_PARTS - 1;

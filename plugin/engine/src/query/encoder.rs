@@ -7,14 +7,14 @@ use std::sync::Arc;
 use ort::environment::Environment;
 use ort::value::Tensor;
 
+use crate::inference::cancel::{Stop, within_limit};
+use crate::inference::provider::Provider;
+use crate::inference::session::Session;
 use crate::package::{CONCEPTS, Package, PackageError};
-use crate::provider::Provider;
-use crate::query::compound::{self, MOST_PARTS, Part, Role};
 use crate::query::concepts::{Concepts, SURE, Understood};
+use crate::query::parts::{self, MOST_PARTS, Part, Role};
 use crate::query::text::normalise;
-use crate::query::tokens::Tokens;
-use crate::runtime::Session;
-use crate::stop::{Stop, within_limit};
+use crate::query::tokenizer::Tokens;
 
 /// Texts whose embeddings, of some thousand numbers each, are kept. Beyond it the cache starts anew: a person types far
 /// fewer.
@@ -122,7 +122,7 @@ impl QueryEncoder {
     /// is taken together with what follows, as in "rock and roll drums and rain".
     fn compound(&mut self, text: &str) -> Result<Option<Encoding>, String> {
         let Some(concepts) = &self.concepts else { return Ok(None) };
-        let pieces = compound::pieces(text, concepts.conjunctions());
+        let pieces = parts::pieces(text, concepts.conjunctions());
         if !(2..=MOST_PARTS).contains(&pieces.len()) {
             return Ok(None);
         }

@@ -7,12 +7,12 @@ use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
+use crate::inference::batching_pool::{Pool, Share};
+use crate::inference::cancel::{Stop, within_limit};
+use crate::inference::provider::{Choice, Placement, Provider};
+use crate::inference::session::Session;
 use crate::package::{Package, PackageError};
-use crate::pool::{Pool, Share};
-use crate::provider::{Choice, Placement, Provider};
-use crate::runtime::Session;
 use crate::separator::Separator;
-use crate::stop::{Stop, within_limit};
 
 /// The sessions of a network, and the frames of streams that wait for one.
 pub type SessionPool = Pool<Session, Box<Frame>>;

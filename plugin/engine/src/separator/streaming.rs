@@ -7,13 +7,13 @@ use ort::environment::Environment;
 use ort::value::{DynValue, Outlet, Tensor};
 use realfft::num_complex::Complex32;
 
+use crate::inference::batching_pool::STOPPED;
+use crate::inference::cancel::Stop;
+use crate::inference::provider::{Choice, Placement};
+use crate::inference::session::Session;
 use crate::package::PackageError;
-use crate::pool::STOPPED;
-use crate::provider::{Choice, Placement};
-use crate::runtime::Session;
 use crate::separator::Separator;
 use crate::separator::network::{self, Frame, LoadedModel, Network, Sessions, matches_shape, tensor};
-use crate::stop::Stop;
 
 /// Values that all the states of a network may have together.
 const STATE_LIMIT: usize = 1 << 24;
@@ -291,8 +291,8 @@ fn fixed(name: &str, shape: &[i64], streams: Option<usize>) -> Result<Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inference::library;
     use crate::package::Listing;
-    use crate::runtime;
 
     const HOPS: usize = 20;
 
@@ -308,11 +308,10 @@ mod tests {
 
     #[test]
     fn streams_that_are_run_together_are_separated_as_each_is_alone() {
-        let environment = runtime::environment().unwrap();
+        let environment = library::environment().unwrap();
         let model = LoadedModel::new(Listing::built_in().load().unwrap());
-        let new = || {
-            StreamingSeparator::new(environment, &model, &Choice::default(), &Stop::default()).unwrap().0
-        };
+        let new =
+            || StreamingSeparator::new(environment, &model, &Choice::default(), &Stop::default()).unwrap().0;
         let mut alone: Vec<_> = (0..3).map(|_| new()).collect();
         let mut together: Vec<_> = (0..3).map(|_| new()).collect();
         assert!(together.iter().all(|separator| separator.takes_streams));
@@ -343,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_fork_has_heard_what_its_origin_has_and_goes_its_own_way_from_there() {
-        let environment = runtime::environment().unwrap();
+        let environment = library::environment().unwrap();
         let model = LoadedModel::new(Listing::built_in().load().unwrap());
         let (mut origin, _) =
             StreamingSeparator::new(environment, &model, &Choice::default(), &Stop::default()).unwrap();

@@ -3,11 +3,11 @@
 use ort::environment::Environment;
 use realfft::num_complex::Complex32;
 
+use crate::inference::cancel::Stop;
+use crate::inference::provider::{Choice, Placement};
 use crate::package::{PackageError, SeparatorSection};
-use crate::provider::{Choice, Placement};
 use crate::separator::Separator;
 use crate::separator::network::{self, LoadedModel, Network};
-use crate::stop::Stop;
 
 /// A package's window network.
 #[derive(Clone)]

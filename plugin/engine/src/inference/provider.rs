@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_choice_that_cannot_be_read_is_the_processor_and_says_why() {
         let problem = "gpu".parse::<Provider>().unwrap_err();
-        let Placement { provider, remark } = placement(&Choice::new("SIFT_PROVIDER".into(), Err(problem)), None);
+        let Placement { provider, remark } =
+            placement(&Choice::new("SIFT_PROVIDER".into(), Err(problem)), None);
         let remark = remark.unwrap();
         assert_eq!(provider, Provider::Cpu);
         assert!(remark.contains("allowed are cpu, cuda, coreml, directml"), "{remark}");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{Choice, Provider};
-use crate::{folders, toml_file};
+use crate::inference::provider::{Choice, Provider};
+use crate::user::{folders, toml_file};
 
 /// The variable that comes before the preferences.
 pub const PROVIDER_VARIABLE: &str = "SIFT_PROVIDER";
@@ -79,7 +79,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::provider::Placement;
+    use crate::inference::provider::Placement;
 
     /// A path at which there is no file yet.
     fn fresh(name: &str) -> PathBuf {

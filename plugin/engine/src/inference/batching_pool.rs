@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::stop::Stop;
+use crate::inference::cancel::Stop;
 
 /// How often one who waits looks whether it was stopped.
 const GLANCE: Duration = Duration::from_millis(10);

@@ -9,12 +9,12 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
+use crate::inference::cancel::{self, Stop};
+use crate::inference::library;
 use crate::package::Listing;
-use crate::query::Queries;
 use crate::query::encoder::QueryEncoder;
-use crate::runtime;
+use crate::query::slots::Queries;
 use crate::separator::network::LoadedModel;
-use crate::stop::{self, Stop};
 
 /// What the librarian is asked to do.
 pub(crate) enum Job {
@@ -79,7 +79,7 @@ impl Drop for Librarian {
         let _ = self.jobs.send(Job::Quit);
         self.stop.now();
         if let Some(thread) = self.thread.take() {
-            stop::join(thread);
+            cancel::join(thread);
         }
     }
 }
@@ -163,7 +163,7 @@ impl Desk {
         if let Some(shelf) = self.shelves.iter().find(|shelf| same(&shelf.model)) {
             return Ok(shelf.model.clone());
         }
-        let environment = runtime::environment().map_err(|error| error.to_string())?;
+        let environment = library::environment().map_err(|error| error.to_string())?;
         let package = listing.load().map_err(|error| error.to_string())?;
         let encoder =
             QueryEncoder::new(environment, &package, self.stop.child()).map_err(|error| error.to_string())?;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::hop::{Hop, Line, SeparatorEnd};
-use crate::priority::Priority;
-use crate::provider::Placement;
-use crate::query::Queries;
-use crate::scope::Scope;
+use crate::dsp::analyzer::Scope;
+use crate::inference::cancel::{self, Stop};
+use crate::inference::provider::Placement;
+use crate::query::slots::Queries;
+use crate::realtime::mask_queue::{Hop, Line, SeparatorEnd};
+use crate::realtime::priority::Priority;
+use crate::realtime::status::Status;
 use crate::separator::Separator;
-use crate::separator::compound::Compound;
-use crate::status::Status;
-use crate::stop::{self, Stop};
+use crate::separator::multi_part::Compound;
 
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const NAP: Duration = Duration::from_millis(100);
 pub const SPIN: Duration = Duration::from_millis(1);
 
 /// How long a query may be waited for when the audio thread waits too.
-pub const PATIENCE: Duration = stop::LIMIT;
+pub const PATIENCE: Duration = cancel::LIMIT;
 
 /// Makes the separator, on its thread, and tells on what it runs. It may take its time, until it is stopped.
 pub type Build = Box<dyn FnOnce(&Stop) -> Result<(Box<dyn Separator>, Placement), String> + Send>;
@@ -87,7 +87,7 @@ impl Drop for Worker {
         self.stop.now();
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            stop::join(thread);
+            cancel::join(thread);
         }
     }
 }

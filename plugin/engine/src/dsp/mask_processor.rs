@@ -2,7 +2,7 @@
 
 use realfft::num_complex::Complex32;
 
-use crate::grid::{self, Grid};
+use crate::dsp::grid::{self, Grid};
 
 /// How the mask is shaped before it is applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,8 +87,8 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::Audio;
-    use crate::stft::Window;
+    use crate::dsp::grid::Audio;
+    use crate::dsp::stft::Window;
 
     fn mask() -> Mask {
         let audio = Audio { sample_rate: 32_000, n_fft: 64, hop: 32, window: Window::SqrtHann };

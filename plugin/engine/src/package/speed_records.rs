@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::inference::provider::Provider;
 use crate::package::Listing;
-use crate::provider::Provider;
-use crate::{folders, toml_file};
+use crate::user::{folders, toml_file};
 
 /// Figures that are kept; the oldest go first.
 const LIMIT: usize = 200;

@@ -2,7 +2,7 @@
 
 use realfft::num_complex::Complex32;
 
-use crate::query::compound::{Part, Role};
+use crate::query::parts::{Part, Role};
 use crate::separator::Separator;
 
 /// A separator for every part of a query, each with its own memory of the one stream that they hear.

@@ -108,14 +108,6 @@ mod tests {
     }
 
     #[test]
-    fn the_networks_of_the_default_package_may_be_loaded() {
-        let package = crate::package::Listing::built_in().load().unwrap();
-        for network in [&package.separator, &package.query] {
-            assert!(check(network).unwrap() > 50);
-        }
-    }
-
-    #[test]
     fn nodes_are_counted_wherever_they_are() {
         let two = [field_of(1, b""), field_of(1, b"")].concat();
         assert_eq!(check(&field_of(7, b"")), Ok(0));

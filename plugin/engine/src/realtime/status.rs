@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::provider::Placement;
+use crate::inference::provider::Placement;
 
 /// How far the separator has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crossbeam_queue::ArrayQueue;
 use realfft::num_complex::Complex32;
 
-use crate::package::Audio;
+use crate::dsp::grid::Audio;
 
 /// Rows of a column, spaced logarithmically.
 pub const ROWS: usize = 160;
@@ -175,7 +175,7 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stft::Window;
+    use crate::dsp::stft::Window;
 
     const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
 

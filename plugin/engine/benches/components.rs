@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex32;
+use sift_engine::inference::library;
 use sift_engine::package::Listing;
-use sift_engine::preferences::provider_choice;
 use sift_engine::separator::Separator;
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
-use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Stop, Tokens, runtime};
+use sift_engine::user::preferences::provider_choice;
+use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Stop, Tokens};
 
 const RATE: f64 = 48_000.0;
 
@@ -87,7 +88,7 @@ fn mask(criterion: &mut Criterion) {
 fn model(criterion: &mut Criterion) {
     let model = LoadedModel::new(Listing::built_in().load().expect("the built-in package is whole"));
     let package = &model.package;
-    let environment = runtime::environment().expect("run by `cargo xtask bench`");
+    let environment = library::environment().expect("run by `cargo xtask bench`");
     let (mut separator, _) =
         StreamingSeparator::new(environment, &model, &provider_choice(), &Stop::default())
             .expect("it is the built-in one");

@@ -111,7 +111,7 @@ pub fn within_limit<T>(stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Strin
 }
 
 /// Waits until `thread` has ended, which was told to. One that is in the middle of an operator that takes
-/// long is left to itself: its host goes on, and the code that it runs [stays loaded](crate::runtime).
+/// long is left to itself: its host goes on, and the code that it runs [stays loaded](crate::inference::library).
 pub fn join(thread: JoinHandle<()>) {
     let deadline = Instant::now() + GRACE;
     while !thread.is_finished() {

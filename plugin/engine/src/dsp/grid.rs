@@ -4,11 +4,32 @@
 //! durations, so that bin *k* is the same frequency and frame *t* the same time on both grids.
 
 use realfft::num_complex::Complex32;
+use serde::{Deserialize, Serialize};
 
-use crate::package::Audio;
+use crate::dsp::stft::Window;
 
 /// How many of the model's highest mask bins speak for the frequencies above its Nyquist.
 const TOP_BINS: usize = 8;
+
+/// The spectrogram the model was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audio {
+    /// Hertz.
+    pub sample_rate: u32,
+    /// Samples a frame, even.
+    pub n_fft: usize,
+    /// Samples between frames.
+    pub hop: usize,
+    pub window: Window,
+}
+
+impl Audio {
+    /// Bins of a frame.
+    pub fn bins(&self) -> usize {
+        self.n_fft / 2 + 1
+    }
+}
 
 /// Frame and hop of the STFT at one host rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +119,6 @@ pub fn to_host(mask: &[Complex32], gain: &mut [Complex32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stft::Window;
 
     const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
 

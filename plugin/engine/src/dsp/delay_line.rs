@@ -1,0 +1,74 @@
+//! A delay of a fixed number of samples.
+
+/// A delay of a fixed number of samples.
+pub struct Delay {
+    ring: Vec<f32>,
+    next: usize,
+}
+
+impl Delay {
+    /// A delay of `samples`, at least one.
+    pub fn new(samples: usize) -> Self {
+        Self { ring: vec![0.0; samples], next: 0 }
+    }
+
+    /// Takes samples in, no more than it delays by, and those out to `delayed` that came so long before them.
+    pub fn process(&mut self, samples: &[f32], delayed: &mut [f32]) {
+        let (wrapped, ahead) = self.ring.split_at_mut(self.next);
+        let split = samples.len().min(ahead.len());
+        let (first, rest) = samples.split_at(split);
+        let (first_out, rest_out) = delayed.split_at_mut(split);
+        for (samples, out, ring) in [(first, first_out, ahead), (rest, rest_out, wrapped)] {
+            let ring = &mut ring[..samples.len()];
+            out.copy_from_slice(ring);
+            ring.copy_from_slice(samples);
+        }
+        self.next = (self.next + samples.len()) % self.ring.len();
+    }
+
+    pub fn clear(&mut self) {
+        self.ring.fill(0.0);
+    }
+
+    /// Holds the newest samples that `other` holds, as many as go in. Before them, in a longer delay,
+    /// there is silence, from which the oldest ones rise within `fade` samples.
+    pub fn go_on_from(&mut self, other: &Delay, fade: usize) {
+        let (newer, older) = other.ring.split_at(other.next);
+        let missing = self.ring.len().saturating_sub(other.ring.len());
+        let held = older.iter().chain(newer).skip(other.ring.len().saturating_sub(self.ring.len()));
+        self.ring[..missing].fill(0.0);
+        for (sample, held) in self.ring[missing..].iter_mut().zip(held) {
+            *sample = *held;
+        }
+        if missing > 0 {
+            for (at, sample) in self.ring[missing..].iter_mut().take(fade).enumerate() {
+                *sample *= at as f32 / fade as f32;
+            }
+        }
+        self.next = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_goes_on_from_a_longer_or_shorter_one() {
+        for length in [2, 3, 5] {
+            let mut old = Delay::new(3);
+            let mut delayed = [0.0; 7];
+            for (at, sample) in (1..=7).enumerate() {
+                old.process(&[sample as f32], &mut delayed[at..=at]);
+            }
+            assert_eq!(delayed, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]);
+            let mut new = Delay::new(length);
+            new.go_on_from(&old, 2);
+            let mut heard = vec![0.0; length];
+            new.process(&vec![0.0; length], &mut heard);
+            let expected: &[f32] =
+                if length > 3 { &[0.0, 0.0, 0.0, 3.0, 7.0] } else { &[5.0, 6.0, 7.0][3 - length..] };
+            assert_eq!(heard, expected);
+        }
+    }
+}

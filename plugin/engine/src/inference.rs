@@ -1,0 +1,8 @@
+//! ONNX Runtime: the library, its sessions, and how they are shared and cancelled.
+
+pub(crate) mod batching_pool;
+pub mod cancel;
+pub mod library;
+pub(crate) mod onnx_check;
+pub mod provider;
+pub mod session;

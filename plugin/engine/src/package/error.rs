@@ -1,0 +1,30 @@
+//! What is wrong with a package.
+
+use std::fmt;
+
+/// What is wrong with a package: where, what, and what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{place}: {fault}. {remedy}")]
+pub struct PackageError {
+    /// The package's name, as far as its manifest tells.
+    name: Option<String>,
+    place: String,
+    fault: String,
+    remedy: String,
+}
+
+impl PackageError {
+    pub(crate) fn new(place: impl fmt::Display, fault: impl fmt::Display, remedy: impl fmt::Display) -> Self {
+        Self { name: None, place: place.to_string(), fault: fault.to_string(), remedy: remedy.to_string() }
+    }
+
+    /// The error with the name of its package.
+    pub(super) fn of_package(self, name: Option<String>) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The package's name, where its manifest has one.
+    pub(super) fn package(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}

@@ -1,0 +1,5 @@
+//! Per-user files.
+
+pub mod folders;
+pub mod preferences;
+pub mod toml_file;
