@@ -4,25 +4,27 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-/// Samples by channel: one or more channels of the same length, full scale ±1.
+/// Samples by channel: one or more channels of equal length, full scale ±1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audio {
     channels: Vec<Vec<f32>>,
 }
 
 impl Audio {
+    /// Takes samples by channel.
+    ///
     /// # Panics
-    /// If there is no channel or the lengths differ.
+    /// If there is no channel, or the lengths differ.
     pub fn new(channels: Vec<Vec<f32>>) -> Self {
-        assert!(!channels.is_empty(), "audio without a channel");
+        assert!(!channels.is_empty(), "audio needs at least one channel");
         assert!(
             channels.iter().all(|channel| channel.len() == channels[0].len()),
-            "channels of different length"
+            "the channels differ in length"
         );
         Self { channels }
     }
 
-    /// `frames` samples of each channel, given by `sample(channel, frame)`.
+    /// `frames` samples per channel, each computed by `sample(channel, frame)`.
     pub fn from_fn(channels: usize, frames: usize, sample: impl Fn(usize, usize) -> f32) -> Self {
         Self::new(
             (0..channels).map(|channel| (0..frames).map(|frame| sample(channel, frame)).collect()).collect(),
@@ -46,7 +48,7 @@ impl Audio {
         })
     }
 
-    /// White noise, uniform in ±`amplitude`, different in every channel and the same for the same `seed`.
+    /// White noise, uniform in ±`amplitude`, different in every channel; equal seeds give equal noise.
     pub fn noise(channels: usize, frames: usize, amplitude: f32, seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self::new(
@@ -54,6 +56,7 @@ impl Audio {
         )
     }
 
+    /// Number of channels.
     pub fn width(&self) -> usize {
         self.channels.len()
     }
@@ -92,7 +95,7 @@ impl Audio {
             .collect()
     }
 
-    /// The same length, begun with `frames` of silence; what is pushed beyond the end is lost.
+    /// This sound, of the same length, after `frames` of silence; its end is cut off.
     pub fn delayed(&self, frames: usize) -> Self {
         Self::from_fn(self.width(), self.frames(), |channel, frame| {
             frame.checked_sub(frames).map_or(0.0, |source| self.channels[channel][source])
@@ -102,14 +105,14 @@ impl Audio {
     /// The frames of `range`.
     ///
     /// # Panics
-    /// If the range reaches beyond the end.
+    /// If the range ends beyond the sound.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
         Self::new(self.channels.iter().map(|channel| channel[range.clone()].to_vec()).collect())
     }
 
     /// This sound followed by `next`.
     pub fn then(&self, next: &Self) -> Self {
-        assert_eq!(self.width(), next.width(), "sounds of different width");
+        assert_eq!(self.width(), next.width(), "the sounds differ in channels");
         Self::new(
             self.channels
                 .iter()
@@ -119,17 +122,17 @@ impl Audio {
         )
     }
 
-    /// Sample by sample sum.
+    /// The sum, sample by sample.
     pub fn plus(&self, other: &Self) -> Self {
-        assert_eq!(self.frames(), other.frames(), "sounds of different length");
+        assert_eq!(self.frames(), other.frames(), "the sounds differ in length");
         Self::from_fn(self.width(), self.frames(), |channel, frame| {
             self.channels[channel][frame] + other.channels[channel][frame]
         })
     }
 
-    /// Largest difference of two samples, NaN if any sample is.
+    /// Largest absolute difference of two samples; NaN if any difference is NaN.
     pub fn largest_difference(&self, other: &Self) -> f32 {
-        assert_eq!(self.width(), other.width(), "sounds of different width");
+        assert_eq!(self.width(), other.width(), "the sounds differ in channels");
         self.channels
             .iter()
             .zip(&other.channels)
@@ -137,26 +140,26 @@ impl Audio {
             .fold(0.0, |a, b| if b.is_nan() || b > a { b } else { a })
     }
 
-    /// Largest jump from a sample to the next in any channel.
+    /// Largest difference between neighbouring samples of any channel.
     pub fn largest_jump(&self) -> f32 {
         self.channels.iter().map(|channel| crate::metrics::largest_jump(channel)).fold(0.0, f32::max)
     }
 
-    /// Where and by how much two sounds first differ in any bit; `None` if they do not.
+    /// The place and the samples where two sounds first differ in any bit; `None` if they are equal.
     pub fn first_difference(&self, other: &Self) -> Option<String> {
-        assert_eq!(self.width(), other.width(), "sounds of different width");
-        assert_eq!(self.frames(), other.frames(), "sounds of different length");
+        assert_eq!(self.width(), other.width(), "the sounds differ in channels");
+        assert_eq!(self.frames(), other.frames(), "the sounds differ in length");
         (0..self.frames()).find_map(|frame| {
             (0..self.width()).find_map(|channel| {
                 let (a, b) = (self.channels[channel][frame], other.channels[channel][frame]);
-                // Zeros of either sign are the same sound.
+                // Zeros of either sign count as equal.
                 (a.to_bits() != b.to_bits() && !(a == 0.0 && b == 0.0))
                     .then(|| format!("channel {channel}, frame {frame}: {a:e} is not {b:e}"))
             })
         })
     }
 
-    /// Reads a WAV file of integer or float samples; returns its sample rate too, in Hz.
+    /// Reads a WAV file of integer or float samples; returns its sample rate in Hz as well.
     ///
     /// # Errors
     /// If the file cannot be read; the message names it.
@@ -175,7 +178,7 @@ impl Audio {
                 }
             };
             let width = usize::from(spec.channels);
-            ensure!(!interleaved.is_empty(), "it holds no samples");
+            ensure!(!interleaved.is_empty(), "the file holds no samples");
             let audio = Self::from_fn(width, interleaved.len() / width, |channel, frame| {
                 interleaved[frame * width + channel]
             });
@@ -208,7 +211,7 @@ impl Audio {
     }
 }
 
-/// A small repeatable source of randomness: SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast splittable
+/// A random number generator with a seed: SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast splittable
 /// pseudorandom number generators", OOPSLA 2014).
 pub struct Random(u64);
 
@@ -241,13 +244,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delayed_impulse_is_an_impulse_later() {
+    fn delayed_impulse_is_an_impulse_at_a_later_frame() {
         assert_eq!(Audio::impulse(2, 9, 2).delayed(3), Audio::impulse(2, 9, 5));
         assert_eq!(Audio::impulse(1, 4, 2).delayed(2), Audio::silence(1, 4));
     }
 
     #[test]
-    fn the_first_difference_is_told_by_its_place() {
+    fn first_difference_names_channel_and_frame() {
         let silence = Audio::silence(2, 5);
         let differs = silence.first_difference(&Audio::impulse(2, 5, 3)).unwrap();
         assert!(differs.starts_with("channel 0, frame 3:"), "{differs}");
@@ -255,17 +258,16 @@ mod tests {
     }
 
     #[test]
-    fn wav_files_hold_what_was_written() {
-        let path = std::env::temp_dir().join(format!("sift-wav-{}.wav", std::process::id()));
+    fn wav_file_that_was_written_reads_back_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("noise.wav");
         let noise = Audio::noise(2, 1000, 0.7, 5);
         noise.write_wav(&path, 44_100).unwrap();
-        let read = Audio::read_wav(&path);
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(read.unwrap(), (noise, 44_100));
+        assert_eq!(Audio::read_wav(&path).unwrap(), (noise, 44_100));
     }
 
     #[test]
-    fn a_missing_wav_file_is_named() {
+    fn missing_wav_file_is_named_in_the_error() {
         let error = Audio::read_wav(Path::new("no/such.wav")).unwrap_err();
         assert!(error.to_string().contains("no/such.wav"), "{error}");
     }

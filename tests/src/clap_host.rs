@@ -1,7 +1,7 @@
 //! A small CLAP host.
 //!
-//! [`Instance`] is one plugin from its creation to its destruction. Sound goes through it block by
-//! block ([`Instance::process`]) or, as most trials want it, in one piece ([`Instance::render`]):
+//! [`Instance`] is one plugin from its creation to its destruction. [`Instance::render`] sends a whole sound through
+//! it, block by block:
 //!
 //! ```no_run
 //! use sift_tests::{audio::Audio, clap_host::{Blocks, Instance, Mode}, fixtures};
@@ -13,8 +13,8 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! A host calls a plugin from two threads; here both are the caller's, as in a host that renders, but
-//! for [`Instance::play`].
+//! A host calls a plugin from two threads. Here both are the caller's thread, as in a host that renders; only
+//! [`Instance::play`] processes on a thread of its own.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -42,7 +42,7 @@ use crate::audio::{Audio, Random};
 /// The name of the thread of [`Instance::play`].
 pub const AUDIO_THREAD: &str = "audio";
 
-const NOT_ACTIVE: &str = "the plugin is not active";
+const NOT_ACTIVE: &str = "the plugin is not active; expected a call of `activate` before";
 
 /// Whether the host plays or renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,12 @@ pub enum Mode {
     Offline,
 }
 
-/// A parameter as the plugin describes it.
+/// The plugin's description of a parameter.
 #[derive(Clone, Debug)]
 pub struct Parameter {
     id: ClapId,
     pub name: String,
-    /// Of the values in [`Event`]s, which are not the plain ones that a user sees.
+    /// Range of the values in [`Event`]s, which are not the plain values that a user sees.
     pub range: std::ops::RangeInclusive<f64>,
     pub default: f64,
     pub is_automatable: bool,
@@ -65,7 +65,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// A change to `value`, of [`Self::range`], at `frame`.
+    /// A change to `value`, within [`Self::range`], at `frame`.
     pub fn change(&self, frame: usize, value: f64) -> Event {
         Event { frame, parameter: self.id, value }
     }
@@ -74,20 +74,20 @@ impl Parameter {
 /// A change of a parameter during processing.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
-    /// Frame from the start of what is processed at once.
+    /// Frame from the start of the sound that is rendered.
     pub frame: usize,
     parameter: ClapId,
     value: f64,
 }
 
-/// A group of channels that the plugin names and treats as one.
+/// The plugin's description of an audio port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     pub name: String,
     pub channels: usize,
 }
 
-/// What came out of the plugin, at the time it came: nothing here compensates the latency.
+/// The plugin's outputs. They are late by the latency, except from [`Instance::render_aligned`].
 #[derive(Clone, Debug)]
 pub struct Output {
     pub main: Audio,
@@ -95,43 +95,43 @@ pub struct Output {
     pub residual: Audio,
 }
 
-/// In which pieces a host passes sound on.
+/// The blocks in which a host processes a sound.
 pub struct Blocks {
     next: Box<dyn FnMut() -> usize + Send>,
     in_place: bool,
-    paced: bool,
+    in_real_time: bool,
     on_block: Box<dyn FnMut(Duration) + Send>,
 }
 
 impl Blocks {
     fn new(next: impl FnMut() -> usize + Send + 'static) -> Self {
-        Self { next: Box::new(next), in_place: false, paced: false, on_block: Box::new(|_| ()) }
+        Self { next: Box::new(next), in_place: false, in_real_time: false, on_block: Box::new(|_| ()) }
     }
 
-    /// All of `frames`, but for what is left at the end.
+    /// Blocks of `frames`; the last one may be shorter.
     pub fn of(frames: usize) -> Self {
         Self::new(move || frames)
     }
 
-    /// Of 1 to `largest` frames, the same for the same `seed`.
+    /// Blocks of 1 to `largest` frames; equal seeds give equal blocks.
     pub fn random(largest: usize, seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self::new(move || random.between(1, largest))
     }
 
-    /// With the main output in the memory of the input.
+    /// Places the main output in the input's memory.
     pub fn in_place(mut self) -> Self {
         self.in_place = true;
         self
     }
 
-    /// Not before their time by the wall clock, as a sound card asks for them.
-    pub fn paced(mut self) -> Self {
-        self.paced = true;
+    /// Processes each block when it is due by the clock, as a sound card requests it.
+    pub fn in_real_time(mut self) -> Self {
+        self.in_real_time = true;
         self
     }
 
-    /// Calls `observe` with the time the plugin took for each.
+    /// Calls `observe` with the plugin's time for each block.
     pub fn timed(mut self, observe: impl FnMut(Duration) + Send + 'static) -> Self {
         self.on_block = Box::new(observe);
         self
@@ -148,7 +148,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Loads the bundle at `path` and creates an instance of its only plugin, in stereo.
+    /// Loads the bundle at `path` and creates a stereo instance of its only plugin.
     ///
     /// # Errors
     /// If the bundle cannot be loaded, does not hold exactly one plugin, or fails to create it.
@@ -159,13 +159,17 @@ impl Instance {
         Self::of(&entry)
     }
 
-    /// Creates an instance of the only plugin of `entry`, in stereo.
+    /// Creates a stereo instance of the only plugin of `entry`.
     ///
     /// # Errors
     /// As [`Self::create`].
     pub fn of(entry: &PluginEntry) -> Result<Self> {
         let factory = entry.get_plugin_factory().context("the bundle has no plugin factory")?;
-        ensure!(factory.plugin_count() == 1, "the bundle holds {} plugins", factory.plugin_count());
+        ensure!(
+            factory.plugin_count() == 1,
+            "the bundle holds {} plugins; expected 1",
+            factory.plugin_count()
+        );
         let id = factory
             .plugin_descriptor(0)
             .and_then(|descriptor| descriptor.id())
@@ -175,7 +179,7 @@ impl Instance {
             PluginInstance::new(|_| Shared::default(), |shared| MainThread { shared }, entry, id, &host)?;
         let mut instance = Self { processor: None, plugin, parameters: Vec::new(), rate: 0.0 };
         instance.parameters = instance.read_parameters()?;
-        instance.idle();
+        instance.run_requested_callback();
         Ok(instance)
     }
 
@@ -193,30 +197,31 @@ impl Instance {
         &self.parameters
     }
 
+    /// The parameter with this name.
+    ///
     /// # Errors
-    /// If there is none of that name.
+    /// If there is none.
     pub fn parameter(&self, name: &str) -> Result<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.name == name).with_context(|| {
             let names: Vec<_> = self.parameters.iter().map(|parameter| &parameter.name).collect();
-            format!("no parameter `{name}` among {names:?}")
+            format!("no parameter is named `{name}`; expected one of {names:?}")
         })
     }
 
-    /// A change of the parameter `name` to the value that the plugin reads from `text` (as a user
-    /// would type it), at `frame`.
+    /// A change at `frame` of the parameter `name` to the value that the plugin parses from `text`.
     ///
     /// # Errors
-    /// If there is no such parameter or the plugin does not understand the text.
+    /// If there is no such parameter, or the plugin cannot parse the text.
     pub fn event(&mut self, frame: usize, name: &str, text: &str) -> Result<Event> {
         let id = self.parameter(name)?.id;
         let params = self.extension::<PluginParams>("params")?;
         let value = params
             .text_to_value(&self.plugin.plugin_handle(), id, &CString::new(text)?)
-            .with_context(|| format!("the parameter `{name}` does not take `{text}`"))?;
+            .with_context(|| format!("the parameter `{name}` cannot parse `{text}`"))?;
         Ok(Event { frame, parameter: id, value })
     }
 
-    /// Sets the parameter `name` to what the plugin reads from `text`, while it is not active.
+    /// Sets the parameter `name` to the value that the plugin parses from `text`, while the plugin is not active.
     ///
     /// # Errors
     /// As [`Self::event`], or if the plugin is active.
@@ -228,32 +233,33 @@ impl Instance {
         let mut inactive = self
             .plugin
             .inactive_plugin_handle()
-            .context("parameters of an active plugin are set by events")?;
+            .context("the plugin is active; expected an event of `render` instead")?;
         params.flush(&mut inactive, &input.as_input(), &mut OutputEvents::void());
-        self.idle();
+        self.run_requested_callback();
         Ok(())
     }
 
-    /// The parameter's present value as the plugin writes it.
+    /// The text of the parameter's current value.
     ///
     /// # Errors
-    /// If there is no such parameter or the plugin does not tell.
-    pub fn text(&mut self, name: &str) -> Result<String> {
+    /// If there is no such parameter, or the plugin does not give its value.
+    pub fn parameter_text(&mut self, name: &str) -> Result<String> {
         let id = self.parameter(name)?.id;
         let params = self.extension::<PluginParams>("params")?;
         let plugin = self.plugin.plugin_handle();
-        let value = params.get_value(&plugin, id).context("the plugin tells no value")?;
+        let value =
+            params.get_value(&plugin, id).context("the plugin does not give the parameter's value")?;
         let mut buffer = [0; 256];
         let text = params.value_to_text(&plugin, id, value, &mut buffer)?;
         Ok(String::from_utf8(text.to_vec())?)
     }
 
-    /// Makes all ports `channels` wide, while the plugin is not active.
+    /// Selects ports of `channels` channels, while the plugin is not active.
     ///
     /// # Errors
     /// If the plugin has no such configuration.
     pub fn set_channels(&mut self, channels: usize) -> Result<()> {
-        ensure!(self.processor.is_none(), "the ports of an active plugin cannot change");
+        ensure!(self.processor.is_none(), "the plugin is active; its ports can change only while it is not");
         let configurations = self.extension::<PluginAudioPortsConfig>("audio-ports-config")?;
         let plugin = self.plugin.plugin_handle();
         for index in 0..configurations.count(&plugin) {
@@ -268,27 +274,31 @@ impl Instance {
                 return Ok(configurations.select(&plugin, configuration.id)?);
             }
         }
-        bail!("the plugin has no configuration of {channels} channels")
+        bail!("the plugin has no port configuration of {channels} channels")
     }
 
+    /// The input ports.
+    ///
     /// # Errors
-    /// If the plugin does not describe its ports.
+    /// If the plugin does not describe them.
     pub fn input_ports(&mut self) -> Result<Vec<Port>> {
         self.read_ports(true)
     }
 
+    /// The output ports.
+    ///
     /// # Errors
-    /// If the plugin does not describe its ports.
+    /// If the plugin does not describe them.
     pub fn output_ports(&mut self) -> Result<Vec<Port>> {
         self.read_ports(false)
     }
 
-    /// Gets ready for blocks of up to `max_block` frames at `rate` Hz, and starts.
+    /// Activates the plugin for blocks of up to `max_block` frames at `rate` Hz, and starts processing.
     ///
     /// # Errors
-    /// If the plugin is active already or refuses.
+    /// If the plugin is already active, or refuses.
     pub fn activate(&mut self, rate: f64, max_block: usize, mode: Mode) -> Result<()> {
-        ensure!(self.processor.is_none(), "the plugin is active already");
+        ensure!(self.processor.is_none(), "the plugin is already active");
         self.extension::<PluginRender>("render")?.set(
             &self.plugin.plugin_handle(),
             match mode {
@@ -313,24 +323,24 @@ impl Instance {
                 bail!("the plugin refuses to start processing");
             }
         }
-        self.idle();
+        self.run_requested_callback();
         Ok(())
     }
 
-    /// Stops and deactivates; does nothing if it is not active.
+    /// Stops processing and deactivates; does nothing if the plugin is not active.
     pub fn deactivate(&mut self) {
         if let Some(processor) = self.processor.take() {
             self.plugin.deactivate(processor.started.stop_processing());
-            self.idle();
+            self.run_requested_callback();
         }
     }
 
-    /// The sample rate in Hz of the last activation.
+    /// Sample rate of the last activation, in Hz.
     pub fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// The reported latency in frames; reported while active.
+    /// The reported latency in frames, which the plugin knows while it is active.
     ///
     /// # Errors
     /// If the plugin does not report it.
@@ -339,7 +349,7 @@ impl Instance {
         Ok(latency.get(&self.plugin.plugin_handle()) as usize)
     }
 
-    /// Forgets all sound that went in, as on a jump of the playhead.
+    /// Resets the plugin, as a host does when the playhead jumps.
     ///
     /// # Errors
     /// If the plugin is not active.
@@ -348,21 +358,39 @@ impl Instance {
         Ok(())
     }
 
-    /// Sends `input` through in blocks, with the parameter changes of `events`, whose frames count
-    /// from its start. The output is as long as the input.
+    /// Processes `input` in blocks, with the parameter changes `events`, whose frames count from its start.
+    ///
+    /// The output is as long as the input.
     ///
     /// # Errors
-    /// If the plugin is not active, a block is larger than announced, the width of the input is not the
-    /// ports', or the plugin fails.
+    /// If the plugin is not active, a block is larger than announced, the channels of the input are not
+    /// those of the ports, or the plugin fails.
     pub fn render(&mut self, input: &Audio, blocks: Blocks, events: &[Event]) -> Result<Output> {
         let mut processor = self.processor.take().context(NOT_ACTIVE)?;
-        let output = processor.render(input, blocks, events, || self.idle());
+        let output = processor.render(input, blocks, events, || self.run_requested_callback());
         self.processor = Some(processor);
         output
     }
 
-    /// Sends `input` through on a thread of its own, with the priority that hosts give theirs where the system
-    /// grants it, while `meanwhile` does what a host's main thread does.
+    /// Renders `input` with its latency removed: the output is aligned with the input and as long.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_aligned(&mut self, input: &Audio, blocks: Blocks) -> Result<Output> {
+        let latency = self.latency()?;
+        let padded = input.then(&Audio::silence(input.width(), latency));
+        let output = self.render(&padded, blocks, &[])?;
+        let aligned = |audio: Audio| audio.slice(latency..latency + input.frames());
+        Ok(Output {
+            main: aligned(output.main),
+            target: aligned(output.target),
+            residual: aligned(output.residual),
+        })
+    }
+
+    /// Renders `input` on a thread of its own, while `meanwhile` does the work of a host's main thread.
+    ///
+    /// The thread has the priority of a host's audio thread, where the system grants it.
     ///
     /// # Errors
     /// As [`Self::render`].
@@ -392,29 +420,29 @@ impl Instance {
         Ok((output?, done))
     }
 
-    /// Lets so much time pass on the main thread.
+    /// Runs the main thread's callbacks for `time`.
     pub fn wait(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.idle();
+            self.run_requested_callback();
             std::thread::sleep(Duration::from_millis(10).min(end.saturating_duration_since(Instant::now())));
         }
     }
 
-    /// Opens the plugin's window within an X11 window, which must outlast it.
+    /// Creates and shows the editor in the X11 window `parent`, which must outlive it.
     ///
     /// # Errors
-    /// If the plugin has no such window.
-    pub fn open_window(&mut self, parent: u32) -> Result<()> {
-        self.make_window(parent)?;
-        self.show_window()
+    /// If the plugin has no such editor.
+    pub fn open_editor(&mut self, parent: u32) -> Result<()> {
+        self.create_editor(parent)?;
+        self.show_editor()
     }
 
-    /// The same without showing it yet.
+    /// Creates the editor without showing it.
     ///
     /// # Errors
-    /// If the plugin has no such window.
-    pub fn make_window(&mut self, parent: u32) -> Result<()> {
+    /// If the plugin has no such editor.
+    pub fn create_editor(&mut self, parent: u32) -> Result<()> {
         let gui = self.extension::<PluginGui>("gui")?;
         let plugin = self.plugin.plugin_handle();
         gui.create(&plugin, GuiConfiguration { api_type: GuiApiType::X11, is_floating: false })?;
@@ -423,20 +451,26 @@ impl Instance {
         Ok(())
     }
 
+    /// Shows the editor.
+    ///
     /// # Errors
-    /// If no window was made.
-    pub fn show_window(&mut self) -> Result<()> {
+    /// If no editor was created.
+    pub fn show_editor(&mut self) -> Result<()> {
         Ok(self.extension::<PluginGui>("gui")?.show(&self.plugin.plugin_handle())?)
     }
 
+    /// Destroys the editor.
+    ///
     /// # Errors
-    /// If the plugin has no window.
-    pub fn close_window(&mut self) -> Result<()> {
+    /// If the plugin has no editor.
+    pub fn close_editor(&mut self) -> Result<()> {
         let gui = self.extension::<PluginGui>("gui")?;
         gui.destroy(&self.plugin.plugin_handle());
         Ok(())
     }
 
+    /// The plugin's saved state.
+    ///
     /// # Errors
     /// If the plugin cannot save.
     pub fn save_state(&mut self) -> Result<Vec<u8>> {
@@ -445,26 +479,27 @@ impl Instance {
         Ok(bytes)
     }
 
+    /// Loads a saved state.
+    ///
     /// # Errors
     /// If the plugin refuses the state.
     pub fn load_state(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.extension::<PluginState>("state")?.load(&self.plugin.plugin_handle(), &mut bytes)?;
-        self.idle();
+        self.run_requested_callback();
         Ok(())
     }
 
-    /// Whether the plugin asked to be activated anew, or said that its latency changed, since this was
-    /// last asked.
+    /// Whether the plugin has requested a restart or reported another latency since the last call.
     pub fn take_restart_request(&self) -> bool {
         self.plugin.access_shared_handler(|shared| shared.restart_requested.swap(false, Ordering::AcqRel))
     }
 
-    /// Does what the plugin asked the host's main thread for.
-    fn idle(&mut self) {
-        let wanted = self
+    /// Runs the main thread's callback if the plugin has requested it.
+    fn run_requested_callback(&mut self) {
+        let is_requested = self
             .plugin
             .access_shared_handler(|shared| shared.callback_requested.swap(false, Ordering::AcqRel));
-        if wanted {
+        if is_requested {
             self.plugin.call_on_main_thread_callback();
         }
     }
@@ -489,7 +524,7 @@ impl Instance {
                 let mut buffer = ParamInfoBuffer::new();
                 let info = params
                     .get_info(&plugin, index, &mut buffer)
-                    .with_context(|| format!("the plugin does not describe its parameter {index}"))?;
+                    .with_context(|| format!("the plugin does not describe parameter {index}"))?;
                 Ok(Parameter {
                     id: info.id,
                     name: String::from_utf8(info.name.to_vec())?,
@@ -511,7 +546,7 @@ impl Instance {
                 let mut buffer = AudioPortInfoBuffer::new();
                 let info = ports
                     .get(&plugin, index, is_input, &mut buffer)
-                    .with_context(|| format!("the plugin does not describe its port {index}"))?;
+                    .with_context(|| format!("the plugin does not describe port {index}"))?;
                 Ok(Port {
                     name: String::from_utf8(info.name.to_vec())?,
                     channels: info.channel_count as usize,
@@ -527,7 +562,7 @@ impl Drop for Instance {
     }
 }
 
-/// The part of an active plugin that belongs to a host's audio thread.
+/// The part of an active plugin that a host's audio thread owns.
 struct Processor {
     started: StartedPluginAudioProcessor<Host>,
     ports: Ports,
@@ -536,15 +571,20 @@ struct Processor {
 }
 
 impl Processor {
-    /// As [`Instance::render`]; calls `idle` after each block.
+    /// As [`Instance::render`]; calls `after_block` after each block.
     fn render(
         &mut self,
         input: &Audio,
         mut blocks: Blocks,
         events: &[Event],
-        mut idle: impl FnMut(),
+        mut after_block: impl FnMut(),
     ) -> Result<Output> {
-        ensure!(input.width() == self.ports.width, "{} channels for {}", input.width(), self.ports.width);
+        ensure!(
+            input.width() == self.ports.width,
+            "the input has {} channels; expected {}",
+            input.width(),
+            self.ports.width
+        );
         let mut outputs = vec![Audio::silence(input.width(), input.frames()); 3];
         let begin = Instant::now();
         let mut start = 0;
@@ -557,7 +597,7 @@ impl Processor {
                 .map(|event| Event { frame: event.frame - start, ..*event })
                 .collect();
             changes.sort_by_key(|event| event.frame);
-            if blocks.paced {
+            if blocks.in_real_time {
                 let due = begin + Duration::from_secs_f64(start as f64 / self.rate);
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
@@ -567,15 +607,14 @@ impl Processor {
                     samples[start..end].copy_from_slice(self.ports.output(port, channel, end - start));
                 }
             }
-            idle();
+            after_block();
             start = end;
         }
         let [main, target, residual] = outputs.try_into().expect("three ports");
         Ok(Output { main, target, residual })
     }
 
-    /// Sends one block through; `input` gives the samples by channel. Leaves what came out in
-    /// [`Ports`], and returns the time it took.
+    /// Processes one block of `input`, samples by channel, into [`Ports`]; returns the plugin's time for it.
     ///
     /// # Errors
     /// If the block is larger than announced, or the plugin fails.
@@ -583,7 +622,7 @@ impl Processor {
         let frames = input[0].len();
         ensure!(
             frames <= self.max_block,
-            "a block of {frames} frames where {} were announced",
+            "a block has {frames} frames; expected at most {}, as announced",
             self.max_block
         );
         let mut changes = EventBuffer::with_capacity(events.len());
@@ -591,9 +630,9 @@ impl Processor {
             changes.push(&event.to_clap(event.frame));
         }
         let (inputs, mut outputs) = self.ports.prepare(input, in_place);
-        // SAFETY: the pointers lead to vectors of `self.ports`, of at least `max_block` ≥ `frames`
-        // samples, which nothing else touches before the call returns. Input and output may be the
-        // same memory: CLAP allows it where the plugin declares the ports a pair.
+        // SAFETY: the pointers point to vectors of `self.ports`, of at least `max_block` ≥ `frames`
+        // samples, which nothing else accesses before the call returns. Input and output may be the
+        // same memory: CLAP allows it where the plugin declares the ports an in-place pair.
         let (inputs, mut outputs) = unsafe {
             (
                 InputAudioBuffers::from_raw_buffers(&inputs, frames as u32),
@@ -619,7 +658,7 @@ impl Event {
     }
 }
 
-/// The memory behind the plugin's ports: the input, and the outputs Output, Target and Residual.
+/// The buffers of the plugin's ports: the input, and the outputs Output, Target and Residual.
 struct Ports {
     width: usize,
     input: Vec<Vec<f32>>,
@@ -629,17 +668,17 @@ struct Ports {
     in_place: bool,
 }
 
-// SAFETY: the pointers lead to the vectors beside them, which move along.
+// SAFETY: the pointers point into the vectors of the same struct, which move with it.
 unsafe impl Send for Ports {}
 
 impl Ports {
     fn new(inputs: &[Port], outputs: &[Port], max_block: usize) -> Result<Self> {
         let [input] = inputs else {
-            bail!("{} input ports instead of one: {inputs:?}", inputs.len());
+            bail!("the plugin has {} input ports, {inputs:?}; expected one", inputs.len());
         };
         ensure!(
             outputs.len() == 3 && outputs.iter().all(|output| output.channels == input.channels),
-            "not three output ports as wide as the input: {outputs:?}"
+            "the output ports are {outputs:?}; expected three with the channels of the input"
         );
         let channels = || vec![vec![0.0; max_block]; input.channels];
         Ok(Self {
@@ -652,8 +691,7 @@ impl Ports {
         })
     }
 
-    /// Copies the input in, spoils the outputs so that a plugin that leaves them alone is found out,
-    /// and describes both in CLAP's terms.
+    /// Copies the input, fills the outputs with NaN so that an output left unwritten shows, and describes both to CLAP.
     fn prepare(
         &mut self,
         input: &[&[f32]],
@@ -689,7 +727,7 @@ impl Ports {
     }
 }
 
-/// The host's side of the callbacks.
+/// The host's callbacks.
 struct Host;
 
 impl HostHandlers for Host {
@@ -724,7 +762,7 @@ impl SharedHandler<'_> for Shared {
     }
 }
 
-/// The parent window stays as it is, whatever the plugin asks for.
+/// The parent window keeps its size, whatever the plugin requests.
 impl HostGuiImpl for Shared {
     fn resize_hints_changed(&self) {}
 

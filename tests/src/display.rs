@@ -1,4 +1,4 @@
-//! An X11 display without a screen, and a window on it for a plugin to open its own in.
+//! An X11 display without a screen, and a host's window on it for a plugin's editor.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -9,30 +9,32 @@ use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{ConnectionExt, CreateWindowAux, ImageFormat, WindowClass};
 use x11rb::rust_connection::RustConnection;
 
-/// A display by Debian's `xvfb`, which ends with it.
+/// A display by the program Xvfb (Debian's `xvfb`), which is stopped on drop.
 pub struct Display {
     server: Child,
     name: String,
 }
 
 impl Display {
+    /// Starts Xvfb on a free display number.
+    ///
     /// # Panics
-    /// If there is no Xvfb, or it opens no display.
+    /// If Xvfb is missing, or opens no display.
     pub fn start() -> Self {
         let mut server = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", "1600x1200x24", "-nolisten", "tcp"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("Xvfb starts: `cargo xtask test` installs it");
+            .expect("Xvfb is installed: `cargo xtask test` installs it");
         let mut number = String::new();
         let output = server.stdout.as_mut().expect("its output is a pipe");
-        BufReader::new(output).read_line(&mut number).expect("Xvfb tells its display");
+        BufReader::new(output).read_line(&mut number).expect("Xvfb prints the number of its display");
         assert!(!number.trim().is_empty(), "Xvfb opened no display");
         Self { server, name: format!(":{}", number.trim()) }
     }
 
-    /// As `DISPLAY` has it.
+    /// The display's name, as the variable `DISPLAY` holds it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -40,7 +42,7 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        // It has ended already, or ends now.
+        // Both fail where it has ended already.
         drop(self.server.kill());
         drop(self.server.wait());
     }
@@ -48,17 +50,20 @@ impl Drop for Display {
 
 /// A host's window on the display of this process.
 pub struct HostWindow {
-    // Closes the window when it goes.
+    // The server closes the window with its connection.
     connection: RustConnection,
     id: u32,
     size: (u16, u16),
 }
 
 impl HostWindow {
+    /// Opens a window of `width` by `height` pixels.
+    ///
     /// # Errors
     /// If there is no display.
     pub fn open(width: u16, height: u16) -> Result<Self> {
-        let (connection, screen) = x11rb::connect(None).context("there is no display")?;
+        let (connection, screen) =
+            x11rb::connect(None).context("cannot connect to the display that DISPLAY names")?;
         let screen = &connection.setup().roots[screen];
         let id = connection.generate_id()?;
         connection
@@ -80,32 +85,33 @@ impl HostWindow {
         Ok(Self { connection, id, size: (width, height) })
     }
 
-    /// Whether a plugin has drawn its own on it: that has many more colours than an empty window.
+    /// Whether a plugin has drawn its editor in the window: it has many more colours than an empty window.
     ///
     /// # Errors
-    /// If the display does not tell.
+    /// If the display does not give its pixels.
     pub fn is_drawn(&self) -> Result<bool> {
-        const COLOURS: usize = 50;
-        Ok(self.pixels()?.iter().collect::<HashSet<_>>().len() >= COLOURS)
+        const MIN_COLOURS: usize = 50;
+        Ok(self.pixels()?.iter().collect::<HashSet<_>>().len() >= MIN_COLOURS)
     }
 
-    /// Whether it or what lies in it has a spot of `colour`, red, green and blue, give or take what dithering does.
+    /// Whether a pixel of the window has `colour` (red, green, blue), within the tolerance of dithering.
     ///
     /// # Errors
-    /// If the display does not tell.
+    /// If the display does not give its pixels.
     pub fn shows(&self, colour: [u8; 3]) -> Result<bool> {
-        let is_near = |pixel: &[u8; 3]| (0..3).all(|part| pixel[part].abs_diff(colour[part]) <= 2);
+        const TOLERANCE: u8 = 2;
+        let is_near = |pixel: &[u8; 3]| (0..3).all(|part| pixel[part].abs_diff(colour[part]) <= TOLERANCE);
         Ok(self.pixels()?.iter().any(is_near))
     }
 
-    /// Red, green and blue of each.
+    /// Red, green and blue of each pixel.
     fn pixels(&self) -> Result<Vec<[u8; 3]>> {
         let (width, height) = self.size;
         let picture = self.connection.get_image(ImageFormat::Z_PIXMAP, self.id, 0, 0, width, height, !0)?;
         Ok(picture.reply()?.data.chunks_exact(4).map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect())
     }
 
-    /// The number by which X11 knows it.
+    /// The window's X11 id.
     pub fn id(&self) -> u32 {
         self.id
     }

@@ -1,13 +1,18 @@
-//! Where the bundles, packages and recordings lie, and the latency to expect of the plugin.
+//! Paths of bundles, packages and recordings, and the latency to expect of the plugin.
 
 use std::path::{Path, PathBuf};
 
-/// The repository's root.
+use anyhow::Result;
+
+use crate::audio::Audio;
+use crate::metrics;
+
+/// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository")
 }
 
-/// What the programs of this package load and play.
+/// The options of the programs `demo` and `bench`.
 #[derive(clap::Args)]
 pub struct Inputs {
     /// The CLAP to load
@@ -21,15 +26,15 @@ pub struct Inputs {
 /// The bundled CLAP: in the folder `SIFT_BUNDLES`, else in `target/bundled`.
 ///
 /// # Panics
-/// If it is not there, with the remedy.
+/// If it is missing; the message has the remedy.
 pub fn clap_bundle() -> PathBuf {
     bundled("Sift.clap".as_ref())
 }
 
-/// The library within the bundled VST3, likewise.
+/// The library in the bundled VST3, from the same folder.
 ///
 /// # Panics
-/// If it is not there, with the remedy.
+/// If it is missing; the message has the remedy.
 pub fn vst3_module() -> PathBuf {
     bundled(
         &Path::new("Sift.vst3/Contents").join(format!("{}-linux", std::env::consts::ARCH)).join("Sift.so"),
@@ -42,43 +47,81 @@ fn bundled(file: &Path) -> PathBuf {
     let path = folder.join(file);
     assert!(
         path.exists(),
-        "{} is missing: build it with `cargo xtask bundle`, or set SIFT_BUNDLES to the folder that holds it",
+        "{} is missing. Build it with `cargo xtask bundle`, or set SIFT_BUNDLES to the folder that holds it",
         path.display()
     );
     path
 }
 
-/// One of the tiny packages of `tests/packages`, which stand in for the default one.
+/// The folder of a small test package of `tests/packages`, which replaces the default package in a test.
 ///
 /// # Panics
-/// If there is none of that name.
+/// If there is no package of that name.
 pub fn package(name: &str) -> PathBuf {
     let path = repository().join("tests/packages").join(name);
     assert!(path.join("package.toml").exists(), "no package in {}", path.display());
     path
 }
 
-/// A file of the demonstration recording.
+/// The path of a file in `assets/demo`.
 pub fn demo(file: &str) -> PathBuf {
     repository().join("assets/demo").join(file)
+}
+
+/// The demo mixture, and the speech in it.
+pub struct DemoRecording {
+    pub mixture: Audio,
+    speech: Audio,
+    /// In Hz.
+    pub rate: f64,
+}
+
+impl DemoRecording {
+    /// Reads `mixture.wav` and `speech.wav` of `folder`.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let (mixture, rate) = Audio::read_wav(&folder.join("mixture.wav"))?;
+        let (speech, _) = Audio::read_wav(&folder.join("speech.wav"))?;
+        Ok(Self { mixture, speech, rate: rate.into() })
+    }
+
+    /// The first `seconds` of the recording in `assets/demo`.
+    ///
+    /// # Panics
+    /// If it is missing or shorter.
+    pub fn first_seconds(seconds: usize) -> Self {
+        let Self { mixture, speech, rate } = Self::read(&demo("")).expect("assets/demo holds the recording");
+        let frames = 0..seconds * rate as usize;
+        Self { mixture: mixture.slice(frames.clone()), speech: speech.slice(frames), rate }
+    }
+
+    /// SI-SDR of the speech in the mixture, and in `target`, which is aligned with it: in dB.
+    pub fn si_sdr_before_and_after(&self, target: &Audio) -> (f64, f64) {
+        let speech = self.speech.to_mono();
+        let si_sdr = |sound: &Audio| metrics::si_sdr(&sound.to_mono(), &speech);
+        (si_sdr(&self.mixture), si_sdr(target))
+    }
 }
 
 /// The word that makes the mask of the package `by-query` 1; without it the mask is 0.
 pub const KEPT_WORD: &str = "말소리";
 
-/// The STFT's frame and hop, in samples, at the host's rate (DESIGN, §3), for a model of 1,024 points
-/// and a hop of 512 at 32 kHz.
+/// Frame and hop of the STFT in samples at the host's rate, for a model with `n_fft` 1,024 and `hop` 512 at 32 kHz.
+///
+/// The STFT is taken at the host's rate, with frame and hop of the same duration as at the model's.
 pub fn stft_frame_and_hop(rate: f64) -> (usize, usize) {
     let ratio = rate / 32_000.0;
     let frame = 2 * (1024.0 * ratio / 2.0).round() as usize;
     (frame, (512.0 * ratio).round() as usize)
 }
 
-/// The latency in samples that DESIGN, §4, promises for the default model.
+/// Latency of the default model in samples: one frame, and the hops in which a block and the 4 ms for the separator fit.
 pub fn expected_latency(rate: f64, max_block: usize) -> usize {
     let (frame, hop) = stft_frame_and_hop(rate);
-    let budget = 0.004 * rate;
-    frame + ((max_block as f64 + budget) / hop as f64).ceil() as usize * hop
+    let separator_budget = 0.004 * rate;
+    frame + ((max_block as f64 + separator_budget) / hop as f64).ceil() as usize * hop
 }
 
 #[cfg(test)]
@@ -86,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latency_of_the_usual_set_ups_is_as_documented() {
+    fn expected_latency_of_usual_blocks_is_as_documented() {
         assert_eq!(expected_latency(48_000.0, 512), 2304);
         assert_eq!(expected_latency(48_000.0, 1), 2304);
         assert_eq!(expected_latency(48_000.0, 2048), 3840);

@@ -1,32 +1,31 @@
-//! Sift's built bundles, tried in real hosts.
+//! Tests of Sift's built bundles in real hosts.
 //!
-//! Nothing here knows the engine: the bundles are loaded as a host would load them, and judged by
-//! what comes out of them. The library holds what those trials share:
+//! The bundles are loaded as a host loads them and judged by their output. This library does not use the engine
+//! (the program `bench` does). It holds what the tests share:
 //!
-//! | module | what it is |
+//! | module | contents |
 //! |---|---|
 //! | [`clap_host`] | a small CLAP host: load, activate, process, automate, save, load |
 //! | [`vst3_host`] | a small VST3 host, for auxiliary outputs |
 //! | [`audio`] | sound in memory and in WAV files |
-//! | [`metrics`] | SI-SDR, SDR, levels, clicks |
+//! | [`metrics`] | SI-SDR, levels, clicks, late hops |
 //! | [`state`] | the plugin's saved state, read and edited |
-//! | [`fixtures`] | where the bundles, packages and recordings lie; the latency to expect |
-//! | [`isolation`] | a process of its own for every trial: [`host_test!`] |
+//! | [`fixtures`] | paths of bundles, packages and recordings; the expected latency |
+//! | [`subprocess`] | one process per test: [`host_test!`] |
 //! | [`display`] | an X11 display without a screen, and a host's window on it |
-//! | [`priming`] | waiting for a model to be ready, as a listener would notice it |
-//! | [`process`] | memory and threads of this process |
+//! | [`warm_up`] | waiting until the plugin separates |
+//! | [`process`] | memory, threads and processor time of this process |
 //!
-//! The trials themselves: `tests/*.rs` (CLAP; VST3's buses), `python/` (VST3 in a JUCE host, `sift render`) and
-//! `hosts/` (Ardour). The programs `demo` and `bench` are behind `cargo xtask demo` and
-//! `cargo xtask bench`.
+//! The tests are in `tests/*.rs` (CLAP, VST3 buses), `python/` (VST3 in a JUCE host, `sift render`) and `hosts/`
+//! (Ardour, the standalone program). `cargo xtask demo` and `cargo xtask bench` run the programs `demo` and `bench`.
 
 pub mod audio;
 pub mod clap_host;
 pub mod display;
 pub mod fixtures;
-pub mod isolation;
 pub mod metrics;
-pub mod priming;
 pub mod process;
 pub mod state;
+pub mod subprocess;
 pub mod vst3_host;
+pub mod warm_up;

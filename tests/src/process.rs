@@ -1,42 +1,50 @@
-//! What the operating system says of this process.
+//! Memory, threads and processor time of this process, as Linux reports them.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Linux counts processor time in hundredths of a second.
-const TICKS: f64 = 100.0;
-/// Linux's flag of a thread that is on its way out (`PF_EXITING` in `include/linux/sched.h`).
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Linux's flag of a thread that is ending (`PF_EXITING` in `include/linux/sched.h`).
 const EXITING: u64 = 4;
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Resident memory of this process in bytes; `None` where the system does not say (not Linux).
+/// Resident memory of this process in bytes; `None` where the system does not report it (not Linux).
 pub fn resident_memory() -> Option<u64> {
     status_field("VmRSS:").map(|kibibytes| kibibytes * 1024)
 }
 
-/// The part of [`resident_memory`] that is not pages of files, as a library's are, which come and go.
-pub fn private_memory() -> Option<u64> {
-    status_field("RssAnon:").map(|kibibytes| kibibytes * 1024)
-}
-
-/// Has the allocator give free memory back to the system, so that [`private_memory`] tells what is in
-/// use; how much it keeps otherwise depends on who freed what when. Does nothing but with glibc.
-pub fn release_free_memory() {
-    // SAFETY: a plain call.
+/// Resident memory in bytes that is in use by this process alone, without the pages of files such as libraries.
+///
+/// Returns free memory to the system first: the allocator would otherwise keep an amount that depends on timing.
+///
+/// # Panics
+/// Where the system does not report it (not Linux), because a test that cannot measure must not pass.
+pub fn private_memory() -> u64 {
+    // SAFETY: `malloc_trim` has no preconditions.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {
         libc::malloc_trim(0);
     }
+    1024 * status_field("RssAnon:").expect("/proc/self/status has the field RssAnon: this test needs Linux")
 }
 
-/// The threads of this process that run, by name; none where the system does not say (not Linux). The system
-/// lists one that has been joined for a moment still, but it runs no more.
+/// Names of the threads of this process that run.
+///
+/// Linux lists a joined thread for a moment longer; it is left out.
+///
+/// # Panics
+/// Where the system does not list them (not Linux), because a test that cannot count must not pass.
 pub fn threads() -> Vec<String> {
     let running = |thread: Thread| (thread.flags & EXITING == 0).then_some(thread.name);
-    Thread::all().filter_map(running).collect()
+    let names: Vec<_> = Thread::all().filter_map(running).collect();
+    assert!(!names.is_empty(), "/proc/self/task lists no thread: this test needs Linux");
+    names
 }
 
-/// Processor time that the threads of each name have taken so far. Threads of a pool, whose names differ
-/// by a number, count as one. Empty where the system does not say (not Linux).
+/// Processor seconds that the threads of each name have taken so far; empty where the system does not report them.
+///
+/// Threads of a pool, whose names differ by a number, count as one.
 pub fn seconds_by_thread() -> HashMap<String, f64> {
     let mut spent = HashMap::new();
     for thread in Thread::all() {
@@ -46,23 +54,23 @@ pub fn seconds_by_thread() -> HashMap<String, f64> {
     spent
 }
 
-/// What `/proc/self/task/*/stat` tells of a thread.
+/// One thread by `/proc/self/task/*/stat`.
 struct Thread {
     name: String,
     flags: u64,
-    /// Of a processor, so far.
+    /// Processor time so far.
     seconds: f64,
 }
 
 impl Thread {
     fn all() -> impl Iterator<Item = Self> {
         let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-        // A thread may end meanwhile.
+        // A thread may end between the listing and the reading.
         let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
         stats.filter_map(|stat| Self::parse(&stat))
     }
 
-    /// Of `number (name) state parent …`, as proc(5) numbers them from 1: 9 are flags, 14 and 15 ticks.
+    /// Reads `number (name) state parent …`; by proc(5), field 9 is the flags, and 14 and 15 are ticks.
     fn parse(stat: &str) -> Option<Self> {
         let (start, rest) = stat.rsplit_once(')')?;
         let (_, name) = start.split_once('(')?;
@@ -71,13 +79,13 @@ impl Thread {
         Some(Self {
             name: name.to_owned(),
             flags: field(9)?,
-            seconds: (field(14)? + field(15)?) as f64 / TICKS,
+            seconds: (field(14)? + field(15)?) as f64 / TICKS_PER_SECOND,
         })
     }
 }
 
-/// The system's number of the thread of this process that has this name.
-pub fn thread_called(name: &str) -> Option<u32> {
+/// The system's number of the thread of this process with this name.
+pub fn thread_id(name: &str) -> Option<u32> {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let named = |task: &std::fs::DirEntry| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
@@ -85,13 +93,42 @@ pub fn thread_called(name: &str) -> Option<u32> {
     tasks.filter(named).find_map(|task| task.file_name().to_str()?.parse().ok())
 }
 
-/// Lets processes of the same user trace this one, where the system asks for leave.
-pub fn let_others_trace() {
-    // SAFETY: a plain call; systems without such a rule do not know it.
+/// Lets processes of the same user trace this one, where the system restricts that.
+pub fn allow_tracing() {
+    // SAFETY: the call has no preconditions; systems without such a restriction ignore it.
     #[cfg(target_os = "linux")]
     unsafe {
         libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
     }
+}
+
+/// Wall time of a computation divided by its processor time: 1 on an idle machine, more under load.
+///
+/// Bounds on times are multiplied by it, so that a test judges the plugin and not the other work of the machine.
+/// Takes 50 ms of processor time. 1 where the system does not measure it (not Linux).
+pub fn load_factor() -> f64 {
+    const PROCESSOR_TIME: Duration = Duration::from_millis(50);
+    let (begin, spent) = (Instant::now(), thread_time());
+    while thread_time().saturating_sub(spent) < PROCESSOR_TIME {
+        if !cfg!(target_os = "linux") {
+            return 1.0;
+        }
+    }
+    begin.elapsed().div_duration_f64(PROCESSOR_TIME).max(1.0)
+}
+
+/// Processor time that the calling thread has taken so far; zero where the system does not report it.
+fn thread_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes `time` and nothing else.
+        let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        assert_eq!(result, 0, "clock_gettime fails");
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+    #[cfg(not(target_os = "linux"))]
+    Duration::ZERO
 }
 
 /// A number of `/proc/self/status`, whose lines read `Name:  value [kB]`.
@@ -106,16 +143,48 @@ fn status_field(name: &str) -> Option<u64> {
         .ok()
 }
 
-/// Asks `condition` every few milliseconds until it holds or `limit` has passed; says whether it held.
-pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let begin = std::time::Instant::now();
+/// Polls `condition` until it holds or `timeout` has passed; returns whether it held.
+pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
     loop {
         if condition() {
             return true;
         }
-        if begin.elapsed() > limit {
+        if begin.elapsed() > timeout {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_grows_by_what_is_allocated() {
+        const SIZE: usize = 64 << 20;
+        let before = private_memory();
+        let buffer = std::hint::black_box(vec![1_u8; SIZE]);
+        let grown = private_memory() - before;
+        drop(buffer);
+        assert!(grown > SIZE as u64 / 2, "{grown} bytes of {SIZE}");
+    }
+
+    #[test]
+    fn a_thread_is_listed_by_name_while_it_runs() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("a test thread".into());
+        let thread = thread.spawn(move || receiver.recv().is_ok()).unwrap();
+        // A thread names itself once it runs.
+        assert!(eventually(Duration::from_secs(5), || threads().iter().any(|name| name == "a test thread")));
+        drop(sender);
+        thread.join().unwrap();
+        assert!(!threads().iter().any(|name| name == "a test thread"));
+    }
+
+    #[test]
+    fn load_factor_is_1_or_more() {
+        assert!(load_factor() >= 1.0);
     }
 }

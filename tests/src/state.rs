@@ -1,27 +1,28 @@
 //! The plugin's saved state, read and edited.
 //!
-//! It is JSON: `params` maps parameter ids to values, `fields` maps the names of what is persisted
-//! beside them to JSON texts. CLAP hosts see it behind its length, eight bytes, little endian.
+//! The state is JSON: `params` maps parameter ids to values, and `fields` maps the names of all other persisted
+//! values to JSON texts. In CLAP its length precedes it: eight bytes, little endian.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// A state that was saved by the plugin.
+/// A state that the plugin has saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State(Value);
 
 impl State {
-    /// Reads what [`crate::clap_host::Instance::save_state`] returned.
+    /// Parses the bytes of [`crate::clap_host::Instance::save_state`].
     ///
     /// # Errors
     /// If the length or the JSON is wrong.
     pub fn from_clap(bytes: &[u8]) -> Result<Self> {
-        let (length, json) = bytes.split_first_chunk().context("a state shorter than its length field")?;
+        let (length, json) =
+            bytes.split_first_chunk().context("the state is shorter than its length field")?;
         ensure!(
             u64::from_le_bytes(*length) == json.len() as u64,
-            "a state of {} bytes says it has {}",
-            json.len(),
-            u64::from_le_bytes(*length)
+            "the state's length is {}; expected {}, the bytes that follow it",
+            u64::from_le_bytes(*length),
+            json.len()
         );
         Ok(Self(serde_json::from_slice(json)?))
     }
@@ -32,10 +33,10 @@ impl State {
         [&(json.len() as u64).to_le_bytes(), json.as_slice()].concat()
     }
 
-    /// A persisted field, decoded.
+    /// The decoded value of a persisted field.
     ///
     /// # Errors
-    /// If the state has no such field or it is not JSON.
+    /// If the state has no such field, or the field is not JSON.
     pub fn field(&self, name: &str) -> Result<Value> {
         let text = self.0["fields"][name]
             .as_str()
@@ -53,7 +54,7 @@ impl State {
     /// If the field `queries` is not a list of eight texts.
     pub fn queries(&self) -> Result<Vec<String>> {
         let queries: Vec<String> = serde_json::from_value(self.field("queries")?)?;
-        ensure!(queries.len() == 8, "{} query slots instead of 8", queries.len());
+        ensure!(queries.len() == 8, "the state has {} query slots; expected 8", queries.len());
         Ok(queries)
     }
 
@@ -62,19 +63,19 @@ impl State {
     /// # Panics
     /// If the state has no such slot.
     pub fn with_query(mut self, slot: usize, text: &str) -> Self {
-        let mut queries = self.queries().expect("the state holds queries");
+        let mut queries = self.queries().expect("the state has the field `queries`");
         queries[slot - 1] = text.to_owned();
         self.set_field("queries", &queries.into());
         self
     }
 
-    /// This state with the parameter `id` at its plain value `value`.
+    /// This state with the plain value `value` of the parameter `id`.
     pub fn with_parameter(mut self, id: &str, value: Value) -> Self {
         self.0["params"][id] = value;
         self
     }
 
-    /// This state with the model package named `name` chosen.
+    /// This state with the model package `name` selected.
     pub fn with_model(mut self, name: &str) -> Self {
         self.set_field("model", &name.into());
         self
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_query_is_read_back() {
+    fn query_edited_in_a_state_is_read_back() {
         let state = State::from_clap(&saved()).unwrap().with_query(8, "기타 소리 🎸 \"x\"");
         let read = State::from_clap(&state.to_clap()).unwrap();
         assert_eq!(read.queries().unwrap()[7], "기타 소리 🎸 \"x\"");
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_state_is_refused() {
+    fn state_cut_short_is_an_error() {
         assert!(State::from_clap(&saved()[..40]).is_err());
         assert!(State::from_clap(&[1, 2]).is_err());
     }

@@ -1,4 +1,4 @@
-//! A small VST3 host, for what pedalboard's does not do: auxiliary outputs, taken or left.
+//! A small VST3 host, for auxiliary outputs, which pedalboard does not have.
 //!
 //! ```no_run
 //! use sift_tests::{audio::Audio, fixtures, vst3_host::Instance};
@@ -26,7 +26,7 @@ use vst3::{ComPtr, Steinberg::Vst::SpeakerArr};
 
 use crate::audio::Audio;
 
-/// An output of the plugin, as it describes it.
+/// The plugin's description of an output bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bus {
     pub name: String,
@@ -34,29 +34,29 @@ pub struct Bus {
     pub is_active_by_default: bool,
 }
 
-/// What came out of the plugin, at the time it came; of the auxiliary outputs, those that were taken.
+/// The plugin's outputs, late by the latency; of the auxiliary outputs, those that are active.
 pub struct Output {
     pub main: Audio,
     pub target: Option<Audio>,
     pub residual: Option<Audio>,
 }
 
-/// How a host hands over the buses of a block. Hosts differ.
+/// How a host passes the buses of a block to the plugin; hosts differ.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
-    /// Output buses that are passed at all.
+pub struct BusLayout {
+    /// Number of output buses that the host passes.
     pub outputs: usize,
-    /// A bus that is not taken has its channels, but no buffers, instead of no channels.
+    /// An inactive bus has channels without buffers, instead of no channels.
     pub null_buffers: bool,
-    /// The main output is the input's memory.
+    /// The main output is in the input's memory.
     pub in_place: bool,
-    /// All auxiliary channels are one buffer.
-    pub one_sink: bool,
+    /// All auxiliary channels share one buffer.
+    pub shared_buffer: bool,
 }
 
-impl Default for Manner {
+impl Default for BusLayout {
     fn default() -> Self {
-        Self { outputs: 3, null_buffers: false, in_place: false, one_sink: false }
+        Self { outputs: 3, null_buffers: false, in_place: false, shared_buffer: false }
     }
 }
 
@@ -65,15 +65,16 @@ pub struct Instance {
     component: ComPtr<IComponent>,
     processor: ComPtr<IAudioProcessor>,
     /// Whether Target and Residual are active.
-    taken: [bool; 2],
-    pub manner: Manner,
-    /// After all that is made of its code.
+    active: [bool; 2],
+    pub bus_layout: BusLayout,
+    /// Last, because the other fields run its code when they are dropped.
     _library: Library,
 }
 
-/// Fails where a call does not answer that it succeeded.
-fn succeed(result: i32, call: &str) -> Result<()> {
-    ensure!(result == kResultOk, "{call} answered {result}");
+/// # Errors
+/// If `result`, of the function `call`, is not the one of success.
+fn check(result: i32, call: &str) -> Result<()> {
+    ensure!(result == kResultOk, "{call} returned {result}; expected {kResultOk}");
     Ok(())
 }
 
@@ -81,10 +82,10 @@ impl Instance {
     /// Loads the module at `path` and creates an instance of its only class.
     ///
     /// # Errors
-    /// If it cannot be loaded, does not hold exactly one class, or fails to create it.
+    /// If the module cannot be loaded, does not hold exactly one class, or fails to create it.
     pub fn create(path: &Path) -> Result<Self> {
         // SAFETY: loading a library runs its code, our own plugin; the entry points have the types that
-        // VST3 gives them.
+        // VST3 specifies.
         unsafe {
             let library = Library::new(path).with_context(|| format!("cannot load {}", path.display()))?;
             let enter = library.get::<unsafe extern "C" fn(*mut c_void) -> bool>(b"ModuleEntry")?;
@@ -92,24 +93,34 @@ impl Instance {
             let factory =
                 library.get::<unsafe extern "system" fn() -> *mut IPluginFactory>(b"GetPluginFactory")?;
             let factory = ComPtr::from_raw(factory()).context("the module has no factory")?;
-            ensure!(factory.countClasses() == 1, "the module holds {} classes", factory.countClasses());
+            ensure!(
+                factory.countClasses() == 1,
+                "the module holds {} classes; expected 1",
+                factory.countClasses()
+            );
             let mut class: PClassInfo = std::mem::zeroed();
-            succeed(factory.getClassInfo(0, &mut class), "getClassInfo")?;
+            check(factory.getClassInfo(0, &mut class), "getClassInfo")?;
             let mut component = null_mut();
             let made = factory.createInstance(class.cid.as_ptr(), IComponent_iid.as_ptr(), &mut component);
-            succeed(made, "createInstance")?;
-            let component =
-                ComPtr::from_raw(component.cast::<IComponent>()).context("no component was made")?;
-            succeed(component.initialize(null_mut()), "initialize")?;
+            check(made, "createInstance")?;
+            let component = ComPtr::from_raw(component.cast::<IComponent>())
+                .context("createInstance gave no component")?;
+            check(component.initialize(null_mut()), "initialize")?;
             let processor =
-                component.cast::<IAudioProcessor>().context("the component processes no audio")?;
-            Ok(Self { component, processor, taken: [false; 2], manner: Manner::default(), _library: library })
+                component.cast::<IAudioProcessor>().context("the component has no IAudioProcessor")?;
+            Ok(Self {
+                component,
+                processor,
+                active: [false; 2],
+                bus_layout: BusLayout::default(),
+                _library: library,
+            })
         }
     }
 
     /// The plugin's audio outputs.
     pub fn outputs(&self) -> Vec<Bus> {
-        // SAFETY: the component lives; `info` is plain data that the call fills.
+        // SAFETY: the component is alive; `info` is plain data that the call fills.
         unsafe {
             (0..self.component.getBusCount(kAudio as i32, kOutput as i32))
                 .map(|index| {
@@ -126,81 +137,80 @@ impl Instance {
         }
     }
 
-    /// Asks for speaker arrangements. Whether the plugin accepts them as they are.
-    pub fn arrange(&mut self, input: SpeakerArrangement, outputs: &[SpeakerArrangement]) -> bool {
+    /// Requests speaker arrangements; returns whether the plugin accepts them.
+    pub fn request_arrangement(&mut self, input: SpeakerArrangement, outputs: &[SpeakerArrangement]) -> bool {
         let (mut input, mut outputs) = (input, outputs.to_vec());
-        // SAFETY: both are as long as is said.
+        // SAFETY: both pointers are valid for the lengths that are passed.
         unsafe {
             self.processor.setBusArrangements(&mut input, 1, outputs.as_mut_ptr(), outputs.len() as i32)
                 == kResultOk
         }
     }
 
-    /// Prepares for offline processing. `taken`: whether the host takes Target and Residual.
+    /// Activates the plugin for offline processing, with the buses Target and Residual `active` or not.
     ///
     /// # Errors
     /// If the plugin refuses.
-    pub fn activate(&mut self, rate: f64, max_block: usize, taken: [bool; 2]) -> Result<()> {
-        self.taken = taken;
+    pub fn activate(&mut self, rate: f64, max_block: usize, active: [bool; 2]) -> Result<()> {
+        self.active = active;
         let mut setup = ProcessSetup {
             processMode: kOffline as i32,
             symbolicSampleSize: kSample32 as i32,
             maxSamplesPerBlock: max_block as i32,
             sampleRate: rate,
         };
-        // SAFETY: the component lives and is not active.
+        // SAFETY: the component is alive and is not active.
         unsafe {
-            succeed(self.processor.setupProcessing(&mut setup), "setupProcessing")?;
+            check(self.processor.setupProcessing(&mut setup), "setupProcessing")?;
             for (direction, index, state) in
-                [(kInput, 0, true), (kOutput, 0, true), (kOutput, 1, taken[0]), (kOutput, 2, taken[1])]
+                [(kInput, 0, true), (kOutput, 0, true), (kOutput, 1, active[0]), (kOutput, 2, active[1])]
             {
                 let result =
                     self.component.activateBus(kAudio as i32, direction as i32, index, u8::from(state));
-                succeed(result, "activateBus")?;
+                check(result, "activateBus")?;
             }
-            succeed(self.component.setActive(1), "setActive")?;
-            succeed(self.processor.setProcessing(1), "setProcessing")
+            check(self.component.setActive(1), "setActive")?;
+            check(self.processor.setProcessing(1), "setProcessing")
         }
     }
 
     /// Stops and deactivates.
     pub fn deactivate(&mut self) {
-        // SAFETY: the component lives.
+        // SAFETY: the component is alive.
         unsafe {
             self.processor.setProcessing(0);
             self.component.setActive(0);
         }
     }
 
-    /// In samples.
+    /// The reported latency in samples.
     pub fn latency(&self) -> usize {
-        // SAFETY: the component lives.
+        // SAFETY: the component is alive.
         unsafe { self.processor.getLatencySamples() as usize }
     }
 
-    /// Hands over a block without audio, as hosts do to pass parameters on.
+    /// Processes a block without audio, as hosts do to pass parameter changes.
     ///
     /// # Errors
     /// If the plugin fails.
     pub fn flush(&mut self) -> Result<()> {
-        // SAFETY: ProcessData is plain data; there is no sound in it.
+        // SAFETY: ProcessData is plain data, and a block without samples has no buffers.
         unsafe {
             let mut data: ProcessData = std::mem::zeroed();
             data.symbolicSampleSize = kSample32 as i32;
-            succeed(self.processor.process(&mut data), "process")
+            check(self.processor.process(&mut data), "process")
         }
     }
 
-    /// Sends all of `input` through in blocks of `block`. The auxiliary outputs are as wide as the plugin
-    /// says.
+    /// Processes `input` in blocks of `block` frames; the outputs have the channels of the plugin's buses.
     ///
     /// # Errors
     /// If the plugin fails.
     pub fn render(&mut self, input: &Audio, block: usize) -> Result<Output> {
-        let Manner { outputs: passed, null_buffers, in_place, one_sink } = self.manner;
+        let BusLayout { outputs: passed, null_buffers, in_place, shared_buffer } = self.bus_layout;
         let widths: Vec<usize> = self.outputs().iter().map(|bus| bus.channels).collect();
         let mut source = input.clone();
-        // Spoilt, so that a plugin that leaves an output alone is found out.
+        // NaN, so that an output left unwritten shows.
         let mut outputs: Vec<Audio> =
             widths.iter().map(|&width| Audio::from_fn(width, input.frames(), |_, _| f32::NAN)).collect();
         for start in (0..input.frames()).step_by(block) {
@@ -213,23 +223,26 @@ impl Instance {
             if in_place {
                 channels[0].clone_from(&inputs);
             }
-            if one_sink {
-                let sink = channels[1][0];
-                channels[1..].iter_mut().flatten().for_each(|pointer| *pointer = sink);
+            if shared_buffer {
+                let shared = channels[1][0];
+                channels[1..].iter_mut().flatten().for_each(|pointer| *pointer = shared);
             }
-            let describe = |pointers: &mut Vec<*mut f32>, is_taken: bool| AudioBusBuffers {
-                numChannels: if is_taken || null_buffers { pointers.len() as i32 } else { 0 },
+            let describe = |pointers: &mut Vec<*mut f32>, is_active: bool| AudioBusBuffers {
+                numChannels: if is_active || null_buffers { pointers.len() as i32 } else { 0 },
                 silenceFlags: 3,
                 __field0: AudioBusBuffers__type0 {
-                    channelBuffers32: if is_taken { pointers.as_mut_ptr() } else { null_mut() },
+                    channelBuffers32: if is_active { pointers.as_mut_ptr() } else { null_mut() },
                 },
             };
             let mut input_bus = describe(&mut inputs, true);
-            let taken = [true, self.taken[0], self.taken[1]];
-            let mut buses: Vec<AudioBusBuffers> =
-                channels.iter_mut().zip(taken).map(|(pointers, taken)| describe(pointers, taken)).collect();
+            let active = [true, self.active[0], self.active[1]];
+            let mut buses: Vec<AudioBusBuffers> = channels
+                .iter_mut()
+                .zip(active)
+                .map(|(pointers, is_active)| describe(pointers, is_active))
+                .collect();
             buses.resize(passed, describe(&mut Vec::new(), false));
-            // SAFETY: ProcessData is plain data; the buffers are as long as is said and outlive the call.
+            // SAFETY: ProcessData is plain data; the buffers have the lengths that are passed and outlive the call.
             unsafe {
                 let mut data: ProcessData = std::mem::zeroed();
                 data.processMode = kOffline as i32;
@@ -239,18 +252,18 @@ impl Instance {
                 data.numOutputs = buses.len() as i32;
                 data.inputs = &mut input_bus;
                 data.outputs = buses.as_mut_ptr();
-                succeed(self.processor.process(&mut data), "process")?;
+                check(self.processor.process(&mut data), "process")?;
             }
             ensure!(buses.iter().all(|bus| bus.silenceFlags == 0), "an output is marked as silent");
         }
         let mut outputs = outputs.into_iter();
-        let mut next = || outputs.next().context("the plugin has fewer than three outputs");
+        let mut next = || outputs.next().context("the plugin has fewer than three output buses");
         let (main, target, residual) = (next()?, next()?, next()?);
-        let [takes_target, takes_residual] = self.taken;
+        let [has_target, has_residual] = self.active;
         Ok(Output {
             main: if in_place { source } else { main },
-            target: takes_target.then_some(target),
-            residual: takes_residual.then_some(residual),
+            target: has_target.then_some(target),
+            residual: has_residual.then_some(residual),
         })
     }
 }
@@ -258,7 +271,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.deactivate();
-        // SAFETY: the component lives; a host ends in this order.
+        // SAFETY: the component is alive; a host deactivates before it terminates.
         unsafe {
             self.component.terminate();
         }
@@ -267,5 +280,5 @@ impl Drop for Instance {
 
 pub const MONO: SpeakerArrangement = SpeakerArr::kMono;
 pub const STEREO: SpeakerArrangement = SpeakerArr::kStereo;
-/// Of a bus that is not used.
+/// The arrangement of an unused bus.
 pub const EMPTY: SpeakerArrangement = SpeakerArr::kEmpty;

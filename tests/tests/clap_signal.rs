@@ -1,23 +1,23 @@
-//! The bundled CLAP as a piece of wiring: what goes in comes out when, where and how it was promised.
+//! Latency, gain, mixing and robustness of the bundled CLAP's signal path.
 //!
-//! The packages of `tests/packages` stand in for the trained model, so that every output is known.
+//! The packages of `tests/packages` replace the trained model, so that every output is known.
 
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode, Output};
-use sift_tests::isolation::Environment;
+use sift_tests::subprocess::TestEnvironment;
 use sift_tests::{fixtures, host_test};
 
 const RATE: f64 = 48_000.0;
 const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];
 
-/// −100 dB.
+/// Largest error of reconstruction: −100 dB.
 const RECONSTRUCTION: f32 = 1e-5;
 
 fn plugin() -> Instance {
     Instance::create(&fixtures::clap_bundle()).unwrap()
 }
 
-/// An active instance with some parameters set, in stereo, rendering offline at 48 kHz in blocks of up to 512.
+/// A stereo instance with `settings`, active for offline rendering at 48 kHz in blocks of up to 512.
 fn active(settings: &[(&str, &str)]) -> Instance {
     let mut plugin = plugin();
     for (name, text) in settings {
@@ -27,6 +27,7 @@ fn active(settings: &[(&str, &str)]) -> Instance {
     plugin
 }
 
+/// The output of a fresh instance with `settings`, and its latency.
 fn render(settings: &[(&str, &str)], input: &Audio) -> (Output, usize) {
     let mut plugin = active(settings);
     let output = plugin.render(input, Blocks::of(512), &[]).unwrap();
@@ -47,58 +48,50 @@ fn assert_close(actual: &Audio, expected: &Audio, tolerance: f32, what: &str) {
     assert!(difference <= tolerance, "{what}: differs by {difference:e}, more than {tolerance:e}");
 }
 
-/// Every way of cutting an impulse response into blocks that hosts are known for, by largest block.
+/// Asserts that every output port is equal in every bit.
+#[track_caller]
+fn assert_same_outputs(actual: &Output, expected: &Output, what: &str) {
+    for (port, actual, expected) in [
+        ("Output", &actual.main, &expected.main),
+        ("Target", &actual.target, &expected.target),
+        ("Residual", &actual.residual, &expected.residual),
+    ] {
+        assert_same_bits(actual, expected, &format!("{what}, {port}"));
+    }
+}
+
+/// The partitions into blocks that hosts are known for: a description, the largest block, and the blocks.
 fn partitions() -> Vec<(String, usize, Blocks)> {
     let mut partitions: Vec<_> = [1, 64, 480, 512, 2048]
         .into_iter()
         .map(|size| (format!("blocks of {size}"), size, Blocks::of(size)))
         .collect();
     partitions.push(("random blocks".into(), 2048, Blocks::random(2048, 7)));
-    partitions.push(("blocks of 300 where 512 were announced".into(), 512, Blocks::of(300)));
+    partitions.push(("blocks of 300 where 512 are announced".into(), 512, Blocks::of(300)));
     partitions.push(("blocks in place".into(), 512, Blocks::of(512).in_place()));
     partitions
 }
 
-/// Sends an impulse through at every rate and in every partition; gives the output, the impulse at the
-/// reported latency, and a description to `check`.
-fn impulses(strength: &str, check: impl Fn(&Output, &Audio, &str)) {
+host_test!(impulse_comes_out_at_the_reported_latency, TestEnvironment::with_package("identity"), {
+    const POSITION: usize = 100;
     let mut plugin = plugin();
-    plugin.set("Mask strength", strength).unwrap();
     for rate in RATES {
         for (partition, max_block, blocks) in partitions() {
             plugin.activate(rate, max_block, Mode::Offline).unwrap();
             let latency = plugin.latency().unwrap();
-            let position = 100;
-            let frames = latency + position + 2 * fixtures::stft_frame_and_hop(rate).0;
-            let output = plugin.render(&Audio::impulse(2, frames, position), blocks, &[]).unwrap();
-            let expected = Audio::impulse(2, frames, position + latency);
-            check(&output, &expected, &format!("{rate} Hz, {partition}"));
+            let frames = latency + POSITION + 2 * fixtures::stft_frame_and_hop(rate).0;
+            let output = plugin.render(&Audio::impulse(2, frames, POSITION), blocks, &[]).unwrap();
+            let expected = Audio::impulse(2, frames, POSITION + latency);
+            let what = format!("{rate} Hz, {partition}");
+            assert_close(&output.main, &expected, RECONSTRUCTION, &what);
+            assert_close(&output.target, &expected, RECONSTRUCTION, &what);
+            assert_close(&output.residual, &Audio::silence(2, frames), RECONSTRUCTION, &what);
             plugin.deactivate();
         }
     }
-}
+});
 
-host_test!(
-    an_impulse_comes_out_at_exactly_the_reported_latency_with_strength_0,
-    Environment::with_package("half"),
-    {
-        impulses("0 %", |output, expected, what| assert_same_bits(&output.main, expected, what));
-    }
-);
-
-host_test!(
-    an_impulse_comes_out_at_exactly_the_reported_latency_through_the_separator,
-    Environment::with_package("identity"),
-    {
-        impulses("100 %", |output, expected, what| {
-            assert_close(&output.main, expected, RECONSTRUCTION, what);
-            assert_close(&output.target, expected, RECONSTRUCTION, what);
-            assert_close(&output.residual, &Audio::silence(2, expected.frames()), RECONSTRUCTION, what);
-        });
-    }
-);
-
-host_test!(the_reported_latency_is_the_documented_one, Environment::as_delivered(), {
+host_test!(reported_latency_is_the_documented_one, TestEnvironment::as_delivered(), {
     let mut plugin = plugin();
     for rate in RATES {
         for max_block in [1, 64, 480, 512, 2048] {
@@ -113,41 +106,60 @@ host_test!(the_reported_latency_is_the_documented_one, Environment::as_delivered
     }
 });
 
-host_test!(no_parameter_changes_the_latency, Environment::with_package("identity"), {
+host_test!(latency_stays_when_parameters_change, TestEnvironment::with_package("identity"), {
     let mut plugin = active(&[]);
     let latency = plugin.latency().unwrap();
-    // Activation itself may tell the host of a latency.
+    // Activation itself may report a latency.
     plugin.take_restart_request();
     let changes = [("Mode", "Remove"), ("Bypass", "On"), ("Active query", "5"), ("Mask strength", "10 %")];
     for (frame, (name, text)) in changes.into_iter().enumerate() {
         let event = plugin.event(frame, name, text).unwrap();
         plugin.render(&Audio::silence(2, 1024), Blocks::of(512), &[event]).unwrap();
         assert_eq!(plugin.latency().unwrap(), latency, "{name} = {text}");
-        assert!(!plugin.take_restart_request(), "{name} = {text} asks for a restart");
+        assert!(!plugin.take_restart_request(), "{name} = {text} requests a restart");
     }
 });
 
-host_test!(strength_0_is_the_delayed_input_bit_for_bit, Environment::with_package("half"), {
-    let noise = Audio::noise(2, 48_000, 1.0, 1);
-    for mode in ["Isolate", "Remove"] {
-        let (output, latency) = render(&[("Mask strength", "0 %"), ("Mode", mode)], &noise);
-        assert_same_bits(&output.main, &noise.delayed(latency), mode);
-    }
-});
-
-host_test!(the_identity_reconstructs_to_100_decibels, Environment::with_package("identity"), {
-    let noise = Audio::noise(2, 96_000, 1.0, 2);
+host_test!(strength_0_gives_the_delayed_input_bit_for_bit, TestEnvironment::with_package("half"), {
+    let noise = Audio::noise(2, 24_000, 1.0, 1);
     let mut plugin = plugin();
-    for rate in RATES {
-        plugin.activate(rate, 512, Mode::Offline).unwrap();
-        let output = plugin.render(&noise, Blocks::of(512), &[]).unwrap();
-        let expected = noise.delayed(plugin.latency().unwrap());
-        assert_close(&output.main, &expected, RECONSTRUCTION, &format!("{rate} Hz"));
-        plugin.deactivate();
+    plugin.set("Mask strength", "0 %").unwrap();
+    for mode in ["Isolate", "Remove"] {
+        plugin.set("Mode", mode).unwrap();
+        for rate in RATES {
+            for (partition, max_block, blocks) in partitions() {
+                plugin.activate(rate, max_block, Mode::Offline).unwrap();
+                let output = plugin.render(&noise, blocks, &[]).unwrap();
+                let expected = noise.delayed(plugin.latency().unwrap());
+                assert_same_bits(&output.main, &expected, &format!("{mode}, {rate} Hz, {partition}"));
+                plugin.deactivate();
+            }
+        }
     }
 });
 
-host_test!(half_a_mask_is_half_the_sound, Environment::with_package("half"), {
+host_test!(identity_reconstructs_to_100_db_from_8_to_768_khz, TestEnvironment::with_package("identity"), {
+    let rates = [
+        8_000.0, 11_025.0, 16_000.0, 22_050.0, 31_999.5, 44_099.99, 44_100.0, 47_952.05, 48_000.0, 50_317.0,
+        88_200.0, 96_000.0, 176_400.0, 192_000.0, 352_800.0, 384_000.0, 768_000.0,
+    ];
+    let mut plugin = plugin();
+    for rate in rates {
+        for max_block in [64, 1024] {
+            plugin.activate(rate, max_block, Mode::Offline).unwrap();
+            let latency = plugin.latency().unwrap();
+            assert_eq!(latency, fixtures::expected_latency(rate, max_block), "{rate} Hz");
+            let frames = latency + 4 * fixtures::stft_frame_and_hop(rate).0;
+            let noise = Audio::noise(2, frames, 1.0, 3);
+            let output = plugin.render(&noise, Blocks::of(max_block), &[]).unwrap();
+            let what = format!("{rate} Hz, blocks of {max_block}");
+            assert_close(&output.main, &noise.delayed(latency), RECONSTRUCTION, &what);
+            plugin.deactivate();
+        }
+    }
+});
+
+host_test!(mask_of_one_half_gives_half_the_sound, TestEnvironment::with_package("half"), {
     let noise = Audio::noise(2, 48_000, 1.0, 3);
     let half = Audio::from_fn(2, noise.frames(), |channel, frame| 0.5 * noise.channel(channel)[frame]);
     let (output, latency) = render(&[], &noise);
@@ -162,7 +174,7 @@ host_test!(half_a_mask_is_half_the_sound, Environment::with_package("half"), {
     assert_close(&output.main, &halved, RECONSTRUCTION, "strength 50 %");
 });
 
-host_test!(target_and_residual_add_up_to_the_delayed_input, Environment::with_package("half"), {
+host_test!(target_and_residual_add_up_to_the_delayed_input, TestEnvironment::with_package("half"), {
     let noise = Audio::noise(2, 48_000, 1.0, 4);
     for settings in [&[("Mode", "Isolate")][..], &[("Mode", "Remove")], &[("Mask strength", "30 %")]] {
         let (output, latency) = render(settings, &noise);
@@ -171,30 +183,26 @@ host_test!(target_and_residual_add_up_to_the_delayed_input, Environment::with_pa
     }
 });
 
-host_test!(isolate_and_remove_add_up_to_the_delayed_input, Environment::with_package("half"), {
+host_test!(isolate_and_remove_add_up_to_the_delayed_input, TestEnvironment::with_package("half"), {
     let noise = Audio::noise(2, 48_000, 1.0, 5);
     let (isolated, latency) = render(&[("Mode", "Isolate")], &noise);
     let (removed, _) = render(&[("Mode", "Remove")], &noise);
     assert_close(&isolated.main.plus(&removed.main), &noise.delayed(latency), 1e-6, "isolate + remove");
 });
 
-host_test!(
-    listening_to_what_was_taken_away_gives_the_rest_of_the_input,
-    Environment::with_package("half"),
-    {
-        let noise = Audio::noise(2, 48_000, 1.0, 6);
-        for mode in ["Isolate", "Remove"] {
-            let (output, latency) = render(&[("Mode", mode), ("Mask strength", "80 %")], &noise);
-            let (taken, _) = render(
-                &[("Mode", mode), ("Mask strength", "80 %"), ("Listen to", "What was taken away")],
-                &noise,
-            );
-            assert_close(&output.main.plus(&taken.main), &noise.delayed(latency), 1e-6, mode);
-        }
+host_test!(listen_to_what_was_taken_away_gives_input_minus_output, TestEnvironment::with_package("half"), {
+    let noise = Audio::noise(2, 48_000, 1.0, 6);
+    for mode in ["Isolate", "Remove"] {
+        let (output, latency) = render(&[("Mode", mode), ("Mask strength", "80 %")], &noise);
+        let (taken, _) = render(
+            &[("Mode", mode), ("Mask strength", "80 %"), ("Listen to", "What was taken away")],
+            &noise,
+        );
+        assert_close(&output.main.plus(&taken.main), &noise.delayed(latency), 1e-6, mode);
     }
-);
+});
 
-host_test!(the_output_gain_is_in_decibels, Environment::with_package("identity"), {
+host_test!(output_gain_of_6_db_multiplies_the_output_by_2, TestEnvironment::with_package("identity"), {
     let noise = Audio::noise(2, 24_000, 0.2, 7);
     let (output, latency) = render(&[("Output gain", "6 dB"), ("Mask strength", "0 %")], &noise);
     let gain = 10_f32.powf(6.0 / 20.0);
@@ -202,20 +210,20 @@ host_test!(the_output_gain_is_in_decibels, Environment::with_package("identity")
     assert_close(&output.main, &louder.delayed(latency), 1e-5, "6 dB");
 });
 
-host_test!(bypass_is_the_delayed_input, Environment::with_package("half"), {
+host_test!(bypass_gives_the_delayed_input_bit_for_bit, TestEnvironment::with_package("half"), {
     let noise = Audio::noise(2, 48_000, 1.0, 8);
     let (output, latency) = render(&[("Bypass", "On"), ("Output gain", "6 dB")], &noise);
     assert_same_bits(&output.main, &noise.delayed(latency), "bypass");
     assert!(
         active(&[]).parameter("Bypass").unwrap().is_bypass,
-        "the host cannot tell which parameter is the bypass"
+        "the parameter Bypass is not flagged as the bypass"
     );
 });
 
-host_test!(toggling_bypass_does_not_click, Environment::with_package("half"), {
+host_test!(bypass_toggled_in_a_tone_makes_no_click, TestEnvironment::with_package("half"), {
     let mut plugin = active(&[]);
     let sine = Audio::sine(2, 96_000, RATE, 100.0, 0.5);
-    // Wherever in the sine's period, up to where a hard switch would jump by 0.25.
+    // At different phases of the sine, where a hard switch would jump by up to 0.25.
     let events: Vec<_> = (1..16)
         .map(|toggle| {
             plugin.event(toggle * 5555, "Bypass", if toggle % 2 == 1 { "On" } else { "Off" }).unwrap()
@@ -224,10 +232,10 @@ host_test!(toggling_bypass_does_not_click, Environment::with_package("half"), {
     let output = plugin.render(&sine, Blocks::of(512), &events).unwrap();
     let latency = plugin.latency().unwrap();
     let jump = output.main.slice(2 * latency..sine.frames()).largest_jump();
-    assert!(jump < 2.0 * sine.largest_jump(), "a jump of {jump}");
+    assert!(jump < 2.0 * sine.largest_jump(), "the largest jump is {jump}");
 });
 
-host_test!(automated_strength_does_not_click_and_arrives, Environment::with_package("half"), {
+host_test!(automated_strength_reaches_its_value_without_a_click, TestEnvironment::with_package("half"), {
     let mut plugin = active(&[]);
     let sine = Audio::sine(2, 96_000, RATE, 100.0, 0.5);
     let latency = plugin.latency().unwrap();
@@ -237,11 +245,11 @@ host_test!(automated_strength_does_not_click_and_arrives, Environment::with_pack
     ];
     let output = plugin.render(&sine, Blocks::of(512), &events).unwrap();
     let jump = output.main.slice(2 * latency..sine.frames()).largest_jump();
-    assert!(jump < 2.0 * sine.largest_jump(), "a jump of {jump}");
+    assert!(jump < 2.0 * sine.largest_jump(), "the largest jump is {jump}");
 
     let delayed = sine.delayed(latency);
     let halved = Audio::from_fn(2, sine.frames(), |channel, frame| 0.5 * delayed.channel(channel)[frame]);
-    // A tenth of a second is left for the way.
+    // A tenth of a second is left for each change.
     for (settled, expected) in
         [(10_000..30_000, &halved), (35_000..60_000, &delayed), (65_500..96_000, &halved)]
     {
@@ -254,45 +262,42 @@ host_test!(automated_strength_does_not_click_and_arrives, Environment::with_pack
     }
 });
 
-host_test!(any_partition_into_blocks_gives_the_same_bits, Environment::with_package("half"), {
-    let noise = Audio::noise(2, 48_000, 1.0, 9);
-    let mut plugin = plugin();
-    let mut reference: Option<Output> = None;
-    for (partition, blocks) in [
-        ("2048", Blocks::of(2048)),
-        ("1", Blocks::of(1)),
-        ("64", Blocks::of(64)),
-        ("480", Blocks::of(480)),
-        ("random", Blocks::random(2048, 11)),
-        ("in place", Blocks::random(2048, 12).in_place()),
-    ] {
-        plugin.activate(RATE, 2048, Mode::Offline).unwrap();
+host_test!(any_partition_into_blocks_gives_the_same_bits, TestEnvironment::with_package("recurrent"), {
+    const LARGEST: usize = 16_384;
+    let noise = Audio::noise(2, 3 * LARGEST + 77, 0.5, 9);
+    let partitions = [
+        ("blocks of 512", Blocks::of(512)),
+        ("blocks of 1", Blocks::of(1)),
+        ("blocks of 31", Blocks::of(31)),
+        ("blocks of 480", Blocks::of(480)),
+        ("blocks of 4096", Blocks::of(4096)),
+        ("blocks of 16384", Blocks::of(LARGEST)),
+        ("random blocks of up to 3", Blocks::random(3, 9)),
+        ("random blocks of up to 100", Blocks::random(100, 10)),
+        ("random blocks of up to 16384", Blocks::random(LARGEST, 11)),
+        ("random blocks in place", Blocks::random(2048, 12).in_place()),
+    ];
+    let mut expected: Option<Output> = None;
+    for (partition, blocks) in partitions {
+        let mut plugin = plugin();
+        // The latency depends on the largest announced block, so all announce the same one.
+        plugin.activate(RATE, LARGEST, Mode::Offline).unwrap();
         let events = [
             plugin.event(10_000, "Mask strength", "20 %").unwrap(),
             plugin.event(20_001, "Mode", "Remove").unwrap(),
             plugin.event(30_002, "Mask strength", "90 %").unwrap(),
         ];
         let output = plugin.render(&noise, blocks, &events).unwrap();
-        plugin.deactivate();
-        // Back to where it began: parameters outlive an activation.
-        plugin.set("Mask strength", "100 %").unwrap();
-        plugin.set("Mode", "Isolate").unwrap();
-        let reference = reference.get_or_insert_with(|| output.clone());
-        for (port, actual, expected) in [
-            ("output", &output.main, &reference.main),
-            ("target", &output.target, &reference.target),
-            ("residual", &output.residual, &reference.residual),
-        ] {
-            assert_same_bits(actual, expected, &format!("blocks of {partition}, {port}"));
-        }
+        let expected = expected.get_or_insert_with(|| output.clone());
+        assert_same_outputs(&output, expected, partition);
     }
 });
 
-/// Asserts that `spoilt` samples in the input leave every output finite, and nothing behind.
-fn assert_harmless(spoilt: &[f32]) {
+/// Asserts that the samples `bad` in the input leave every output finite, and that the sound after them is clean.
+fn assert_harmless(bad: &[f32]) {
     let clean = Audio::noise(2, 96_000, 0.5, 10);
     let mut input = clean.clone();
-    for (&value, frame) in spoilt.iter().zip((20_000..).step_by(500)) {
+    for (&value, frame) in bad.iter().zip((20_000..).step_by(500)) {
         input.channels_mut()[0][frame] = value;
     }
     let (output, latency) = render(&[], &input);
@@ -306,20 +311,24 @@ fn assert_harmless(spoilt: &[f32]) {
         &output.main.slice(after.clone()),
         &clean.delayed(latency).slice(after),
         RECONSTRUCTION,
-        "after it",
+        "after the bad samples",
     );
 }
 
-host_test!(input_that_is_not_finite_does_no_harm, Environment::with_package("identity"), {
-    assert_harmless(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN]);
-});
+host_test!(
+    input_with_nan_and_infinity_leaves_the_output_finite,
+    TestEnvironment::with_package("identity"),
+    {
+        assert_harmless(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN]);
+    }
+);
 
-host_test!(input_of_absurd_level_does_no_harm, Environment::with_package("identity"), {
-    // What memory that nobody initialised may hold.
+host_test!(input_of_extreme_level_leaves_the_output_finite, TestEnvironment::with_package("identity"), {
+    // Values of uninitialised memory.
     assert_harmless(&[f32::MAX, -1e38, f32::MIN_POSITIVE / 2.0, 1e30]);
 });
 
-host_test!(a_mask_that_is_not_finite_does_no_harm, Environment::with_package("nan"), {
+host_test!(mask_with_nan_leaves_the_output_finite, TestEnvironment::with_package("nan"), {
     let quiet = Audio::noise(2, 48_000, 0.01, 11);
     let loud = Audio::sine(2, 48_000, RATE, 1000.0, 1.0);
     let input = quiet.then(&loud).then(&quiet);
@@ -334,70 +343,58 @@ host_test!(a_mask_that_is_not_finite_does_no_harm, Environment::with_package("na
         &output.main.slice(after.clone()),
         &input.delayed(latency).slice(after),
         RECONSTRUCTION,
-        "after it",
+        "after the bad samples",
     );
 });
 
-host_test!(nothing_of_the_old_stream_is_heard_after_a_reset, Environment::with_package("half"), {
+host_test!(reset_leaves_nothing_of_the_old_stream, TestEnvironment::with_package("recurrent"), {
+    let next = Audio::silence(2, 10_000).then(&Audio::noise(2, 10_000, 1.0, 14));
+    let fresh = active(&[]).render(&next, Blocks::of(512), &[]).unwrap();
     let mut plugin = active(&[]);
-    let latency = plugin.latency().unwrap();
-    // At whatever point of a hop or block the old stream ends.
-    for (loud, silent) in [(48_000, 20_000), (5_000, 20_000), (777, 20_000), (6_144, 20_000)] {
-        plugin.render(&Audio::noise(2, loud, 1.0, 13), Blocks::of(512), &[]).unwrap();
+    // The old stream ends at different points of a hop and a block.
+    for frames in [48_000, 5_000, 777, 6_144] {
+        plugin.render(&Audio::noise(2, frames, 1.0, 13), Blocks::of(512), &[]).unwrap();
         plugin.reset().unwrap();
-        let output = plugin.render(&Audio::silence(2, silent), Blocks::of(512), &[]).unwrap();
-        for (port, audio) in
-            [("output", &output.main), ("target", &output.target), ("residual", &output.residual)]
-        {
-            assert_same_bits(
-                audio,
-                &Audio::silence(2, silent),
-                &format!("{port} after {loud} frames of noise"),
-            );
-        }
-    }
-
-    plugin.reset().unwrap();
-    let noise = Audio::noise(2, 20_000, 1.0, 14);
-    let output = plugin.render(&noise, Blocks::of(512), &[]).unwrap();
-    let dry = output.target.plus(&output.residual);
-    assert_close(&dry, &noise.delayed(latency), 1e-6, "the new stream is not aligned");
-});
-
-host_test!(the_ports_are_one_input_and_three_outputs_of_its_width, Environment::with_package("identity"), {
-    let mut plugin = plugin();
-    for width in [2, 1] {
-        plugin.set_channels(width).unwrap();
-        let names = |ports: Vec<sift_tests::clap_host::Port>| -> Vec<String> {
-            assert!(ports.iter().all(|port| port.channels == width), "{ports:?}");
-            ports.into_iter().map(|port| port.name).collect()
-        };
-        assert_eq!(names(plugin.input_ports().unwrap()), ["Input"]);
-        assert_eq!(names(plugin.output_ports().unwrap()), ["Output", "Target", "Residual"]);
+        let output = plugin.render(&next, Blocks::of(512), &[]).unwrap();
+        assert_same_outputs(&output, &fresh, &format!("after {frames} frames of noise"));
+        plugin.reset().unwrap();
     }
 });
 
 host_test!(
-    mono_is_processed_like_a_channel_of_a_stereo_pair_of_the_same,
-    Environment::with_package("half"),
+    ports_are_one_input_and_three_outputs_of_equal_width,
+    TestEnvironment::with_package("identity"),
     {
-        let noise = Audio::noise(1, 48_000, 1.0, 15);
         let mut plugin = plugin();
-        plugin.set_channels(1).unwrap();
-        plugin.activate(RATE, 512, Mode::Offline).unwrap();
-        let mono = plugin.render(&noise, Blocks::of(512), &[]).unwrap();
-
-        let twice = Audio::from_fn(2, noise.frames(), |_, frame| noise.channel(0)[frame]);
-        let (stereo, latency) = render(&[], &twice);
-        assert_eq!(latency, plugin.latency().unwrap());
-        for channel in 0..2 {
-            let one = Audio::new(vec![stereo.main.channel(channel).to_vec()]);
-            assert_close(&mono.main, &one, 1e-6, &format!("channel {channel}"));
+        for width in [2, 1] {
+            plugin.set_channels(width).unwrap();
+            let names = |ports: Vec<sift_tests::clap_host::Port>| -> Vec<String> {
+                assert!(ports.iter().all(|port| port.channels == width), "{ports:?}");
+                ports.into_iter().map(|port| port.name).collect()
+            };
+            assert_eq!(names(plugin.input_ports().unwrap()), ["Input"]);
+            assert_eq!(names(plugin.output_ports().unwrap()), ["Output", "Target", "Residual"]);
         }
     }
 );
 
-host_test!(opposite_phases_do_not_cancel_in_the_separator, Environment::with_package("identity"), {
+host_test!(mono_equals_a_channel_of_stereo_with_equal_channels, TestEnvironment::with_package("half"), {
+    let noise = Audio::noise(1, 48_000, 1.0, 15);
+    let mut plugin = plugin();
+    plugin.set_channels(1).unwrap();
+    plugin.activate(RATE, 512, Mode::Offline).unwrap();
+    let mono = plugin.render(&noise, Blocks::of(512), &[]).unwrap();
+
+    let twice = Audio::from_fn(2, noise.frames(), |_, frame| noise.channel(0)[frame]);
+    let (stereo, latency) = render(&[], &twice);
+    assert_eq!(latency, plugin.latency().unwrap());
+    for channel in 0..2 {
+        let one = Audio::new(vec![stereo.main.channel(channel).to_vec()]);
+        assert_close(&mono.main, &one, 1e-6, &format!("channel {channel}"));
+    }
+});
+
+host_test!(channels_of_opposite_phase_do_not_cancel, TestEnvironment::with_package("identity"), {
     let noise = Audio::noise(1, 48_000, 1.0, 16);
     let opposite = Audio::from_fn(2, noise.frames(), |channel, frame| {
         let sign = if channel == 0 { 1.0 } else { -1.0 };

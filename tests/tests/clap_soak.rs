@@ -1,4 +1,4 @@
-//! The bundled CLAP for as long as a session lasts. Minutes each, so only `cargo xtask test --full` runs them.
+//! The bundled CLAP over a long session. Each test takes minutes, so only `cargo xtask test --full` runs them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode};
 use sift_tests::fixtures::{clap_bundle, demo};
-use sift_tests::isolation::Environment;
-use sift_tests::process::{private_memory, release_free_memory};
-use sift_tests::{host_test, metrics, priming};
+use sift_tests::process::private_memory;
+use sift_tests::subprocess::TestEnvironment;
+use sift_tests::{host_test, metrics, warm_up};
 
 const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
 const MEBIBYTE: f64 = (1 << 20) as f64;
 
-/// A minute of the demonstration's mixture, which begins anew with each.
+/// One minute of the demo mixture, repeated from its start.
 fn minute() -> Audio {
     let (mixture, _) = Audio::read_wav(&demo("mixture.wav")).unwrap();
     Audio::from_fn(mixture.width(), 60 * RATE as usize, |channel, frame| {
@@ -22,16 +22,15 @@ fn minute() -> Audio {
     })
 }
 
-/// In MiB.
+/// Private memory in MiB.
 fn memory() -> f64 {
-    release_free_memory();
-    private_memory().unwrap_or_default() as f64 / MEBIBYTE
+    private_memory() as f64 / MEBIBYTE
 }
 
 host_test!(
     #[ignore = "takes minutes: cargo xtask test --full"]
-    an_hour_offline_ends_as_it_began,
-    Environment::as_delivered(),
+    hour_offline_keeps_level_and_memory,
+    TestEnvironment::as_delivered(),
     {
         const MINUTES: usize = 60;
         let minute = minute();
@@ -55,7 +54,7 @@ host_test!(
             memories[MINUTES - 1]
         );
         for (second, last) in levels[1].iter().zip(levels[MINUTES - 1]) {
-            assert!((second - last).abs() < 0.1, "what is kept drifts: {levels:?}");
+            assert!((second - last).abs() < 0.1, "the level of target or residual drifts: {levels:?}");
         }
         let grown = memories[MINUTES - 1] - memories[9];
         assert!(grown < 1.0, "memory grew by {grown:.2} MiB in 50 minutes: {memories:?}");
@@ -64,19 +63,19 @@ host_test!(
 
 host_test!(
     #[ignore = "takes minutes: cargo xtask test --full"]
-    ten_minutes_in_real_time_leave_memory_where_it_was,
-    Environment::as_delivered(),
+    ten_minutes_in_real_time_keep_memory,
+    TestEnvironment::as_delivered(),
     {
         const MINUTES: usize = 10;
         let minute = minute();
         let mut plugin = Instance::create(&clap_bundle()).unwrap();
         plugin.activate(RATE, BLOCK, Mode::Realtime).unwrap();
-        priming::until_separated(&mut plugin, &minute, BLOCK, Duration::from_secs(60)).unwrap();
+        warm_up::until_separated(&mut plugin, &minute, BLOCK, Duration::from_secs(60)).unwrap();
         let times = Arc::new(Mutex::new(Vec::with_capacity(MINUTES * minute.frames() / BLOCK + MINUTES)));
         let mut memories = Vec::new();
         for _ in 0..MINUTES {
             let times = Arc::clone(&times);
-            let blocks = Blocks::of(BLOCK).paced().timed(move |time| times.lock().unwrap().push(time));
+            let blocks = Blocks::of(BLOCK).in_real_time().timed(move |time| times.lock().unwrap().push(time));
             drop(plugin.render(&minute, blocks, &[]).unwrap());
             memories.push(memory());
         }
@@ -84,7 +83,7 @@ host_test!(
         times.sort();
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(
-            "measured: audio thread a block, median {:?}, 99.9 % {:?}, worst {:?}",
+            "measured: audio thread per block, median {:?}, 99.9 % {:?}, worst {:?}",
             at(0.5),
             at(0.999),
             at(1.0)

@@ -16,7 +16,7 @@ const RATES: [f64; 3] = [44_100.0, 48_000.0, 50_317.0];
 const MAX_BLOCK: usize = 2048;
 /// Parts that are played of a session.
 const PARTS: usize = 6;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PAIR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is played: the bytes say it.
 #[derive(Arbitrary, Debug)]
@@ -70,9 +70,9 @@ impl Pair {
             let queries = Arc::new(Queries::new(texts));
             let listing = Listing::read(&fixtures::package("recurrent"));
             let engine = Engine::with_listing(listing, config, queries.clone());
-            engine.wait_until_ready(PATIENCE).expect("`cargo xtask` sets ORT_DYLIB_PATH");
+            engine.wait_until_ready(PAIR_TIMEOUT).expect("`cargo xtask` sets ORT_DYLIB_PATH");
             let encoded = || (0..SLOTS).all(|slot| queries.stage(slot) == Stage::Ready);
-            assert!(eventually(PATIENCE, encoded), "the queries are not encoded");
+            assert!(eventually(PAIR_TIMEOUT, encoded), "the queries are not encoded");
             engine
         }))
     }

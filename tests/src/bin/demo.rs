@@ -1,7 +1,6 @@
-//! Plays the demonstration's recording through the bundled CLAP, and says what it heard.
+//! Plays the demo recording through the bundled CLAP and prints how well it separates.
 //!
-//! `cargo xtask demo` runs it. It fails if what comes out is silent, not finite, or no clearer than
-//! what went in.
+//! `cargo xtask demo` runs it. It fails if the output is silent, not finite, or no clearer than the input.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,17 +10,17 @@ use clap::Parser;
 use sift_cli::plot::Panels;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode, Output};
-use sift_tests::fixtures::{self, Inputs};
-use sift_tests::{metrics, priming};
+use sift_tests::fixtures::{self, DemoRecording, Inputs};
+use sift_tests::{metrics, warm_up};
 
-/// As many frames a block as DAWs do by default.
+/// Frames per block: the default of most DAWs.
 const BLOCK: usize = 512;
-/// What a model may take to load on a slow computer.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Below this level in dBFS a sound counts as silent.
+/// Longest time for a model to load on a slow computer.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Level in dBFS below which a sound counts as silent.
 const SILENT: f64 = -60.0;
 
-/// Plays the demonstration's recording through the bundled CLAP, in real time and offline.
+/// Plays the demo recording through the bundled CLAP, in real time and offline.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -34,18 +33,18 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let Inputs { plugin, assets } = &arguments.inputs;
-    let (mixture, rate) = Audio::read_wav(&assets.join("mixture.wav"))?;
-    let (speech, _) = Audio::read_wav(&assets.join("speech.wav"))?;
+    let demo = DemoRecording::read(assets)?;
+    let (mixture, rate) = (&demo.mixture, demo.rate as u32);
 
     let mut plugin = Instance::create(plugin)?;
-    let played = play(&mut plugin, &mixture, rate, Mode::Realtime)?;
-    let rendered = play(&mut plugin, &mixture, rate, Mode::Offline)?;
+    let played = process(&mut plugin, mixture, rate, Mode::Realtime)?;
+    let rendered = process(&mut plugin, mixture, rate, Mode::Offline)?;
     let (target, residual) = (&rendered.target, &rendered.residual);
     ensure!(target.is_finite() && residual.is_finite(), "the output is not finite");
 
     std::fs::create_dir_all(&arguments.output)
-        .with_context(|| format!("cannot make the folder {}", arguments.output.display()))?;
-    for (name, audio) in [("mixture", &mixture), ("target", target), ("residual", residual)] {
+        .with_context(|| format!("cannot create the folder {}", arguments.output.display()))?;
+    for (name, audio) in [("mixture", mixture), ("target", target), ("residual", residual)] {
         audio.write_wav(&arguments.output.join(name).with_extension("wav"), rate)?;
     }
     let mut panels = Panels::new(rate, mixture.width());
@@ -55,44 +54,34 @@ fn main() -> Result<()> {
     let picture = arguments.output.join("spectrogram.png");
     panels.draw().save(&picture).with_context(|| format!("cannot write {}", picture.display()))?;
 
-    let (mixture_mono, target_mono, residual_mono) =
-        (mixture.to_mono(), target.to_mono(), residual.to_mono());
-    let speech = speech.to_mono();
-    let before = metrics::si_sdr(&mixture_mono, &speech);
-    let after = metrics::si_sdr(&target_mono, &speech);
-    let hops = metrics::late_hops(&played.target, &rendered.target, f64::from(rate));
+    let level = |audio: &Audio| metrics::level_dbfs(&audio.to_mono());
+    let (before, after) = demo.si_sdr_before_and_after(target);
+    let hops = metrics::late_hops(&played.target, &rendered.target, demo.rate);
     let (late, hops) = (hops.iter().filter(|late| **late).count(), hops.len());
     println!(
-        "Sift heard a person speaking: mixture {:.1} dBFS, target {:.1} dBFS, residual {:.1} dBFS; SI-SDR of the speech \
-         {before:.1} dB in the mixture, {after:.1} dB in the target ({:+.1} dB); in real time {late} of {hops} hops \
-         differed from offline. See {}",
-        metrics::level_dbfs(&mixture_mono),
-        metrics::level_dbfs(&target_mono),
-        metrics::level_dbfs(&residual_mono),
+        "Query \"a person speaking\": mixture {:.1} dBFS, target {:.1} dBFS, residual {:.1} dBFS; SI-SDR of the speech \
+         {before:.1} dB in the mixture, {after:.1} dB in the target ({:+.1} dB); {late} of {hops} hops in real time \
+         differ from offline. Files are in {}",
+        level(mixture),
+        level(target),
+        level(residual),
         after - before,
         arguments.output.display(),
     );
-    ensure!(metrics::level_dbfs(&target_mono) > SILENT, "the target is silent");
-    ensure!(after > before, "the speech is no clearer than it was in the mixture");
+    ensure!(level(target) > SILENT, "the target is silent");
+    ensure!(after > before, "the speech is no clearer than in the mixture");
     Ok(())
 }
 
-/// Plays the whole of `mixture` and returns what came out, the latency taken off.
-fn play(plugin: &mut Instance, mixture: &Audio, rate: u32, mode: Mode) -> Result<Output> {
+/// Processes the whole `mixture`; the output is aligned with it.
+fn process(plugin: &mut Instance, mixture: &Audio, rate: u32, mode: Mode) -> Result<Output> {
     plugin.activate(f64::from(rate), BLOCK, mode)?;
     let mut blocks = Blocks::of(BLOCK);
     if mode == Mode::Realtime {
-        priming::until_separated(plugin, mixture, BLOCK, PATIENCE)?;
-        blocks = blocks.paced();
+        warm_up::until_separated(plugin, mixture, BLOCK, LOAD_TIMEOUT)?;
+        blocks = blocks.in_real_time();
     }
-    let latency = plugin.latency()?;
-    let padded = mixture.then(&Audio::silence(mixture.width(), latency));
-    let output = plugin.render(&padded, blocks, &[])?;
+    let output = plugin.render_aligned(mixture, blocks)?;
     plugin.deactivate();
-    let aligned = |audio: &Audio| audio.slice(latency..latency + mixture.frames());
-    Ok(Output {
-        main: aligned(&output.main),
-        target: aligned(&output.target),
-        residual: aligned(&output.residual),
-    })
+    Ok(output)
 }

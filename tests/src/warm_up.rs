@@ -1,4 +1,4 @@
-//! Waiting for a model to be ready, as a listener would notice it.
+//! Waiting until the plugin separates, which shows in its output alone.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,20 @@ use anyhow::{Result, bail};
 use crate::audio::Audio;
 use crate::clap_host::{Blocks, Instance, Output};
 
-/// What is well above rounding and well below hearing: −80 dB.
-const DIFFERENT: f32 = 1e-4;
+/// Smallest difference that counts: −80 dB, far above rounding errors.
+const MIN_DIFFERENCE: f32 = 1e-4;
 
-/// Plays `sound` over and over in real time through the active `plugin` until something of it is
-/// taken away, and returns how long that took; forgets what was played.
+/// Plays `sound` repeatedly in real time until the output differs from the delayed input, then resets the plugin.
 ///
-/// A plugin without a model passes sound on as it came.
+/// Returns the time that this took. A plugin without a model passes sound through unchanged.
 ///
 /// # Errors
-/// If `limit` passes first, or the plugin fails.
+/// If `timeout` passes first, or the plugin fails.
 pub fn until_separated(
     plugin: &mut Instance,
     sound: &Audio,
     block: usize,
-    limit: Duration,
+    timeout: Duration,
 ) -> Result<Duration> {
     let begin = Instant::now();
     let duration = Duration::from_secs_f64(block as f64 / plugin.rate());
@@ -35,16 +34,17 @@ pub fn until_separated(
             plugin.reset()?;
             return Ok(elapsed);
         }
-        if begin.elapsed() > limit {
+        if begin.elapsed() > timeout {
             break;
         }
     }
     bail!(
-        "in {limit:?} nothing was taken away from the sound: is the model or ONNX Runtime missing? `sift doctor` tells"
+        "the plugin passed the sound through unchanged for {timeout:?}; expected it to separate. Run `sift doctor`: \
+         the model or ONNX Runtime may be missing"
     )
 }
 
-/// Whether the output is anything but the delayed input, which Target and Residual add up to.
+/// Whether the output differs from the delayed input, which is the sum of Target and Residual.
 pub fn is_separated(output: &Output) -> bool {
-    output.main.largest_difference(&output.target.plus(&output.residual)) > DIFFERENT
+    output.main.largest_difference(&output.target.plus(&output.residual)) > MIN_DIFFERENCE
 }

@@ -1,0 +1,166 @@
+//! How many instances play at once in real time without a late mask.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
+use sift_engine::package::Listing;
+use sift_engine::{Grid, Queries};
+use sift_tests::audio::Audio;
+
+use crate::separator::{HopTime, LivePlayer};
+use crate::table::Table;
+use crate::{BLOCK, RATE};
+
+const MAX_INSTANCES: usize = 64;
+/// Instances that two cores should carry.
+const WANTED_INSTANCES: usize = 24;
+/// Seconds of each trial of a number of instances, before the number that holds is played for long.
+const TRIAL_SECONDS: usize = 5;
+/// Trials per number of instances: a load from outside makes masks late, too, so the best one counts.
+const TRIALS: usize = 3;
+
+/// Adds the rows of many instances that play from one thread.
+pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
+    let player =
+        || LivePlayer::new(Listing::built_in(), Arc::new(Queries::default()), mixture.width(), false);
+    let mut players = Vec::new();
+    let mut held = 0;
+    let mut live = Vec::new();
+    while players.len() < MAX_INSTANCES {
+        players.push(player()?);
+        if (0..TRIALS)
+            .all(|_| play_all(&mut players, mixture, TRIAL_SECONDS, StopCondition::LateMask).late_masks > 0)
+        {
+            break;
+        }
+        held = players.len();
+        live.push(mean_hop_time(&players));
+    }
+    let held_in_trials = held;
+    let resize = |players: &mut Vec<LivePlayer>, number| -> Result<()> {
+        while players.len() < number {
+            players.push(player()?);
+        }
+        players.truncate(number);
+        Ok(())
+    };
+    resize(&mut players, WANTED_INSTANCES)?;
+    let PlayResult { late_masks, late_wake_ups } =
+        play_all(&mut players, mixture, seconds, StopCondition::End);
+    let hops = (seconds * WANTED_INSTANCES) as f64 / hop.lasts.as_secs_f64();
+    table.row(
+        &format!("Late masks of {WANTED_INSTANCES} instances"),
+        format!("{late_masks}, {:.3} %", 100.0 * late_masks as f64 / hops),
+        &format!(
+            "{seconds} s in real time, blocks of {BLOCK} from one thread, which itself woke more than {:.0} ms late \
+             {late_wake_ups} times",
+            1e3 * Grid::BUDGET
+        ),
+    );
+    while held > 0 {
+        resize(&mut players, held)?;
+        if play_all(&mut players, mixture, seconds, StopCondition::LateMask).late_masks == 0 {
+            break;
+        }
+        eprintln!("{held} instances: a late mask within {seconds} s");
+        // In steps of an eighth: one by one would take a day.
+        held -= held.div_ceil(8);
+    }
+    if let (Some(alone), Some(crowded)) = (live.first(), live.last()) {
+        let meaning_alone = format!(
+            "in real time, block by block; floor: one hop after the other without a pause, {:.2} ms",
+            1e3 * hop.time.as_secs_f64()
+        );
+        let meaning_crowded = format!(
+            "the same, mean of the {} instances that held for {TRIAL_SECONDS} s in the best of {TRIALS} trials",
+            live.len()
+        );
+        for (who, time, meaning) in
+            [("one instance", alone, &meaning_alone), ("most instances", crowded, &meaning_crowded)]
+        {
+            table.row_over(
+                &format!("Separator per hop, live, {who}"),
+                format!("{:.2} ms", 1e3 * time.as_secs_f64()),
+                time.div_duration_f64(hop.time),
+                meaning,
+            );
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let ceiling = cores as f64 / hop.share();
+    let meaning_ceiling = format!(
+        "blocks of {BLOCK} from one thread; ceiling: as many as keep the cores busy by their separators alone, \
+         {ceiling:.0}"
+    );
+    table.row_over(
+        &format!(
+            "Instances on {cores} cores without a late mask in {TRIAL_SECONDS} s, best of {TRIALS} trials"
+        ),
+        format!("{held_in_trials}"),
+        held_in_trials as f64 / ceiling,
+        &format!(
+            "each number was tried {TRIALS} times, and holds if one trial had no late mask; {meaning_ceiling}"
+        ),
+    );
+    table.row_over(
+        &format!("Instances on {cores} cores without a late mask in {seconds} s, one trial"),
+        format!("{held}"),
+        held as f64 / ceiling,
+        &format!("tried downwards from the row above in steps of an eighth; {meaning_ceiling}"),
+    );
+    Ok(())
+}
+
+/// Time per hop that the separators measure now, mean over `players`.
+fn mean_hop_time(players: &[LivePlayer]) -> Duration {
+    let sum: Duration = players.iter().map(|player| player.engine.status().hop_time()).sum();
+    sum / players.len() as u32
+}
+
+#[derive(PartialEq, Eq)]
+enum StopCondition {
+    /// At the first late mask, or at the end.
+    LateMask,
+    End,
+}
+
+struct PlayResult {
+    /// Late masks of all players.
+    late_masks: u64,
+    /// Blocks for which this thread itself woke late by more than the separator's budget.
+    late_wake_ups: usize,
+}
+
+/// Plays all `players` for `seconds` of real time on this thread, with the priority that hosts give theirs.
+fn play_all(
+    players: &mut [LivePlayer],
+    mixture: &Audio,
+    seconds: usize,
+    stop_condition: StopCondition,
+) -> PlayResult {
+    let count = |players: &[LivePlayer]| -> u64 {
+        players.iter().map(|player| player.engine.status().late() + player.engine.status().dropped()).sum()
+    };
+    let blocks = seconds * RATE as usize / BLOCK;
+    let starts = (0..mixture.frames() - BLOCK).step_by(BLOCK).cycle().take(blocks);
+    players.iter_mut().for_each(|player| player.engine.reset());
+    let before = count(players);
+    let raised = promote_current_thread_to_real_time(BLOCK as u32, RATE as u32);
+    let mut late_wake_ups = 0;
+    let begin = Instant::now();
+    for (number, start) in starts.enumerate() {
+        let due = begin + Duration::from_secs_f64((number * BLOCK) as f64 / RATE);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        late_wake_ups += usize::from(due.elapsed().as_secs_f64() > Grid::BUDGET);
+        players.iter_mut().for_each(|player| player.play(mixture, start));
+        if stop_condition == StopCondition::LateMask && count(players) > before {
+            break;
+        }
+    }
+    if let Ok(handle) = raised {
+        drop(demote_current_thread_from_real_time(handle));
+    }
+    PlayResult { late_masks: count(players) - before, late_wake_ups }
+}
