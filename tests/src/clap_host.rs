@@ -702,12 +702,9 @@ impl Ports {
             memory[..samples.len()].copy_from_slice(samples);
         }
         self.outputs.iter_mut().flatten().for_each(|channel| channel.fill(f32::NAN));
-        self.input_pointers = self.input.iter_mut().map(|channel| channel.as_mut_ptr()).collect();
-        self.output_pointers = self
-            .outputs
-            .iter_mut()
-            .map(|port| port.iter_mut().map(|channel| channel.as_mut_ptr()).collect())
-            .collect();
+        self.input_pointers = self.input.iter_mut().map(Vec::as_mut_ptr).collect();
+        self.output_pointers =
+            self.outputs.iter_mut().map(|port| port.iter_mut().map(Vec::as_mut_ptr).collect()).collect();
         if in_place {
             self.output_pointers[0].clone_from(&self.input_pointers);
         }

@@ -95,7 +95,9 @@ fn assert_rounds_leave_nothing(mode: Mode, blocks: usize) {
 host_test!(
     hundred_instances_offline_leave_no_thread_and_no_memory,
     TestEnvironment::with_package("identity"),
-    { assert_rounds_leave_nothing(Mode::Offline, 4) }
+    {
+        assert_rounds_leave_nothing(Mode::Offline, 4);
+    }
 );
 
 host_test!(
@@ -103,7 +105,7 @@ host_test!(
     TestEnvironment::with_package("identity"),
     {
         // In real time nothing waits for the model, so it is still loading when the instance is destroyed.
-        assert_rounds_leave_nothing(Mode::Realtime, 2)
+        assert_rounds_leave_nothing(Mode::Realtime, 2);
     }
 );
 

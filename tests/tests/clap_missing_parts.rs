@@ -71,31 +71,41 @@ fn assert_bundle_passes_dry() {
 host_test!(
     package_without_separator_file_passes_dry,
     broken(|folder| std::fs::remove_file(folder.join("separator.onnx")).unwrap()),
-    { assert_bundle_passes_dry() }
+    {
+        assert_bundle_passes_dry();
+    }
 );
 
 host_test!(
     package_without_query_file_passes_dry,
     broken(|folder| std::fs::remove_file(folder.join("query.onnx")).unwrap()),
-    { assert_bundle_passes_dry() }
+    {
+        assert_bundle_passes_dry();
+    }
 );
 
 host_test!(
     package_without_tokenizer_passes_dry,
     broken(|folder| std::fs::remove_file(folder.join("tokenizer.json")).unwrap()),
-    { assert_bundle_passes_dry() }
+    {
+        assert_bundle_passes_dry();
+    }
 );
 
 host_test!(
     package_with_a_wrong_hash_passes_dry,
     broken(|folder| edit_manifest(folder, &manifest_sha256(folder, "separator"), &"0".repeat(64))),
-    { assert_bundle_passes_dry() }
+    {
+        assert_bundle_passes_dry();
+    }
 );
 
 host_test!(
     package_whose_separator_is_not_onnx_passes_dry,
     broken(|folder| replace_separator(folder, b"this is not a network")),
-    { assert_bundle_passes_dry() }
+    {
+        assert_bundle_passes_dry();
+    }
 );
 
 host_test!(
@@ -152,12 +162,12 @@ host_test!(
 );
 
 host_test!(state_with_a_model_that_is_not_installed_passes_dry, TestEnvironment::as_delivered(), {
-    assert_passes_dry(&clap_bundle(), |state| state.with_model("A package of another computer"))
+    assert_passes_dry(&clap_bundle(), |state| state.with_model("A package of another computer"));
 });
 
 host_test!(bundle_without_onnx_runtime_passes_dry, TestEnvironment::as_delivered(), {
     let folder = tempfile::tempdir().unwrap();
-    assert_passes_dry(&bundle_without_runtime(folder.path()), |state| state)
+    assert_passes_dry(&bundle_without_runtime(folder.path()), |state| state);
 });
 
 /// A copy of the bundle in `folder`, without the ONNX Runtime next to it.
