@@ -63,12 +63,15 @@ pub fn run(full: bool) -> bool {
             .without_env("ORT_DYLIB_PATH");
         run_counting(pytest, report)
     });
-    for (name, folder) in [("tests of training", "models/train"), ("tests of export", "models/export")] {
-        steps.tests(name, |report| {
-            let pytest = pytest(format!("{folder}/python"), folder);
-            run_counting(pytest.env("SIFT_CLI", paths::program(Profile::Dev, "sift")), report)
-        });
-    }
+    steps.check("set-up: Python packages of training", || {
+        ToolCommand::new("models/train/python").args(["-c", ""]).run()
+    });
+    // Each uses one core, and no test of theirs depends on time.
+    let models = [("tests of training", "models/train"), ("tests of export", "models/export")];
+    steps.concurrent_tests(models.map(|(name, folder)| {
+        let pytest = pytest(format!("{folder}/python"), folder);
+        (name, pytest.env("SIFT_CLI", paths::program(Profile::Dev, "sift")))
+    }));
 
     steps.finish()
 }
@@ -113,6 +116,17 @@ struct Step {
     time: Duration,
 }
 
+impl Step {
+    /// The record of a step that has ended with `result`.
+    fn new(name: &'static str, mut report: TestReport, result: Result<()>, start: Instant) -> Self {
+        if let Err(error) = result {
+            println!("failed: {error:#}");
+            report.counts.failed = report.counts.failed.max(1);
+        }
+        Self { name, report, time: start.elapsed() }
+    }
+}
+
 impl Steps {
     /// Runs a step that counts as one test. Returns the step's value if it passed.
     fn check<T>(&mut self, name: &'static str, step: impl FnOnce() -> Result<T>) -> Option<T> {
@@ -130,11 +144,31 @@ impl Steps {
         println!("\n== {name}");
         let start = Instant::now();
         let mut report = TestReport::default();
-        if let Err(error) = step(&mut report) {
-            println!("failed: {error:#}");
-            report.counts.failed = report.counts.failed.max(1);
-        }
-        self.done.push(Step { name, report, time: start.elapsed() });
+        let result = step(&mut report);
+        self.done.push(Step::new(name, report, result, start));
+    }
+
+    /// Runs several test commands at the same time. Prints the output of each when it has finished.
+    fn concurrent_tests<const N: usize>(&mut self, commands: [(&'static str, ToolCommand); N]) {
+        println!("\n== {}, at the same time", commands.each_ref().map(|(name, _)| *name).join(" and "));
+        let steps = std::thread::scope(|scope| {
+            let running = commands.map(|(name, command)| {
+                scope.spawn(move || {
+                    let start = Instant::now();
+                    let mut output = String::new();
+                    let mut report = TestReport::default();
+                    let result = command.read_lines(|line| {
+                        output += line;
+                        output.push('\n');
+                        report.read_line(line);
+                    });
+                    println!("\n== {name}\n{output}");
+                    Step::new(name, report, result, start)
+                })
+            });
+            running.map(|step| step.join().expect("a step does not panic"))
+        });
+        self.done.extend(steps);
     }
 
     /// Prints the summary. Returns whether all steps passed.
@@ -191,6 +225,22 @@ mod tests {
         });
         let counts = steps.done[0].report.counts;
         assert_eq!((counts.passed, counts.failed), (5, 2));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn concurrent_tests_are_counted_apart() {
+        let mut steps = Steps::default();
+        let command = |line: &str, code: &str| {
+            ToolCommand::new("sh").args(["-c", &format!("echo '{line} in 0.1s'; exit {code}")])
+        };
+        steps.concurrent_tests([("first", command("3 passed", "0")), ("second", command("2 passed", "4"))]);
+        let counts: Vec<_> = steps
+            .done
+            .iter()
+            .map(|Step { name, report, .. }| (*name, report.counts.passed, report.counts.failed))
+            .collect();
+        assert_eq!(counts, [("first", 3, 0), ("second", 2, 1)]);
     }
 
     #[test]

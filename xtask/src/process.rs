@@ -57,10 +57,19 @@ impl ToolCommand {
     }
 
     /// Runs the command, prints its output, and calls `read` with each line of it.
+    pub fn run_reading(self, mut read: impl FnMut(&str)) -> Result<()> {
+        self.announce();
+        self.read_lines(|line| {
+            println!("{line}");
+            read(line);
+        })
+    }
+
+    /// Runs the command and calls `read` with each line of its output, which is not printed.
     ///
     /// Standard output and standard error share a pipe, so that their lines stay in order.
-    pub fn run_reading(mut self, mut read: impl FnMut(&str)) -> Result<()> {
-        let line = self.announce();
+    pub fn read_lines(mut self, mut read: impl FnMut(&str)) -> Result<()> {
+        let line = shown(&self.command);
         let (output, input) = io::pipe()?;
         self.command.stdout(input.try_clone()?).stderr(input);
         let mut child = self.command.spawn().with_context(|| format!("cannot start `{line}`"))?;
@@ -68,9 +77,7 @@ impl ToolCommand {
         drop(self.command);
         for bytes in BufReader::new(output).split(b'\n') {
             let bytes = bytes.with_context(|| format!("cannot read the output of `{line}`"))?;
-            let text = String::from_utf8_lossy(&bytes);
-            println!("{text}");
-            read(&text);
+            read(&String::from_utf8_lossy(&bytes));
         }
         let status = child.wait()?;
         if !status.success() {
