@@ -28,9 +28,9 @@ pub struct Bundles {
 /// The programs that are built together with the plugin.
 #[derive(Clone, Copy)]
 pub enum Programs<'a> {
-    /// Those in `[programs]` of `bundler.toml`.
+    /// The programs in `[programs]` of `bundler.toml`.
     Distributed,
-    /// Some of those, and programs of the crate `sift-tests`.
+    /// Programs of the crates `sift-plugin`, `sift` and `sift-tests`, by name.
     Named(&'a [&'a str]),
     /// All programs and all tests. Cargo then builds dependencies with the features that `cargo test` uses;
     /// without the tests it would build most of them twice.

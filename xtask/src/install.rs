@@ -22,7 +22,7 @@ fn install_into(bundles: &Bundles, folders: &PluginFolders) -> Result<()> {
     // A folder of its own for the plugin and its ONNX Runtime: another plugin may bring another version.
     let name = bundles.clap.file_stem().expect("a bundle has a name");
     let to = folders.clap.join(name);
-    make(&folders.clap)?;
+    make_folder(&folders.clap)?;
     replace(&to, |folder| {
         for path in bundles.beside_clap.iter().chain([&bundles.clap]) {
             copy(path, &folder.join(path.file_name().expect("a bundle has a name")))?;
@@ -36,13 +36,13 @@ fn install_into(bundles: &Bundles, folders: &PluginFolders) -> Result<()> {
 /// Copies one bundle into `folder`.
 fn install_bundle(bundle: &Path, folder: &Path) -> Result<()> {
     let to = folder.join(bundle.file_name().expect("a bundle has a name"));
-    make(folder)?;
+    make_folder(folder)?;
     replace(&to, |new| copy(bundle, new))?;
     println!("installed {}", to.display());
     Ok(())
 }
 
-fn make(folder: &Path) -> Result<()> {
+fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 

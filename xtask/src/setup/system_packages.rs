@@ -22,7 +22,7 @@ enum Probe {
     NumberedProgram(&'static str, &'static str),
     /// A library with its headers, by pkg-config's name.
     Library(&'static str),
-    /// Only Debian's records tell. Not looked for on other systems.
+    /// A record of dpkg, because there is no program or header to look for. Not checked on other systems.
     Record,
 }
 
@@ -30,7 +30,7 @@ const fn package(name: &'static str, probe: Probe, purpose: &'static str) -> Sys
     SystemPackage { name, probe, purpose }
 }
 
-/// What compiling the workspace needs.
+/// Packages for compiling the workspace.
 pub const BUILD: &[SystemPackage] = &[
     package("build-essential", Probe::Program("cc"), "links Rust programs"),
     package("pkg-config", Probe::Program("pkg-config"), "finds libraries"),
@@ -38,7 +38,7 @@ pub const BUILD: &[SystemPackage] = &[
     package("libjack-jackd2-dev", Probe::Library("jack"), "JACK, for the standalone program"),
 ];
 
-/// A virtual display and JACK: windows are shown, typed into, pictured and played through.
+/// Packages for tests of the window: a virtual display, its window manager and JACK.
 pub const DESKTOP: &[SystemPackage] = &[
     package("xvfb", Probe::Program("Xvfb"), "a virtual display"),
     package("openbox", Probe::Program("openbox"), "gives windows the keyboard focus"),
@@ -55,18 +55,18 @@ pub const DESKTOP: &[SystemPackage] = &[
     package("mesa-vulkan-drivers", Probe::Record, "Vulkan without a graphics card"),
 ];
 
-/// What tests of the audio thread's system calls need.
+/// Packages for the test of the audio thread's system calls.
 pub const TRACING: &[SystemPackage] =
     &[package("strace", Probe::Program("strace"), "lists the system calls of the audio thread")];
 
-/// The workstation that the plugin is tested in. Debian 12 has version 7, Debian 13 version 8.
+/// Packages for tests in a workstation. Debian 12 has Ardour 7, Debian 13 has Ardour 8.
 pub const WORKSTATION: &[SystemPackage] = &[package(
     "ardour",
     Probe::NumberedProgram("ardour", "-lua"),
     "the workstation that the plugin is tested in",
 )];
 
-/// What making Python environments needs; see [`super::python`].
+/// Packages for making Python environments; see [`super::python`].
 pub const VENV: &[SystemPackage] = &[package("python3-venv", Probe::Record, "makes Python environments")];
 
 /// Installs those of `packages` that are missing.
