@@ -106,7 +106,7 @@ fn last_lines(output: &[u8]) -> String {
 
 /// A test whose body runs in a process of its own, in the given [`TestEnvironment`].
 ///
-/// ```ignore
+/// ```text
 /// host_test!(output_at_strength_0_is_the_delayed_input, TestEnvironment::with_package("half"), {
 ///     // load the plugin, process, assert
 /// });
