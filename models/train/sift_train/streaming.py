@@ -1,9 +1,9 @@
-"""The separator as a package has it: a frame a run of one stream or several, and nothing in it that depends on the words alone.
+"""The separator of the package: one frame per run for any number of streams, without layers that need only the text.
 
-A graph this small costs as many nodes as it has more than the arithmetic in them. So every convolution's past is a state
-of its own, and FiLM's linear layer goes to the query network.
+The running time of a graph this small depends on its number of nodes more than on the arithmetic. So the past of each
+convolution is a separate state, and FiLM's linear layer is in the query network.
 
-Shapes: N streams, E embedding size, K what the separator takes of it.
+Shapes: N streams, E embedding size, K size of the separator's condition.
 """
 
 import torch
@@ -13,8 +13,8 @@ from .folding import fold_norms
 from .model import Condition, Presence
 
 
-class Wording(nn.Module):
-    """Embedding [N, E] → what the separator takes, [N, K]: scales and shifts of all activations, `asked`, negation."""
+class ConditionHead(nn.Module):
+    """Embedding [N, E] → condition of the separator [N, K]: scales and shifts of all activations, `asked`, negation."""
 
     def __init__(self, separator):
         super().__init__()
@@ -27,7 +27,7 @@ class Wording(nn.Module):
 
 
 class StreamingSeparator(nn.Module):
-    """SeparationNet with the package's flat lists of inputs and outputs."""
+    """A SeparationNet with the flat lists of inputs and outputs of the package."""
 
     def __init__(self, separator):
         super().__init__()
@@ -35,10 +35,10 @@ class StreamingSeparator(nn.Module):
         self.counts = [activation.channels for activation in self.separator.activations]
         del self.separator.film, self.separator.presence.asked, self.separator.activations
 
-    def forward(self, magnitude, wording, recurrent, level, *pasts):
-        """`magnitude` [N, 1, bins], `wording` [N, K], the state → mask [N, 1, 1, bins], presence [N, 1], next state."""
+    def forward(self, magnitude, conditions, recurrent, level, *pasts):
+        """`magnitude` [N, 1, bins], `conditions` [N, K], state → mask [N, 1, 1, bins], presence [N, 1], next state."""
         count = sum(self.counts)
-        scales, shifts, asked, negation = wording.split([count, count, Presence.SIZE, 1], dim=1)
+        scales, shifts, asked, negation = conditions.split([count, count, Presence.SIZE, 1], dim=1)
         scales, shifts = (part[:, :, None, None].split(self.counts, dim=1) for part in (scales, shifts))
         condition = Condition(list(zip(scales, shifts)), asked, negation)
         mask, presence, newest, recurrent, level = self.separator.separate(
@@ -47,7 +47,7 @@ class StreamingSeparator(nn.Module):
         return mask, presence, recurrent, level, *newest
 
     def example(self, streams=1):
-        """Inputs of one run, of the shapes that they have."""
+        """Makes example inputs of one run with the right shapes."""
         bins = self.separator.merge.shape[0]
         size = 2 * sum(self.counts) + Presence.SIZE + 1
         state = self.separator.initial_state(streams)
@@ -55,12 +55,12 @@ class StreamingSeparator(nn.Module):
         return torch.rand(streams, 1, bins), torch.rand(streams, size), state.recurrent, state.level, *pasts
 
     def state_names(self):
-        """Of the inputs after the first two."""
+        """Lists the names of the state inputs, which follow the first two inputs."""
         pasts = range(len(self.separator.units))
         return ["state_recurrent", "state_level", *(f"state_past_{number}" for number in pasts)]
 
     def stream_axes(self):
-        """By the names of inputs and outputs, the axis that the streams lie along."""
+        """Maps the names of inputs and outputs to their axis of streams."""
         states = {name: 1 if name == "state_recurrent" else 0 for name in self.state_names()}
         return {
             **{name: 0 for name in ("magnitude", "embedding", "mask", "presence")},

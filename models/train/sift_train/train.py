@@ -17,19 +17,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from . import config as configuration
-from . import arrangements, evaluate, voices
+from . import evaluate, synthetic_music, synthetic_speech
 from .captions import LABELS, trained_captions
 from .data import Corpus, Mixer, Steps, spectrogram
 from .encoder import TextEncoder, encode
 from .losses import presence_loss, separation_loss
 from .model import Model
+from .validation_list import ValidationList
+from .weights import WeightEma, read_weights, write_weights
 
 
 def learning_rate_factor(progress, step, training):
@@ -37,39 +38,6 @@ def learning_rate_factor(progress, step, training):
     warm_up = min(1.0, (step + 1) / training["warm_up_steps"])
     fall = min(1.0, max(0.0, (1.0 - progress) / training["anneal"]))
     return warm_up * fall
-
-
-class Average:
-    """Exponential moving average of a model's parameters and buffers; what is exported."""
-
-    def __init__(self, model, decay):
-        self.decay = decay
-        self.values = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model, step):
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.values[name].lerp_(value, 1 - decay)
-            else:
-                self.values[name].copy_(value)
-
-
-def keep(values, path):
-    """Stores weights in half precision, but for the statistics of normalisations, as a safetensors file."""
-    halves = {
-        name: (value.half() if value.is_floating_point() and "running" not in name else value).contiguous()
-        for name, value in values.items()
-    }
-    save_file(halves, f"{path}.part")
-    os.chmod(f"{path}.part", 0o644)
-    os.replace(f"{path}.part", path)
-
-
-def kept(path):
-    """The weights of such a file, in single precision."""
-    return {name: value.float() if value.dtype == torch.half else value for name, value in load_file(path).items()}
 
 
 def _ignore_signals(_):
@@ -129,7 +97,7 @@ class Run:
 
     def __init__(self, config, folder, corpus, sentences, budget_seconds=None, device="cpu", begin_from=None):
         """`sentences` [captions, 384]: of `trained_captions()`, from the frozen encoder. `budget_seconds`: of wall
-        time, else steps count. `begin_from`: weights that a new run starts with, a file of `keep`.
+        time, else steps count. `begin_from`: weights that a new run starts with, a file of `write_weights`.
 
         In a process group, every process has a Run of the same folder; the first one writes to it.
         """
@@ -149,8 +117,8 @@ class Run:
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)
         torch.backends.cudnn.benchmark = True  # shapes never change
         if begin_from is not None:
-            _begin(self.model, kept(begin_from))
-        self.average = Average(self.model, self.training["ema_decay"])
+            _begin(self.model, read_weights(begin_from))
+        self.average = WeightEma(self.model, self.training["ema_decay"])
         if self.training["compile"]:
             # Recurrent layers gain nothing, and would cost minutes more to compile.
             separator = self.model.separator
@@ -331,7 +299,7 @@ class Run:
         score = figures["sdri"] + figures["si_sdr"]
         if score > self.best:
             self.best = score
-            keep(self.average.values, self.folder / "best.safetensors")
+            write_weights(self.average.values, self.folder / "best.safetensors")
 
     def _log(self, losses, figures=None):
         """Adds a row. `losses`: of the steps since the last one."""
@@ -389,11 +357,11 @@ def corpora(config):
     others_wait = distributed.is_initialized() and distributed.get_rank() > 0
     if others_wait:
         distributed.barrier()
-    rendered = [voices.folder(), arrangements.folder()] if config["corpus"]["rendered"] else []
+    rendered = [synthetic_speech.folder(), synthetic_music.folder()] if config["corpus"]["rendered"] else []
     corpus = Corpus(config["corpus"]["path"], "train", rate, config["corpus"]["further"], rendered)
     if distributed.is_initialized() and not others_wait:
         distributed.barrier()
-    return corpus, evaluate.ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
+    return corpus, ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
 
 
 def main():

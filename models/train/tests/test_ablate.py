@@ -1,26 +1,26 @@
-"""Every variant changes what it says it changes, and nothing else."""
+"""The variants of the ablation study."""
 
 import pytest
 
-from sift_train.ablate import changed, markdown, variants
+from sift_train.ablate import apply_changes, make_markdown, read_variants
 
 
-def test_every_variant_changes_keys_that_there_are(config):
-    known = variants()
+def test_variants_change_known_keys(config):
+    known = read_variants()
     shared = known.pop("as configured")
     assert shared["training"]["steps"] < config["training"]["steps"]
     for name, changes in known.items():
-        assert changes["training"].items() >= shared["training"].items(), f"{name}: as many steps for all"
-        assert changed(config, changes) != changed(config, shared), name
+        assert changes["training"].items() >= shared["training"].items(), f"{name}: the same number of steps"
+        assert apply_changes(config, changes) != apply_changes(config, shared), name
 
 
-def test_a_slip_of_the_pen_is_named(config):
+def test_error_names_an_unknown_key(config):
     with pytest.raises(KeyError, match="mixing.*qestions"):
-        changed(config, {"mixing": {"qestions": 1}})
+        apply_changes(config, {"mixing": {"qestions": 1}})
 
 
-def test_the_table_has_a_row_a_variant():
+def test_table_has_a_row_per_variant():
     figures = {"sdri": 1.0, "si_sdr": 2.0, "si_sdr_10th_percentile": -3.0, "instruments_si_sdr": 4.0, "absent": -5.0}
-    assert markdown({"as configured": figures}).splitlines()[-1] == (
+    assert make_markdown({"as configured": figures}).splitlines()[-1] == (
         "| as configured | 1.00 | 2.00 | -3.00 | 4.00 | -5.0 |"
     )

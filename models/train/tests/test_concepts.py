@@ -1,4 +1,4 @@
-"""What a text was understood as, and how sure that is."""
+"""The concept that a text is understood as, and its closeness."""
 
 import json
 
@@ -13,22 +13,26 @@ from sift_train.encoder import TextEncoder
 from sift_train.evaluate import Package
 
 
-def test_calibration_finds_the_probability_of_being_right():
+def test_calibration_recovers_slope_and_offset():
     rng = np.random.default_rng(0)
     cosines = rng.uniform(0, 1, 20_000)
-    right = rng.random(20_000) < concepts.closeness_of(cosines, 8.0, -4.0)
+    right = rng.random(20_000) < concepts.compute_closeness(cosines, 8.0, -4.0)
     slope, offset = concepts.calibrate(cosines, right)
     assert slope == pytest.approx(8.0, abs=0.4) and offset == pytest.approx(-4.0, abs=0.2)
 
 
-def test_unknown_texts_are_no_captions_and_are_judged_by_others_than_they_are_fitted_on():
-    captions = {caption.lower() for label in LABELS for part in ("train", "held_out", "korean", "korean_held_out")
-                for caption in captions_of(label, part)}
+def test_unknown_texts_are_disjoint_from_captions_and_each_other():
+    captions = {
+        caption.lower()
+        for label in LABELS
+        for part in ("train", "held_out", "korean", "korean_held_out")
+        for caption in captions_of(label, part)
+    }
     fit, judge = (set(map(str.lower, concepts.UNKNOWN[part])) for part in ("fit", "judge"))
     assert not captions & (fit | judge) and not fit & judge
 
 
-def test_the_file_holds_a_direction_of_unit_length_for_every_label(tmp_path):
+def test_file_has_a_unit_direction_per_label(tmp_path):
     known = concepts.Concepts(16)
     known.directions.data.normal_()
     known.closeness.copy_(torch.tensor([7.5, -3.25]))
@@ -42,14 +46,14 @@ def test_the_file_holds_a_direction_of_unit_length_for_every_label(tmp_path):
 
 @pytest.fixture(scope="module")
 def understand(config):
-    """The committed package's nearest concept of a text, and its closeness."""
+    """Returns a text's nearest concept and closeness in the committed package."""
     package = Package(configuration.PACKAGE, config)
 
     def of(text):
         _, concept, _ = package.query(text)
         assert np.linalg.norm(concept) == pytest.approx(1, abs=1e-3)
-        heard = package.heard(text)
-        return heard.names[0], heard.closeness
+        analysis = package.analyse(text)
+        return analysis.concepts[0], analysis.closeness
 
     return of
 
@@ -64,12 +68,14 @@ def test_known_sounds_are_understood(understand, text, label):
 
 
 @pytest.mark.parametrize("text", ["a contract with the bank", "photosynthesis", "세금 보고서"])
-def test_what_is_no_known_sound_scores_low(understand, text):
+def test_unknown_sounds_have_low_closeness(understand, text):
     assert understand(text)[1] < 0.4
 
 
-def test_closeness_is_calibrated_on_texts_it_was_not_fitted_on(config):
-    figures = concepts.figures(concepts.load(), TextEncoder(), config["query"]["max_tokens"])
+def test_closeness_is_calibrated_on_unseen_texts(config):
+    figures = concepts.measure(concepts.load(), TextEncoder(), config["query"]["max_tokens"])
     assert figures["calibration error"] < 0.08
-    assert figures["their closeness, median"] > 0.8 and figures["closeness of unknown texts, median"] < 0.2
-    assert figures["share of those above 0.5"] < 0.2
+    assert (
+        figures["closeness of held-out captions, median"] > 0.8 and figures["closeness of unknown texts, median"] < 0.2
+    )
+    assert figures["share of unknown texts above 0.5"] < 0.2

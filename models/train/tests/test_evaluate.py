@@ -1,20 +1,21 @@
-"""The evaluation: figures as AudioSep defines them, on lists that are the same every time."""
+"""The evaluation: figures as AudioSep defines them, on fixed lists of mixtures."""
 
 import numpy as np
 import pytest
 
-from sift_train import captions, evaluate
+from sift_train import captions, evaluate, report
 from sift_train import config as configuration
 from sift_train.data import conflicts, energy
+from sift_train.validation_list import ValidationList
 
 
 def _sounds():
-    """Two sounds of equal energy that have nothing in common."""
+    """Two uncorrelated sounds of equal energy."""
     time = np.arange(32_000) / 32_000
     return (np.sin(2 * np.pi * frequency * time).astype(np.float32) for frequency in (500, 900))
 
 
-def test_half_the_mixture_of_two_sources_gains_3_decibels_and_nothing_scale_invariant():
+def test_half_the_mixture_improves_sdr_only():
     target, rest = _sounds()
     mixture = target + rest
     assert evaluate.sdr(target, mixture) == pytest.approx(0, abs=0.01)
@@ -22,7 +23,7 @@ def test_half_the_mixture_of_two_sources_gains_3_decibels_and_nothing_scale_inva
     assert evaluate.si_sdr(target, mixture / 2) == pytest.approx(0, abs=0.01)
 
 
-def test_scale_changes_the_one_ratio_and_not_the_other():
+def test_scale_changes_sdr_but_not_si_sdr():
     target, rest = _sounds()
     estimate = target + 0.1 * rest
     assert evaluate.sdr(target, estimate) == pytest.approx(20, abs=0.01)
@@ -30,25 +31,25 @@ def test_scale_changes_the_one_ratio_and_not_the_other():
     assert evaluate.sdr(target, 0.5 * estimate) < 7
 
 
-def test_silence_scores_what_it_deserves():
+def test_silence_has_sdr_0_and_si_sdr_minus_100():
     target, _ = _sounds()
     assert evaluate.sdr(target, 0 * target) == pytest.approx(0, abs=0.01)
     assert evaluate.si_sdr(target, 0 * target) == -100
-    assert evaluate.decibels(0 * target, target) == -100
+    assert evaluate.relative_level(0 * target, target) == -100
 
 
 @pytest.fixture(scope="module")
 def validation(corpus, config):
-    return evaluate.ValidationList(corpus, config, present=8, absent=4, further=3)
+    return ValidationList(corpus, config, present=8, absent=4, further=3)
 
 
-def test_the_lists_are_the_same_every_time(validation, corpus, config):
-    again = evaluate.ValidationList(corpus, config, present=8, absent=4, further=3)
+def test_lists_are_reproducible(validation, corpus, config):
+    again = ValidationList(corpus, config, present=8, absent=4, further=3)
     for first, second in zip(validation.present + validation.absent, again.present + again.absent):
         assert first.captions == second.captions and np.array_equal(first.mixture, second.mixture)
 
 
-def test_a_mixture_is_the_sum_of_its_parts_and_none_of_them_answers_for_another(validation):
+def test_mixtures_are_sums_of_parts_without_conflicts(validation):
     cases = [*validation.present, *validation.absent, *validation.both, *sum(validation.further.values(), [])]
     for case in cases:
         assert np.abs(sum(case.parts) - case.mixture).max() < 1e-6
@@ -57,7 +58,7 @@ def test_a_mixture_is_the_sum_of_its_parts_and_none_of_them_answers_for_another(
         assert case.captions["held_out"] in captions.captions_of(case.label, "held_out")
 
 
-def test_sources_are_as_loud_as_their_list_says(validation):
+def test_sources_have_the_levels_of_their_list(validation):
     def ratio(case):
         return 10 * np.log10(energy(case.parts[0]) / energy(case.parts[1]))
 
@@ -66,22 +67,20 @@ def test_sources_are_as_loud_as_their_list_says(validation):
     assert any(abs(value) > 0.5 for value in others) and all(abs(value) <= 10.01 for value in others)
 
 
-def test_what_is_asked_for_is_not_in_the_mixtures_of_the_absent_list(validation):
+def test_absent_list_does_not_contain_the_described_sound(validation):
     for case in validation.absent:
         assert case.absent and not case.target.any() and case.label not in case.labels
 
 
-class Perfect:
-    """A package that knows the answer, and says how sure it is."""
+class PerfectPackage:
+    """A package whose outputs and presences are exact."""
 
     def __init__(self, validation, audio):
         self.audio = audio
-        self.asked = []
         self.cases = [*validation.present, *validation.absent, *validation.everything_but, *validation.both]
         self.cases += sum(validation.further.values(), [])
 
     def separate(self, mixture, text):
-        self.asked.append(text)
         for case in self.cases:
             same = len(case.mixture) == len(mixture) and np.array_equal(case.mixture, mixture)
             if same and text in case.captions.values():
@@ -95,31 +94,31 @@ class Perfect:
     def query(self, text):
         return np.zeros((1, 4), np.float32), np.zeros((1, 4), np.float32), np.zeros((1, 1), np.float32)
 
-    def understood(self, text):
+    def nearest_concept(self, text):
         return next((case.label for case in self.cases if text in case.captions.values()), None)
 
 
 @pytest.mark.parametrize(("text", "label"), [("a dog barking", "dog barking"), ("피아노 소리", "piano")])
-def test_the_committed_package_tells_what_a_text_means(config, text, label):
-    assert evaluate.Package(configuration.PACKAGE, config).understood(text) == label
+def test_committed_package_finds_the_nearest_concept(config, text, label):
+    assert evaluate.Package(configuration.PACKAGE, config).nearest_concept(text) == label
 
 
-def test_captions_that_were_taken_for_another_sound_are_told_apart(validation, config):
-    package = Perfect(validation, config["audio"])
+def test_misunderstood_captions_are_summarised_separately(validation, config):
+    package = PerfectPackage(validation, config["audio"])
     cases = validation.present[:4]
     rows = [{"sdr": sdri, "sdri": sdri, "si_sdr": sdri, "si_sdri": sdri} for sdri in (1.0, 2.0, 3.0, 6.0)]
-    taken = {cases[3].captions["held_out"]: "another sound"}
-    package.understood = lambda text: taken.get(text, Perfect.understood(package, text))
-    shares = evaluate.by_understanding(package, cases, "held_out", rows)
+    misunderstood = {cases[3].captions["held_out"]: "another sound"}
+    package.nearest_concept = lambda text: misunderstood.get(text, PerfectPackage.nearest_concept(package, text))
+    shares = evaluate.summarise_by_understanding(package, cases, "held_out", rows)
     assert {name: (share["cases"], share["sdri"]) for name, share in shares.items()} == {
         "understood": (3, 2.0),
         "misunderstood": (1, 6.0),
     }
 
 
-def test_a_package_that_knows_the_answer_has_the_best_figures_and_the_table_says_so(validation, config, monkeypatch):
-    monkeypatch.setattr(evaluate, "drift_figures", lambda *_: [{"label": "rain", "second": 1.0, "last": 1.0}])
-    package = Perfect(validation, config["audio"])
+def test_perfect_package_has_the_best_figures_in_the_report(validation, config, monkeypatch):
+    monkeypatch.setattr(evaluate, "measure_drift", lambda *_: [{"label": "rain", "second": 1.0, "last": 1.0}])
+    package = PerfectPackage(validation, config["audio"])
     figures = evaluate.evaluate(package, validation)
     for name in evaluate.OUTPUTS[:5]:
         assert figures["outputs"][name]["si_sdr_10th_percentile"] == 100
@@ -128,7 +127,7 @@ def test_a_package_that_knows_the_answer_has_the_best_figures_and_the_table_says
     assert figures["absent"]["20_db_below"] == 1 and figures["absent"]["presence_below_0.1"] == 1
     assert figures["present"]["presence_below_0.1"] == 0
     assert all(list(shares) == ["understood"] for shares in figures["held out"].values())
-    text = evaluate.markdown(figures)
+    text = report.make_markdown(figures)
     assert "held-out Korean captions, 8 understood |" in text
-    assert "8 mixtures of two sources at 0 dB" in text and "100 % are 20 dB down or more" in text
+    assert "8 mixtures of two sources at 0 dB" in text and "in 100 % of the mixtures it is -20 dB or less" in text
     assert {label for label in figures["labels"]} == {case.label for case in validation.present}

@@ -10,7 +10,8 @@ from torch import distributed
 from sift_train.captions import LABELS, both_caption, caption_numbers, except_captions, trained_captions
 from sift_train.data import Corpus, Mixer
 from sift_train.losses import presence_loss, separation_loss
-from sift_train.train import Run, keep, kept, learning_rate_factor
+from sift_train.train import Run, learning_rate_factor
+from sift_train.weights import read_weights, write_weights
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_the_weights_that_validated_best_are_kept_and_can_be_begun_from(start, s
         return {"sdri": next(scores), "si_sdr": 0.0, "absent": 0.0}
 
     run.train(validate)
-    best = kept(tmp_path / "run" / "best.safetensors")
+    best = read_weights(tmp_path / "run" / "best.safetensors")
     for name, value in seen[1].state_dict().items():
         assert torch.allclose(best[name], value, rtol=1e-3, atol=1e-4), name
     fresh = Run(small_config, tmp_path / "fresh", corpus, run.sentences, begin_from=tmp_path / "run" / "best.safetensors")
@@ -192,11 +193,11 @@ def test_loss_does_not_depend_on_level():
 def test_weights_of_a_smaller_network_are_begun_from_and_those_of_another_refused(start, small_config, corpus, tmp_path, capsys):
     run = start("run")
     weights = {name: value for name, value in run.model.state_dict().items() if "negation" not in name}
-    keep(weights, tmp_path / "older.safetensors")
+    write_weights(weights, tmp_path / "older.safetensors")
     fresh = Run(small_config, tmp_path / "a", corpus, run.sentences, begin_from=tmp_path / "older.safetensors")
     assert "begin untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
     assert torch.allclose(fresh.model.query.linear.weight, run.model.query.linear.weight, atol=1e-3)
-    keep({**weights, "separator.other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    write_weights({**weights, "separator.other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="separator.other"):
         Run(small_config, tmp_path / "b", corpus, run.sentences, begin_from=tmp_path / "other.safetensors")
 

@@ -132,7 +132,7 @@ fn a_text_of_several_sounds_is_parted_where_each_is_understood() {
     use Role::{Kept, LeftOut, Turned};
     let package = Listing::built_in().load().unwrap();
     let mut encoder = QueryEncoder::new(library::environment().unwrap(), &package, Stop::default()).unwrap();
-    // The training's tests have the same table (models/train/tests/test_compounds.py).
+    // The training's tests have the same table (models/train/tests/test_query_parts.py).
     for (text, roles) in [
         ("drums and bass", &[Kept, Kept][..]),
         ("a person speaking, rain and a dog barking", &[Kept, Kept, Kept]),
@@ -160,7 +160,7 @@ fn a_text_in_doubt_stands_for_all_that_it_may_mean() {
     let package = Listing::built_in().load().unwrap();
     let mut encoder = QueryEncoder::new(library::environment().unwrap(), &package, Stop::default()).unwrap();
     let guitars = ["electric guitar", "acoustic guitar", "distorted guitar"];
-    // The training's tests have the same table (models/train/tests/test_compounds.py).
+    // The training's tests have the same table (models/train/tests/test_query_parts.py).
     for (text, own, names) in [
         ("guitar", None, &guitars[..]),
         ("no guitar", Some(LeftOut), &guitars),

@@ -1,7 +1,7 @@
-"""Small arrangements, rendered stem by stem: instruments as they are heard in a session, in time and in key.
+"""Composes and renders small random arrangements stem by stem, so that instruments play together in time and in key.
 
-Composed at random and rendered by FluidSynth with several sound fonts, so that the network hears instruments and not
-one set of samples. The stems of one arrangement share a group, and are as long as one another.
+FluidSynth renders them with several sound fonts, so that the network does not learn one set of samples. The stems of
+one arrangement have the same group and the same length.
 """
 
 import random
@@ -12,12 +12,12 @@ import mido
 import numpy as np
 import soundfile
 
-from .rendered import rendered_folder
+from .render_cache import rendered_folder
 
 ARRANGEMENTS = 110
 SECONDS = 12.0
 RATE = 32_000
-TICKS = 480  # a quarter note
+TICKS = 480  # per quarter note
 DRUM_CHANNEL = 9
 
 FONTS = {
@@ -33,7 +33,7 @@ PROGRAMS = {
     "brass": [57, 61], "saxophone": [64, 65, 66, 67], "clarinet": [71], "flute": [73], "synthesizer": [80, 81, 88, 90],
     "marimba": [12], "drums": [0, 8, 16, 24, 25, 32, 40],
 }
-"""General MIDI programs, counted from 0, that answer to each label; for drums, kits."""
+"""General MIDI programs of each label, counted from 0; for drums, the kits."""
 
 CHORDS = ["piano", "electric piano", "organ", "acoustic guitar", "electric guitar", "distorted guitar", "harp"]
 PADS = ["strings", "choir", "synthesizer", "organ", "brass"]
@@ -44,20 +44,20 @@ SCALES = [[0, 2, 4, 5, 7, 9, 11], [0, 2, 3, 5, 7, 8, 10], [0, 2, 3, 5, 7, 9, 10]
 
 
 class Harmony:
-    """Key, scale, tempo and chords of one arrangement."""
+    """The key, scale, tempo and chords of one arrangement."""
 
     def __init__(self, rng):
         self.rng = rng
         self.key = rng.randrange(12)
         self.scale = rng.choice(SCALES)
-        self.tempo = rng.uniform(65, 165)  # quarter notes a minute
+        self.tempo = rng.uniform(65, 165)  # quarter notes per minute
         self.bars = int(SECONDS * self.tempo / 60 / 4) + 1
         loop = [rng.choice([0, 3, 4, 5, 1]) for _ in range(rng.choice([2, 4]))]
         self.degrees = [loop[bar % len(loop)] for bar in range(self.bars)]
         self.swing = rng.choice([0, 0, 0, TICKS // 6])
 
     def pitch(self, degree, octave):
-        """MIDI key of a degree of the scale; degrees beyond seven reach into further octaves."""
+        """The MIDI key of a degree of the scale; degrees from seven on are in higher octaves."""
         return self.key + 12 * (octave + degree // 7) + self.scale[degree % 7]
 
     def chord(self, bar, octave):
@@ -67,7 +67,7 @@ class Harmony:
 
 
 def bass(harmony):
-    """A bass line. As all parts: yields (start in quarters, MIDI key, length in quarters, velocity)."""
+    """A bass line. Like all parts, yields (start in quarters, MIDI key, length in quarters, velocity)."""
     rng = harmony.rng
     rhythm = rng.choice([[0, 2], [0, 1, 2, 3], [0, 1.5, 2, 3.5], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5], [0, 2.5, 3]])
     for bar in range(harmony.bars):
@@ -78,7 +78,7 @@ def bass(harmony):
 
 
 def chords(harmony):
-    """Struck, strummed or broken chords."""
+    """Block, strummed or broken chords."""
     rng = harmony.rng
     broken = rng.random() < 0.4
     rhythm = rng.choice([[0], [0, 2], [0, 1, 2, 3], [0.5, 1.5, 2.5, 3.5], [0, 1.5, 3]])
@@ -98,7 +98,7 @@ def chords(harmony):
 
 
 def pad(harmony):
-    """Long chords, changing with the bar."""
+    """Sustained chords, one per bar."""
     rng = harmony.rng
     octave = rng.choice([4, 5])
     for bar in range(harmony.bars):
@@ -107,7 +107,7 @@ def pad(harmony):
 
 
 def lead(harmony, lowest=55, highest=84):
-    """A melody that wanders through the scale, with rests."""
+    """A random melody in the scale, with rests."""
     rng = harmony.rng
     degree, beat = rng.randrange(7), rng.choice([0, 0.5, 1, 4])
     while beat < 4 * harmony.bars:
@@ -124,7 +124,7 @@ def lead(harmony, lowest=55, highest=84):
 
 
 def drums(harmony):
-    """Kick, snare, hats and fills."""
+    """Kick, snare, cymbals and fills."""
     rng = harmony.rng
     kicks = rng.choice([[0, 2], [0, 1, 2, 3], [0, 2.5], [0, 1.75, 2.5], [0, 0.75, 2]])
     snares = rng.choice([[1, 3], [2], [1, 3, 3.75], []])
@@ -146,8 +146,8 @@ def drums(harmony):
                 yield 4 * bar + 3 + step / 4, rng.choice([41, 45, 47, 50, 38]), 0.2, rng.randint(80, 118)
 
 
-def parts(rng):
-    """[(label, notes of a Harmony)] of an arrangement: three to six of different labels."""
+def draw_parts(rng):
+    """Draws the parts of an arrangement, three to six with different labels: [(label, composing function)]."""
     chosen = []
     if rng.random() < 0.85:
         chosen.append(("drums", drums))
@@ -161,8 +161,8 @@ def parts(rng):
     return list(dict(reversed(chosen)).items())
 
 
-def midi(label, notes, harmony, program):
-    """One stem as a MIDI file."""
+def make_midi(label, notes, harmony, program):
+    """Makes the MIDI file of one stem."""
     rng = harmony.rng
     channel = DRUM_CHANNEL if label == "drums" else 0
     events = []
@@ -182,15 +182,15 @@ def midi(label, notes, harmony, program):
 
 
 def render_stem(score, font, reverberate, path):
-    """Renders `SECONDS` of a MIDI file to mono FLAC; False where nothing is heard."""
-    with_midi, with_wave = path.with_suffix(".mid"), path.with_suffix(".wav")
-    score.save(with_midi)
+    """Renders `SECONDS` of a MIDI file to mono FLAC; returns False if it is silent."""
+    midi_path, wave_path = path.with_suffix(".mid"), path.with_suffix(".wav")
+    score.save(midi_path)
     options = ["-n", "-i", "-q", "-r", str(RATE), "-R", str(int(reverberate)), "-C", "0", "-g", "0.6",
                "-o", "synth.dynamic-sample-loading=1"]
-    subprocess.run(["fluidsynth", *options, "-F", with_wave, font, with_midi], check=True, capture_output=True)
-    samples, _ = soundfile.read(with_wave, dtype="float32", frames=int(SECONDS * RATE), always_2d=True)
-    with_midi.unlink()
-    with_wave.unlink()
+    subprocess.run(["fluidsynth", *options, "-F", wave_path, font, midi_path], check=True, capture_output=True)
+    samples, _ = soundfile.read(wave_path, dtype="float32", frames=int(SECONDS * RATE), always_2d=True)
+    midi_path.unlink()
+    wave_path.unlink()
     samples = np.pad(samples.mean(axis=1), (0, int(SECONDS * RATE) - len(samples)))
     if (samples**2).mean() < 1e-7:
         return False
@@ -205,9 +205,9 @@ def _render(folder):
         harmony = Harmony(rng)
         one_font = rng.choice(fonts) if rng.random() < 0.5 else None
         reverberate = rng.random() < 0.5
-        for label, compose in parts(rng):
+        for label, compose in draw_parts(rng):
             notes = lead(harmony, *RANGES.get(label, (55, 84))) if compose is lead else compose(harmony)
-            score = midi(label, notes, harmony, rng.choice(PROGRAMS[label]))
+            score = make_midi(label, notes, harmony, rng.choice(PROGRAMS[label]))
             font = one_font or rng.choice(fonts)
             path = f"{number:03}-{label.replace(' ', '-')}.flac"
             if render_stem(score, font, reverberate, folder / path):
@@ -215,5 +215,5 @@ def _render(folder):
 
 
 def folder():
-    """The folder of the stems and their index."""
-    return rendered_folder("arrangements", __file__, {"fluidsynth": "fluidsynth", **FONTS}, _render)
+    """Returns the folder of the stems and their index; renders them first if they are missing."""
+    return rendered_folder("synthetic-music", __file__, {"fluidsynth": "fluidsynth", **FONTS}, _render)

@@ -1,12 +1,12 @@
-"""Synthetic speech by eSpeak NG and Flite: voices that no recording of the corpus has.
+"""Renders synthetic speech with eSpeak NG and Flite, to add voices to the recordings of the corpus.
 
-Speech synthesisers are among what "a person speaking" is said of. The sentences and voices are not those of the demo.
+Users also type "a person speaking" for synthetic speech. The sentences and voices are not those of the demo.
 """
 
 import random
 import subprocess
 
-from .rendered import rendered_folder
+from .render_cache import rendered_folder
 
 CLIPS = 480
 FLITE_SHARE = 0.35
@@ -31,8 +31,8 @@ def _render(folder):
         path = f"{number:03}.wav"
         if rng.random() < FLITE_SHARE:
             program, voice = "flite", rng.choice(FLITE_VOICES)
-            pace, pitch = rng.uniform(0.8, 1.3), rng.uniform(0.85, 1.2)
-            options = ["-voice", voice, "--setf", f"duration_stretch={pace:.2f}", "--setf", f"f0_shift={pitch:.2f}"]
+            stretch, pitch = rng.uniform(0.8, 1.3), rng.uniform(0.85, 1.2)
+            options = ["-voice", voice, "--setf", f"duration_stretch={stretch:.2f}", "--setf", f"f0_shift={pitch:.2f}"]
             command = [program, *options, "-t", sentence, "-o", folder / path]
         else:
             program, voice = "espeak-ng", rng.choice(VOICES) + rng.choice(VARIANTS)
@@ -43,5 +43,5 @@ def _render(folder):
 
 
 def folder():
-    """The folder of the clips and their index."""
-    return rendered_folder("voices", __file__, {"espeak-ng": "espeak-ng", "flite": "flite"}, _render)
+    """Returns the folder of the clips and their index; renders them first if they are missing."""
+    return rendered_folder("synthetic-speech", __file__, {"espeak-ng": "espeak-ng", "flite": "flite"}, _render)
