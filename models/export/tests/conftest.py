@@ -7,8 +7,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sift_export import __main__ as command_line  # noqa: E402
-from sift_export import audiosep, lassnet, reference_weights  # noqa: E402
+from sift_export import __main__ as command_line
+from sift_export import audiosep, lassnet, reference_weights
 
 CHANNELS = [2, 2, 3, 3, 4, 4]
 CONDITION = 16

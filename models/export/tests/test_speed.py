@@ -25,5 +25,5 @@ def test_factor_is_separator_time_per_hop_time(doctor):
 
 
 def test_error_quotes_the_output_without_a_measurement(doctor):
-    with pytest.raises(UserError, match="separator.onnx is missing"):
+    with pytest.raises(UserError, match=r"separator\.onnx is missing"):
         real_time_factor(doctor("FAIL  model         separator.onnx is missing"))

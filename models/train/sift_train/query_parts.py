@@ -11,8 +11,20 @@ from typing import NamedTuple
 import numpy as np
 
 CONJUNCTIONS = (
-    " and ", " & ", " plus ", " as well as ", " together with ", ",", "+",
-    " 그리고 ", " 및 ", "하고 ", "이랑 ", "랑 ", "와 ", "과 ",
+    " and ",
+    " & ",
+    " plus ",
+    " as well as ",
+    " together with ",
+    ",",
+    "+",
+    " 그리고 ",
+    " 및 ",
+    "하고 ",
+    "이랑 ",
+    "랑 ",
+    "와 ",
+    "과 ",
 )
 """Separators between the names of two sounds, in lower case."""
 

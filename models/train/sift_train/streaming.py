@@ -63,7 +63,7 @@ class StreamingSeparator(nn.Module):
         """Maps the names of inputs and outputs to their axis of streams."""
         states = {name: 1 if name == "state_recurrent" else 0 for name in self.state_names()}
         return {
-            **{name: 0 for name in ("magnitude", "embedding", "mask", "presence")},
+            **dict.fromkeys(("magnitude", "embedding", "mask", "presence"), 0),
             **states,
             **{f"next_{name}": axis for name, axis in states.items()},
         }

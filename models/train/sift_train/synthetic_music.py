@@ -27,18 +27,43 @@ FONTS = {
 }
 
 PROGRAMS = {
-    "piano": [0, 1, 2, 3], "electric piano": [4, 5], "organ": [16, 17, 18, 19], "acoustic guitar": [24, 25],
-    "electric guitar": [26, 27, 28], "distorted guitar": [29, 30], "bass guitar": [32, 33, 34, 35, 36],
-    "violin": [40], "cello": [42], "harp": [46], "strings": [48, 49], "choir": [52, 53], "trumpet": [56, 59],
-    "brass": [57, 61], "saxophone": [64, 65, 66, 67], "clarinet": [71], "flute": [73], "synthesizer": [80, 81, 88, 90],
-    "marimba": [12], "drums": [0, 8, 16, 24, 25, 32, 40],
+    "piano": [0, 1, 2, 3],
+    "electric piano": [4, 5],
+    "organ": [16, 17, 18, 19],
+    "acoustic guitar": [24, 25],
+    "electric guitar": [26, 27, 28],
+    "distorted guitar": [29, 30],
+    "bass guitar": [32, 33, 34, 35, 36],
+    "violin": [40],
+    "cello": [42],
+    "harp": [46],
+    "strings": [48, 49],
+    "choir": [52, 53],
+    "trumpet": [56, 59],
+    "brass": [57, 61],
+    "saxophone": [64, 65, 66, 67],
+    "clarinet": [71],
+    "flute": [73],
+    "synthesizer": [80, 81, 88, 90],
+    "marimba": [12],
+    "drums": [0, 8, 16, 24, 25, 32, 40],
 }
 """General MIDI programs of each label, counted from 0; for drums, the kits."""
 
 CHORDS = ["piano", "electric piano", "organ", "acoustic guitar", "electric guitar", "distorted guitar", "harp"]
 PADS = ["strings", "choir", "synthesizer", "organ", "brass"]
-LEADS = ["violin", "cello", "trumpet", "saxophone", "clarinet", "flute", "marimba", "synthesizer", "electric guitar",
-         "piano"]
+LEADS = [
+    "violin",
+    "cello",
+    "trumpet",
+    "saxophone",
+    "clarinet",
+    "flute",
+    "marimba",
+    "synthesizer",
+    "electric guitar",
+    "piano",
+]
 RANGES = {"cello": (40, 64), "violin": (57, 88), "flute": (62, 90), "saxophone": (50, 76), "trumpet": (55, 80)}
 SCALES = [[0, 2, 4, 5, 7, 9, 11], [0, 2, 3, 5, 7, 8, 10], [0, 2, 3, 5, 7, 9, 10], [0, 2, 4, 5, 7, 9, 10]]
 
@@ -185,8 +210,21 @@ def render_stem(score, font, reverberate, path):
     """Renders `SECONDS` of a MIDI file to mono FLAC; returns False if it is silent."""
     midi_path, wave_path = path.with_suffix(".mid"), path.with_suffix(".wav")
     score.save(midi_path)
-    options = ["-n", "-i", "-q", "-r", str(RATE), "-R", str(int(reverberate)), "-C", "0", "-g", "0.6",
-               "-o", "synth.dynamic-sample-loading=1"]
+    options = [
+        "-n",
+        "-i",
+        "-q",
+        "-r",
+        str(RATE),
+        "-R",
+        str(int(reverberate)),
+        "-C",
+        "0",
+        "-g",
+        "0.6",
+        "-o",
+        "synth.dynamic-sample-loading=1",
+    ]
     subprocess.run(["fluidsynth", *options, "-F", wave_path, font, midi_path], check=True, capture_output=True)
     samples, _ = soundfile.read(wave_path, dtype="float32", frames=int(SECONDS * RATE), always_2d=True)
     midi_path.unlink()

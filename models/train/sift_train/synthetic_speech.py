@@ -14,14 +14,46 @@ FLITE_VOICES = ["kal16", "awb", "rms"]
 VOICES = ["en-gb", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "de", "nl", "sv"]
 VARIANTS = ["", "+m1", "+m2", "+m4", "+m6", "+m7", "+f1", "+f3", "+f4", "+f5", "+Andy", "+Annie", "+Denis", "+linda"]
 
-SUBJECTS = ["My sister", "The captain", "An old friend", "Our neighbour", "The teacher", "Nobody", "A young doctor",
-            "The new driver", "Everyone in the room", "The quiet man upstairs", "Your brother", "The woman at the desk"]
-DEEDS = ["forgot to close the window", "bought seven green apples", "will call again on Thursday", "sings when it snows",
-         "found the key under a stone", "cannot explain the answer", "wrote three letters home", "keeps asking for more",
-         "has never seen the desert", "painted the kitchen yellow", "runs faster than before", "waited for the last bus"]
-ENDINGS = ["before breakfast.", "and nobody noticed.", "because the shop was shut.", "which surprised us all.",
-           "as far as I know.", "without saying a word.", "in the middle of July.", "just to be sure.",
-           "while the coffee got cold.", "for the second time."]
+SUBJECTS = [
+    "My sister",
+    "The captain",
+    "An old friend",
+    "Our neighbour",
+    "The teacher",
+    "Nobody",
+    "A young doctor",
+    "The new driver",
+    "Everyone in the room",
+    "The quiet man upstairs",
+    "Your brother",
+    "The woman at the desk",
+]
+DEEDS = [
+    "forgot to close the window",
+    "bought seven green apples",
+    "will call again on Thursday",
+    "sings when it snows",
+    "found the key under a stone",
+    "cannot explain the answer",
+    "wrote three letters home",
+    "keeps asking for more",
+    "has never seen the desert",
+    "painted the kitchen yellow",
+    "runs faster than before",
+    "waited for the last bus",
+]
+ENDINGS = [
+    "before breakfast.",
+    "and nobody noticed.",
+    "because the shop was shut.",
+    "which surprised us all.",
+    "as far as I know.",
+    "without saying a word.",
+    "in the middle of July.",
+    "just to be sure.",
+    "while the coffee got cold.",
+    "for the second time.",
+]
 
 
 def _render(folder):

@@ -6,8 +6,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sift_train import config as configuration  # noqa: E402
-from sift_train.data import Corpus  # noqa: E402
+from sift_train import config as configuration
+from sift_train.data import Corpus
 
 
 @pytest.fixture(autouse=True)

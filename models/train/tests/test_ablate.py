@@ -15,7 +15,7 @@ def test_variants_change_known_keys(config):
 
 
 def test_error_names_an_unknown_key(config):
-    with pytest.raises(KeyError, match="mixing.*qestions"):
+    with pytest.raises(KeyError, match=r"mixing.*qestions"):
         apply_changes(config, {"mixing": {"qestions": 1}})
 
 

@@ -29,7 +29,7 @@ def test_captions_cover_every_label_of_the_corpus(config):
 
 
 @pytest.mark.parametrize("label", captions.LABELS)
-def test_every_label_has_many_captions_of_which_a_third_is_held_out(label):
+def test_labels_have_many_captions_and_a_third_is_held_out(label):
     for least, parts in [(20, ("train", "held_out")), (10, ("korean", "korean_held_out"))]:
         trained, held_out = (captions.captions_of(label, part) for part in parts)
         assert len(trained) + len(held_out) >= least
@@ -45,7 +45,7 @@ def test_held_out_captions_are_never_trained(trained, held_out):
 
 
 @pytest.mark.parametrize("part", ["train", "held_out", "korean", "korean_held_out"])
-def test_captions_of_all_but_one_sound_and_of_two_name_the_sounds(part):
+def test_except_and_both_captions_contain_their_labels(part):
     for caption in captions.except_captions("drums", part):
         assert any(phrase in caption for phrase in captions.captions_of("drums", part)), caption
     both = captions.both_caption("drums", "rain", part)

@@ -72,7 +72,7 @@ def bandmates(corpus, tmp_path_factory, config):
     return Mixer(larger, config)
 
 
-def test_stems_of_an_arrangement_are_heard_in_time_and_without_the_targets_family(bandmates):
+def test_stems_are_in_time_and_without_the_targets_family(bandmates):
     stems = bandmates._stems(np.random.default_rng(0), conflicts("piano"), 2, "piano")
     assert set(stems) == {"piano", "drums"}
     correlation = np.corrcoef(stems["piano"], stems["drums"])[0, 1]
@@ -102,7 +102,7 @@ def test_a_step_sees_the_same_batch_again(mixer):
     assert not torch.equal(mixer.batch(7)[0], mixer.batch(8)[0])
 
 
-def test_examples_hold_their_target_at_the_levels_of_the_configuration(mixer, config):
+def test_examples_have_the_levels_of_the_configuration(mixer, config):
     limit = config["mixing"]["snr_limit"]
     low, high = config["mixing"]["peak_range"]
     rng = np.random.default_rng(1)
@@ -127,7 +127,7 @@ def test_questions_are_drawn_in_the_shares_of_the_configuration(mixer, config, m
         assert drawn.count(kind) / 2000 == pytest.approx(share, abs=0.03), kind
 
 
-def test_a_mixture_that_is_asked_for_two_sounds_mostly_has_a_third(mixer, monkeypatch):
+def test_mixtures_for_two_sounds_mostly_have_a_third(mixer, monkeypatch):
     def sounds(kind):
         """Of 40 mixtures with such a question: the share that has three sounds or more."""
         counts = []
@@ -142,7 +142,7 @@ def test_a_mixture_that_is_asked_for_two_sounds_mostly_has_a_third(mixer, monkey
     assert sounds("one") < 0.6
 
 
-def test_a_label_is_heard_recorded_more_often_than_rendered_however_many_clips_there_are(bandmates, config):
+def test_rendered_clips_have_the_configured_share(bandmates, config):
     rng = np.random.default_rng(0)
     drawn = [bandmates._clips(rng, "organ")[0].rendered for _ in range(400)]
     assert np.mean(drawn) == pytest.approx(config["mixing"]["rendered_share"], abs=0.08)
@@ -211,7 +211,7 @@ def test_a_missing_corpus_is_named_with_its_remedy(tmp_path):
         Corpus(tmp_path / "nowhere", "train", 32_000)
 
 
-def test_a_label_without_phrases_is_named_with_the_file_that_lacks_them(corpus, config, tmp_path):
+def test_error_names_a_label_without_captions(corpus, config, tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
     (tmp_path / "index.csv").write_text("path,label,source,group,split\na.wav,theremin,mine,mine:a,val\n")
     larger = Corpus(config["corpus"]["path"], "val", 32_000, further=[tmp_path])

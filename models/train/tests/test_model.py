@@ -54,7 +54,7 @@ def test_a_quiet_mixture_is_separated_as_a_loud_one_is(separator, inputs):
 
 
 @torch.no_grad()
-def test_the_level_rises_at_once_and_falls_by_half_in_its_half_life(separator, config):
+def test_level_rises_at_once_and_halves_in_its_half_life(separator, config):
     hop_seconds = config["audio"]["hop"] / config["audio"]["sample_rate"]
     frames = round(config["separator"]["level_half_life"] / hop_seconds)
     energy = torch.full((1, frames + 1), 1e-6)
@@ -130,7 +130,7 @@ def test_folding_normalisation_into_film_changes_nothing(separator, inputs):
     assert (plain - folded).abs().max() < 1e-5
 
 
-def test_bands_cover_every_bin_once_and_interpolation_is_an_average():
+def test_bands_cover_bins_once_and_interpolation_averages():
     edges = band_edges(BINS, 64, 64)
     assert len(edges) == 129 and edges[0] == 0 and edges[-1] == BINS
     assert (merging_matrix(edges).sum(dim=1) == 1).all()

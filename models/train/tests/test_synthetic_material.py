@@ -42,7 +42,7 @@ def test_interrupted_rendering_starts_again():
 
 def test_error_names_the_missing_debian_packages():
     needs = {"/no/such/font.sf2": "some-soundfont", "no-such-program": "some-program", "sh": "dash"}
-    with pytest.raises(FileNotFoundError, match="apt-get install some-program some-soundfont$"):
+    with pytest.raises(FileNotFoundError, match=r"apt-get install some-program some-soundfont$"):
         render_cache.rendered_folder("clips", __file__, needs, one_clip)
     assert not list(configuration.cache_folder().iterdir())
 

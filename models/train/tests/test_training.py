@@ -83,7 +83,7 @@ def test_validating_changes_nothing_of_the_training(start):
         assert torch.equal(value, watched.average.values[name]), name
 
 
-def test_the_weights_that_validated_best_are_kept_and_can_be_begun_from(start, small_config, corpus, tmp_path):
+def test_best_weights_are_stored_and_start_a_new_run(start, small_config, corpus, tmp_path):
     run = start("run")
     run.training = run.training | {"validate_minutes": 0.0}
     scores, seen = iter([1.0, 3.0, 2.0, 2.5, 1.5, 0.5, 0.0]), []
@@ -162,7 +162,7 @@ def _spectra():
     return torch.view_as_complex(torch.randn(2, 4, 20, 513, 2, generator=generator)).unbind(0)
 
 
-def test_loss_prefers_the_target_to_the_mixture_and_that_to_silence():
+def test_loss_orders_target_mixture_and_silence():
     target, rest = _spectra()
     mixture = target + 0.5 * rest
     present = torch.zeros(4, dtype=torch.bool)
@@ -190,7 +190,7 @@ def test_loss_does_not_depend_on_level():
     assert loud == pytest.approx(quiet.item(), abs=1e-3)
 
 
-def test_weights_of_a_smaller_network_are_begun_from_and_those_of_another_refused(start, small_config, corpus, tmp_path, capsys):
+def test_start_weights_may_lack_parts_but_not_have_others(start, small_config, corpus, tmp_path, capsys):
     run = start("run")
     weights = {name: value for name, value in run.model.state_dict().items() if "negation" not in name}
     write_weights(weights, tmp_path / "older.safetensors")
@@ -222,7 +222,7 @@ def test_presence_is_asked_for_while_the_sound_is_heard():
     assert presence_loss(1 - right, target, mixture, absent) > 5
 
 
-def test_a_presence_where_there_is_nothing_costs_more_than_a_pause_that_is_missed():
+def test_presence_of_absent_sounds_costs_more_than_a_pause():
     mixture, target = torch.ones(1, 60, 9, dtype=torch.complex64), torch.zeros(1, 60, 9, dtype=torch.complex64)
     loud = torch.full((1, 60), 0.9)
     costs = [presence_loss(loud, target, mixture, torch.tensor([absent])) for absent in (True, False)]
