@@ -279,7 +279,7 @@ def summarise_by_understanding(package, cases, part, rows):
 
 def evaluate(package, validation):
     """Measures all figures of a package; returns a dictionary."""
-    first_second = round(package.audio["sample_rate"] / package.audio["hop"])
+    frames_per_second = round(package.audio["sample_rate"] / package.audio["hop"])
 
     def present(case):
         usual, presence = package.separate(case.mixture, case.caption)
@@ -290,7 +290,7 @@ def evaluate(package, validation):
 
     def absent(case):
         estimate, presence = package.separate(case.mixture, case.caption)
-        return relative_level(estimate, case.mixture), float(presence[first_second:].mean())
+        return relative_level(estimate, case.mixture), float(presence[frames_per_second:].mean())
 
     def usual(case):
         return measure(case, package.separate(case.mixture, case.caption)[0])

@@ -36,8 +36,10 @@ MAX_PARTS = 4
 UNDERSTOOD = 0.5
 """The smallest closeness of a text that counts as understood."""
 DOUBT = 0.15
-"""A text may also mean the concepts whose cosine is less than this below that of the nearest one, unless the text
-contains the name of the nearest one."""
+"""The cosine distance from the nearest concept below which a text may mean another one too.
+
+This does not apply to texts that contain the name of the nearest concept.
+"""
 MAX_CONCEPTS = MAX_PARTS - 1
 """The largest number of concepts that a text may mean; its own words may be one more part."""
 
