@@ -67,13 +67,7 @@ class Band:
             track += _variable_length(tick - now) + event
             now = tick
         track += bytes([0, 0xFF, 0x2F, 0])
-        return (
-            b"MThd"
-            + struct.pack(">IHHH", 6, 0, 1, TICKS_A_BEAT)
-            + b"MTrk"
-            + struct.pack(">I", len(track))
-            + track
-        )
+        return b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS_A_BEAT) + b"MTrk" + struct.pack(">I", len(track)) + track
 
 
 def _variable_length(value):
@@ -107,7 +101,13 @@ def compose():
     ]  # fmt: skip
     for index, (root, approach, hand, pad) in enumerate(bars):
         at = 4.0 * index
-        for beat, key, beats in [(0, root, 1.4), (1.5, root, 0.4), (2, root + 12, 0.9), (3, approach, 0.45), (3.5, approach + 2, 0.45)]:
+        for beat, key, beats in [
+            (0, root, 1.4),
+            (1.5, root, 0.4),
+            (2, root + 12, 0.9),
+            (3, approach, 0.45),
+            (3.5, approach + 2, 0.45),
+        ]:
             band.note(bass, key, at + beat, beats, 92)
         for beat, velocity in [(0, 74), (1.5, 62), (2.5, 68)]:
             for spread, key in enumerate(hand):

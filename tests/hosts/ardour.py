@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import soundfile
+
 from desktop import until
 
 SCRIPTS = Path(__file__).parent

@@ -1,6 +1,6 @@
 """The VST3's window in Ardour: a description is typed into it, with a space and a backspace, and comes back with the session.
 
-    python tests/hosts/ardour_window.py --output assets/screenshots
+Usage: python tests/hosts/ardour_editor.py --output assets/screenshots
 """
 
 import argparse
@@ -13,10 +13,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-import screenshot  # noqa: E402
-import support  # noqa: E402
-from ardour import Ardour  # noqa: E402
-from desktop import Desktop, until  # noqa: E402
+import screenshot
+import support
+from ardour import Ardour
+from desktop import Desktop, until
 
 QUERY_BOX = (332, 108)
 """A place in the box, in pixels of Ardour's window of the plugin, which has a row of its own above ours."""

@@ -1,6 +1,6 @@
 """The standalone program's window while the demo mixture plays: what the README shows.
 
-    python tests/hosts/screenshot.py --program target/release/sift-standalone --output assets/screenshots
+Usage: python tests/hosts/screenshot.py --program target/release/sift-standalone --output assets/screenshots
 """
 
 import argparse
@@ -16,8 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-import support  # noqa: E402
-from desktop import PERIOD, Desktop  # noqa: E402
+import support
+from desktop import PERIOD, Desktop
 
 TITLE = "Sift"
 CLIENT = "sift"

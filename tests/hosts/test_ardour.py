@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 import support
 from ardour import Ardour
 

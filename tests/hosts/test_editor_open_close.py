@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pedalboard
+
 import support
 from desktop import Desktop
 

@@ -1,10 +1,12 @@
 """The standalone program on a desktop: what is typed is separated by, and the window shows it."""
 
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+
 import screenshot
 import support
 
@@ -59,7 +61,7 @@ def levels(stem: np.ndarray) -> np.ndarray:
     power = np.abs(np.fft.rfft(frames * np.hanning(FRAME))) ** 2
     bins = np.fft.rfftfreq(FRAME, 1 / 48_000)
     edges = np.searchsorted(bins, LOWEST * (HIGHEST / LOWEST) ** (np.arange(ROWS + 1) / ROWS))
-    return np.stack([power[:, low : max(high, low + 1)].sum(axis=1) for low, high in zip(edges[:-1], edges[1:])])
+    return np.stack([power[:, low : max(high, low + 1)].sum(axis=1) for low, high in itertools.pairwise(edges)])
 
 
 def cells(pixels: np.ndarray) -> np.ndarray:
@@ -87,7 +89,7 @@ def test_the_picture_lights_what_is_kept_and_dims_what_is_taken_away(looks, stem
         # Of places that are equally loud, those of what is kept are brighter.
         edges = np.quantile(loud, np.linspace(0.5, 1, 9))
         contrasts = []
-        for low, high in zip(edges[:-1], edges[1:]):
+        for low, high in itertools.pairwise(edges):
             here = (loud >= low) & (loud < high)
             lit, dim = here & (mine > 10 * other), here & (other > 10 * mine)
             if lit.sum() > 50 and dim.sum() > 50:

@@ -98,7 +98,9 @@ def query(kind: str) -> bytes:
         helper.make_node("Mul", ["rows", "weights"], ["attended"]),
         helper.make_node("ReduceMax", ["attended"], ["embedding"], axes=[1], keepdims=0),
     ]
-    inputs = [helper.make_tensor_value_info(key, TensorProto.INT64, [1, "L"]) for key in ("input_ids", "attention_mask")]
+    inputs = [
+        helper.make_tensor_value_info(key, TensorProto.INT64, [1, "L"]) for key in ("input_ids", "attention_mask")
+    ]
     outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, EMBEDDING])]
     return model("query", nodes, inputs, outputs, {"table": table, "last": np.array([2], np.int64)})
 

@@ -62,9 +62,7 @@ def in_process(trial, *arguments, package: str | None = None, display: str | Non
     Which model the plugin finds is decided once a process; and a host that crashes takes only that one along.
     """
     variables = environment(package) | ({"DISPLAY": display} if display else {})
-    with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_enter, initargs=(variables,)
-    ) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_enter, initargs=(variables,)) as pool:
         return pool.submit(trial, *arguments).result(TRIAL_SECONDS)
 
 

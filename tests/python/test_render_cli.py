@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+
 import support
 
 QUERY = "a person speaking"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pedalboard
 import pytest
+
 import support
 import vstpreset
 
@@ -125,7 +126,7 @@ def saved_and_loaded(texts: list[str]) -> tuple[list[str], bool]:
 
 
 def test_texts_in_any_script_survive_save_and_load():
-    texts = ["기타 소리 🎸", "a “quoted” \\ \"text\"", "", "한" * 256, "كلب ينبح", "e\u0301", "👩‍👩‍👧‍👦", "wind"]
+    texts = ["기타 소리 🎸", 'a “quoted” \\ "text"', "", "한" * 256, "كلب ينبح", "e\u0301", "👩‍👩‍👧‍👦", "wind"]
     loaded, stable = support.in_process(saved_and_loaded, texts)
     assert loaded == texts
     assert stable, "loading a state and saving it again gives other bytes"
