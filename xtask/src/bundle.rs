@@ -33,7 +33,7 @@ pub enum Programs<'a> {
     /// Programs of the crates `sift-plugin`, `sift` and `sift-tests`, by name.
     Named(&'a [&'a str]),
     /// All programs and all tests. Cargo then builds dependencies with the features that `cargo test` uses;
-    /// without the tests it would build most of them twice.
+    /// without the tests it would build egui, symphonia, tokenizers and others twice.
     AllWithTests,
 }
 
