@@ -1,10 +1,10 @@
 //! Sift as a plugin: parameters, state, buses and latency around [`sift_engine::Engine`].
 
 mod editor;
-mod live;
+mod engine_monitor;
+mod engine_switcher;
 mod params;
-mod sets;
-mod succession;
+mod query_sets;
 mod vst3;
 
 use std::sync::Arc;
@@ -13,23 +13,41 @@ use nice_plug::prelude::*;
 use nice_plug_egui::EguiEditor;
 use sift_engine::{Aux, Config, Controls, Engine};
 
-use crate::editor::{Window, WindowThreads};
+use crate::editor::{EditorApp, EditorThreads};
+use crate::engine_switcher::EngineSwitcher;
 use crate::params::{ListenParam, SiftParams};
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
-#[derive(Default)]
 pub struct Sift {
     params: Arc<SiftParams>,
-    windows: WindowThreads,
-    /// There is one between `activate` and `deactivate`.
+    switcher: EngineSwitcher,
+    editor_threads: EditorThreads,
+    /// `Some` between `activate` and `deactivate`.
     engine: Option<Engine>,
-    /// On another model, waiting for the engine to give way.
-    next: Option<Engine>,
-    /// Per-sample values of a block.
+    /// The engine with the next model, until the running engine can hand over.
+    next_engine: Option<Engine>,
+    /// Mask strength for each sample of the block, 0 to 1.
     strength: Vec<f32>,
+    /// Output gain for each sample of the block, a linear factor.
     gain: Vec<f32>,
-    /// The transport's next position, if it plays on.
+    /// Transport position of the next block, in samples, if the transport plays on.
     expected_position: Option<i64>,
+}
+
+impl Default for Sift {
+    fn default() -> Self {
+        let switcher = EngineSwitcher::default();
+        Self {
+            params: Arc::new(SiftParams::new(switcher.clone())),
+            switcher,
+            editor_threads: EditorThreads::default(),
+            engine: None,
+            next_engine: None,
+            strength: Vec::new(),
+            gain: Vec::new(),
+            expected_position: None,
+        }
+    }
 }
 
 const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZeroU32]) -> AudioIOLayout {
@@ -60,7 +78,7 @@ impl Plugin for Sift {
         &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])];
     const SAMPLE_ACCURATE_AUTOMATION: bool = true;
 
-    type Editor = EguiEditor<Window>;
+    type Editor = EguiEditor<EditorApp>;
     type SysExMessage = ();
     type BackgroundTask = ();
 
@@ -69,7 +87,7 @@ impl Plugin for Sift {
     }
 
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
-        editor::create(self.params.clone(), self.windows.clone())
+        editor::create(self.params.clone(), self.switcher.clone(), self.editor_threads.clone())
     }
 
     fn activate(
@@ -85,7 +103,7 @@ impl Plugin for Sift {
             channels: layout.main_output_channels.map_or(0, NonZeroU32::get) as usize,
             offline: buffer.process_mode == ProcessMode::Offline,
         };
-        let engine = self.params.model.0.begin(config);
+        let engine = self.switcher.activate(config);
         context.set_latency_samples(engine.latency() as u32);
         self.strength = vec![0.0; config.max_block];
         self.gain = vec![0.0; config.max_block];
@@ -94,7 +112,7 @@ impl Plugin for Sift {
     }
 
     fn deactivate(&mut self) {
-        self.params.model.0.end([self.engine.take(), self.next.take()]);
+        self.switcher.deactivate([self.engine.take(), self.next_engine.take()]);
     }
 
     fn reset(&mut self) {
@@ -113,19 +131,19 @@ impl Plugin for Sift {
         let Some(engine) = &mut self.engine else {
             return ProcessStatus::Error("process was called before activate");
         };
-        // A newer one waits in its queue: what is dropped here would be dropped by the audio thread.
-        if self.next.is_none() {
-            self.next = self.params.model.0.arrived();
+        // Replacing a pending engine would drop it on the audio thread: a newer one stays in its queue.
+        if self.next_engine.is_none() {
+            self.next_engine = self.switcher.take_next();
         }
-        if let Some(mut next) = self.next.take_if(|next| engine.gives_way_to(next)) {
+        if let Some(mut next) = self.next_engine.take_if(|next| engine.gives_way_to(next)) {
             next.take_over(engine);
             context.set_latency_samples(next.latency() as u32);
-            self.params.model.0.give_back(std::mem::replace(engine, next));
+            self.switcher.retire(std::mem::replace(engine, next));
         }
         let samples = buffer.samples();
         let Some((strength, gain)) = self.strength.get_mut(..samples).zip(self.gain.get_mut(..samples))
         else {
-            return ProcessStatus::Error("the block is larger than the host announced");
+            return ProcessStatus::Error("the block is larger than the size given at activation");
         };
 
         let position = context.transport().playing.then(|| context.transport().pos_samples()).flatten();
@@ -159,7 +177,7 @@ impl Plugin for Sift {
     }
 }
 
-/// From decibels to factors. A value that stays is computed once: powers cost more than all else of a block.
+/// Converts decibels to linear factors in place. Equal neighbours are computed once: the power dominates a block's cost.
 fn to_linear(gain: &mut [f32]) {
     let (mut decibels, mut factor) = (f32::NAN, f32::NAN);
     for gain in gain {
@@ -173,8 +191,8 @@ fn to_linear(gain: &mut [f32]) {
 impl Drop for Sift {
     fn drop(&mut self) {
         self.deactivate();
-        self.params.model.0.wait_for_end();
-        self.windows.wait_for_end();
+        self.switcher.wait_until_retired();
+        self.editor_threads.wait_until_ended();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sift without a host: the same plugin on the sound card, or on none.
+//! Sift without a host: the same plugin on a sound card, or without audio.
 
 fn main() {
     nice_plug::prelude::nice_export_standalone::<sift_plugin::Sift>();

@@ -1,4 +1,4 @@
-//! Parameters, and what is persisted beside them. Ids never change once released.
+//! Parameters and persisted state. Ids never change once released.
 
 use std::sync::Arc;
 
@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 use sift_engine::user::preferences::ThemeChoice;
 use sift_engine::{Mode, Queries, SLOTS, Shape};
 
-use crate::live::Live;
-use crate::succession::Succession;
+use crate::engine_switcher::EngineSwitcher;
 
-/// The window's size in logical pixels, when nobody has chosen another.
-pub const DEFAULT_WINDOW: (u32, u32) = (760, 620);
+/// The editor's initial width and height, in logical pixels.
+pub const DEFAULT_EDITOR_SIZE: (u32, u32) = (760, 620);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ModeParam {
@@ -44,11 +43,11 @@ pub enum ListenParam {
     Removed,
 }
 
-/// What the window's spectrogram is of.
+/// The signal that the editor's spectrogram shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Picture {
-    /// The input, with what is kept lit.
+pub enum SpectrogramView {
+    /// The input, with the kept part in colour.
     #[default]
     Input,
     Output,
@@ -75,8 +74,8 @@ pub struct SiftParams {
     pub listen: EnumParam<ListenParam>,
     #[id = "bypass"]
     pub bypass: BoolParam,
-    /// Moved with every edit of what is persisted below, which alone does not tell the host that
-    /// the project changed.
+    /// Hidden; changes with every edit of the persisted state below, of which hosts take no notice.
+    /// It makes them mark the project as changed.
     #[id = "revision"]
     pub revision: IntParam,
 
@@ -84,19 +83,19 @@ pub struct SiftParams {
     pub queries: PersistedQueries,
     #[persist = "model"]
     pub model: PersistedModel,
-    /// Width and height in logical pixels.
+    /// The editor's width and height, in logical pixels.
     #[persist = "window"]
     pub window: Arc<RwLock<(u32, u32)>>,
-    /// The theme that was chosen in this project; that of the person's preferences where none was.
+    /// The project's theme; `None` for the one in the user's preferences.
     #[persist = "theme"]
     pub theme: Arc<RwLock<Option<ThemeChoice>>>,
     #[persist = "picture"]
-    pub picture: Arc<RwLock<Picture>>,
+    pub picture: Arc<RwLock<SpectrogramView>>,
 }
 
-impl Default for SiftParams {
-    fn default() -> Self {
-        let queries = PersistedQueries::default();
+impl SiftParams {
+    /// Creates the parameters of the plugin that owns `switcher`.
+    pub fn new(switcher: EngineSwitcher) -> Self {
         Self {
             strength: FloatParam::new("Mask strength", 1.0, FloatRange::Linear { min: 0.0, max: 1.0 })
                 .with_smoother(SmoothingStyle::Linear(10.0))
@@ -117,7 +116,7 @@ impl Default for SiftParams {
             smooth: FloatParam::new("Smoothing", 0.0, FloatRange::Linear { min: 0.0, max: 200.0 })
                 .with_unit(" ms")
                 .with_step_size(0.1),
-            // In decibels with steps, so that 0 dB is a gain of exactly 1 whatever a host rounds.
+            // In decibels with steps, so that 0 dB is a gain of exactly 1 in spite of hosts' rounding.
             gain: FloatParam::new("Output gain", 0.0, FloatRange::Linear { min: -24.0, max: 12.0 })
                 .with_smoother(SmoothingStyle::Linear(10.0))
                 .with_unit(" dB")
@@ -127,21 +126,20 @@ impl Default for SiftParams {
             revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 })
                 .hide()
                 .non_automatable(),
-            model: PersistedModel(Succession::new(queries.0.clone(), Live::default())),
-            queries,
-            window: Arc::new(RwLock::new(DEFAULT_WINDOW)),
+            queries: PersistedQueries(switcher.queries().clone()),
+            model: PersistedModel(switcher),
+            window: Arc::new(RwLock::new(DEFAULT_EDITOR_SIZE)),
             theme: Arc::default(),
             picture: Arc::default(),
         }
     }
-}
 
-impl SiftParams {
-    /// The slot whose query is active, 0 to 7.
+    /// The slot of the active query, 0 to 7.
     pub fn active_slot(&self) -> usize {
         (self.query.value() - 1).clamp(0, SLOTS as i32 - 1) as usize
     }
 
+    /// The settings that shape the mask.
     pub fn shape(&self) -> Shape {
         Shape {
             sharpness: self.sharpness.value(),
@@ -150,8 +148,7 @@ impl SiftParams {
         }
     }
 
-    /// Tells the host that the project changed. Call it after an edit of what is persisted, from the
-    /// window.
+    /// Makes the host mark the project as changed. The editor calls it after an edit of persisted state.
     pub fn mark_edited(&self, setter: &ParamSetter<'_>) {
         setter.begin_set_parameter(&self.revision);
         setter.set_parameter(&self.revision, 1 - self.revision.value());
@@ -159,12 +156,11 @@ impl SiftParams {
     }
 }
 
-/// The queries as host state: loading one has its texts encoded, with the window closed or open.
-#[derive(Clone, Default)]
+/// The queries as persisted state. Loading a state starts the encoding of its texts, also while the editor is closed.
 pub struct PersistedQueries(pub Arc<Queries>);
 
 impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
-    /// Slots that the state does not speak of become empty; slots beyond the eighth are ignored.
+    /// Sets the texts of all slots. Slots missing from the state become empty; texts beyond the eighth are ignored.
     fn set(&self, texts: Vec<String>) {
         let mut texts = texts.into_iter();
         self.0.set_texts(&std::array::from_fn(|_| texts.next().unwrap_or_default()));
@@ -178,13 +174,13 @@ impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
     }
 }
 
-/// The name of the model package as host state: loading another has it run, at play or not.
-pub struct PersistedModel(pub Succession);
+/// The name of the model package as persisted state. Loading another name switches the model, also while audio plays.
+pub struct PersistedModel(EngineSwitcher);
 
 impl<'a> PersistentField<'a, String> for PersistedModel {
     fn set(&self, model: String) {
         if model != self.0.model() {
-            // Without a thread to load it, the model stays the old one until the next activation.
+            // If the thread that loads it cannot be started, the next activation loads it.
             let _ = self.0.set_model(&model);
         }
     }
@@ -202,19 +198,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loading_a_state_takes_its_texts_and_empties_the_slots_it_does_not_name() {
-        let queries = PersistedQueries::default();
+    fn loaded_state_sets_its_slots_and_empties_the_others() {
+        let queries = PersistedQueries(Arc::default());
         queries.set(vec!["기타 소리".into(), "🎸".into()]);
         assert_eq!(queries.0.text(0), "기타 소리");
         assert_eq!(queries.0.text(1), "🎸");
         assert_eq!(queries.0.text(2), "");
         queries.set((0..20).map(|i| i.to_string()).collect());
-        assert_eq!(queries.map(|texts| texts.len()), SLOTS);
+        assert_eq!(queries.map(Vec::len), SLOTS);
     }
 
     #[test]
-    fn ids_are_those_that_were_released() {
-        let ids: Vec<_> = SiftParams::default().param_map().into_iter().map(|(id, _, _)| id).collect();
+    fn parameter_ids_are_the_released_ones() {
+        let ids: Vec<_> =
+            SiftParams::new(EngineSwitcher::default()).param_map().into_iter().map(|(id, _, _)| id).collect();
         assert_eq!(
             ids,
             [
@@ -233,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn every_default_survives_the_hosts_normalised_values() {
-        let params = SiftParams::default();
+    fn defaults_survive_normalisation() {
+        let params = SiftParams::new(EngineSwitcher::default());
         for param in [&params.sharpness, &params.floor, &params.smooth, &params.gain, &params.strength] {
             assert_eq!(param.preview_plain(param.default_normalized_value()), param.default_plain_value());
         }

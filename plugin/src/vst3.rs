@@ -1,10 +1,10 @@
-//! Sift as VST3: nice-plug's component, with auxiliary outputs that a host may leave alone.
+//! The VST3 component: wraps nice-plug's, so that hosts may leave the auxiliary outputs inactive.
 //!
-//! nice-plug 0.4 processes a VST3 block only when every output bus has buffers of its width, none of
-//! them shared, and accepts only bus arrangements in which every bus has channels. Yet auxiliary buses
-//! are inactive in VST3 unless the user asks for them, and an inactive bus has neither. [`Component`]
-//! stands between: it forwards everything, has nice-plug write the auxiliary outputs into buffers of
-//! its own, and gives the host what it takes of them.
+//! nice-plug 0.4 processes a VST3 block only if every output bus has its own buffers of the right width,
+//! and accepts only bus arrangements in which every bus has channels. But auxiliary buses are inactive in
+//! VST3 until the user activates them, and an inactive bus has neither. [`Component`] forwards all calls,
+//! passes scratch buffers to nice-plug for the auxiliary outputs, and copies them to the buffers that the
+//! host provides.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
@@ -31,28 +31,28 @@ use parking_lot::Mutex;
 
 use crate::Sift;
 
-/// Target and Residual.
-const AUX: usize = 2;
-/// Of any bus.
+/// Number of auxiliary outputs: Target and Residual.
+const AUX_OUTPUTS: usize = 2;
+/// Largest number of channels of a bus.
 const MAX_CHANNELS: usize = 2;
-/// Channels of our own: those of the auxiliary outputs, and one for the main output.
-const SPARES: usize = AUX * MAX_CHANNELS + 1;
+/// Scratch channels: those of the auxiliary outputs, and one for the main output.
+const SCRATCH_CHANNELS: usize = AUX_OUTPUTS * MAX_CHANNELS + 1;
 
-/// One instance in the host: component and controller in one object.
+/// One plugin instance: component and controller in one object.
 struct Component {
     inner: Wrapper<Sift>,
     is_active: AtomicBool,
-    /// Channels of the main buses, as last accepted.
+    /// Number of channels of the main buses, as accepted last.
     channels: AtomicUsize,
-    /// What the host wants the auxiliary outputs to be; empty: as the main one.
-    arrangements: [AtomicU64; AUX],
-    /// `SPARES` channels of the largest block, one after the other. Locked by the thread that sets
-    /// processing up and by the one that processes, which the host never runs at once.
-    spares: Mutex<Vec<f32>>,
+    /// Arrangements that the host requested for the auxiliary outputs; empty: that of the main output.
+    arrangements: [AtomicU64; AUX_OUTPUTS],
+    /// `SCRATCH_CHANNELS` channels of the largest block, one after the other. `setupProcessing` and `process` lock
+    /// it, which the host never calls at the same time.
+    scratch: Mutex<Vec<f32>>,
 }
 
 impl Class for Component {
-    /// Those that an effect without MIDI needs.
+    /// The interfaces of an effect without MIDI.
     type Interfaces = (IComponent, IEditController, IAudioProcessor, IProcessContextRequirements, IUnitInfo);
 }
 
@@ -63,18 +63,18 @@ impl Component {
             is_active: AtomicBool::new(false),
             channels: AtomicUsize::new(MAX_CHANNELS),
             arrangements: Default::default(),
-            spares: Mutex::default(),
+            scratch: Mutex::default(),
         }
     }
 
-    /// What the host wants the output bus `index` to be, if it is an auxiliary one and was asked about.
-    fn wanted(&self, direction: BusDirection, index: int32) -> Option<SpeakerArrangement> {
+    /// The arrangement that the host requested for an auxiliary output; `None` for other buses, or without a request.
+    fn requested_arrangement(&self, direction: BusDirection, index: int32) -> Option<SpeakerArrangement> {
         let aux = usize::try_from(index).ok()?.checked_sub(1)?;
-        let wanted = self.arrangements.get(aux)?.load(Ordering::Relaxed);
-        (direction == kOutput as BusDirection && wanted != kEmpty).then_some(wanted)
+        let requested = self.arrangements.get(aux)?.load(Ordering::Relaxed);
+        (direction == kOutput as BusDirection && requested != kEmpty).then_some(requested)
     }
 
-    /// Has nice-plug take the parameters of a block whose audio cannot be processed, which becomes silence.
+    /// Applies the parameter changes of a block whose audio cannot be processed, and outputs silence.
     unsafe fn flush(&self, host: &ProcessData) -> tresult {
         unsafe {
             outputs(host).iter_mut().for_each(|bus| silence(bus, frames(host)));
@@ -85,7 +85,7 @@ impl Component {
     }
 }
 
-/// Implements methods of a trait by calling the same ones of `inner`.
+/// Implements trait methods by calling those of `inner`.
 macro_rules! forward {
     ($interface:ident: $($method:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
         $(unsafe fn $method(&self, $($argument: $kind),*) -> $result {
@@ -118,7 +118,7 @@ impl IComponentTrait for Component {
         result
     }
 
-    /// The auxiliary outputs are not active unless the host asks: an insert stays as wide as its track.
+    /// Reports auxiliary outputs as inactive by default, so that an insert keeps its track's width.
     unsafe fn getBusInfo(
         &self,
         media: MediaType,
@@ -130,8 +130,8 @@ impl IComponentTrait for Component {
             let result = IComponentTrait::getBusInfo(&self.inner, media, direction, index, info);
             if result == kResultOk && direction == kOutput as BusDirection && index > 0 {
                 (*info).flags = 0;
-                if let Some(wanted) = self.wanted(direction, index) {
-                    (*info).channelCount = wanted.count_ones() as int32;
+                if let Some(requested) = self.requested_arrangement(direction, index) {
+                    (*info).channelCount = requested.count_ones() as int32;
                 }
             }
             result
@@ -165,8 +165,8 @@ impl IAudioProcessorTrait for Component {
         getTailSamples() -> uint32;
     }
 
-    /// The main output decides, and the auxiliary ones may be of another width: hosts keep a bus that is
-    /// inactive, and want its old width back.
+    /// Accepts the main output's arrangement for all buses and stores those requested for the auxiliary outputs:
+    /// hosts keep the old width of an inactive bus and expect it back.
     unsafe fn setBusArrangements(
         &self,
         inputs: *mut SpeakerArrangement,
@@ -175,16 +175,20 @@ impl IAudioProcessorTrait for Component {
         output_count: int32,
     ) -> tresult {
         let count = usize::try_from(output_count).unwrap_or(0);
-        if inputs.is_null() || outputs.is_null() || input_count != 1 || !(1..=1 + AUX).contains(&count) {
+        if inputs.is_null()
+            || outputs.is_null()
+            || input_count != 1
+            || !(1..=1 + AUX_OUTPUTS).contains(&count)
+        {
             return kInvalidArgument;
         }
         unsafe {
             let outputs = std::slice::from_raw_parts(outputs, count);
-            if outputs.iter().any(|wanted| wanted.count_ones() as usize > MAX_CHANNELS) {
+            if outputs.iter().any(|requested| requested.count_ones() as usize > MAX_CHANNELS) {
                 return kResultFalse;
             }
-            let mut alike = [outputs[0]; 1 + AUX];
-            let (pointer, length) = (alike.as_mut_ptr(), alike.len() as int32);
+            let mut equal = [outputs[0]; 1 + AUX_OUTPUTS];
+            let (pointer, length) = (equal.as_mut_ptr(), equal.len() as int32);
             let result =
                 IAudioProcessorTrait::setBusArrangements(&self.inner, inputs, input_count, pointer, length);
             if result == kResultOk {
@@ -206,9 +210,9 @@ impl IAudioProcessorTrait for Component {
         unsafe {
             let result = IAudioProcessorTrait::getBusArrangement(&self.inner, direction, index, arrangement);
             if result == kResultOk
-                && let Some(wanted) = self.wanted(direction, index)
+                && let Some(requested) = self.requested_arrangement(direction, index)
             {
-                *arrangement = wanted;
+                *arrangement = requested;
             }
             result
         }
@@ -220,9 +224,9 @@ impl IAudioProcessorTrait for Component {
         }
         unsafe {
             let frames = usize::try_from((*setup).maxSamplesPerBlock).unwrap_or(0);
-            *self.spares.lock() = vec![0.0; SPARES * frames];
-            // nice-plug notes the mode, offline or not, only after it has made its configuration of the
-            // one before: told twice, it knows.
+            *self.scratch.lock() = vec![0.0; SCRATCH_CHANNELS * frames];
+            // nice-plug stores the process mode after it has built its configuration from the previous mode:
+            // the second call applies it.
             IAudioProcessorTrait::setupProcessing(&self.inner, setup);
             IAudioProcessorTrait::setupProcessing(&self.inner, setup)
         }
@@ -233,49 +237,50 @@ impl IAudioProcessorTrait for Component {
             return kInvalidArgument;
         }
         unsafe {
-            // nice-plug would end the host.
+            // nice-plug would panic, which ends the host.
             if !self.is_active.load(Ordering::Acquire) {
                 outputs(&*data).iter_mut().for_each(|bus| silence(bus, frames(&*data)));
                 return kNotInitialized;
             }
             let (host, frames, channels) = (&*data, frames(&*data), self.channels.load(Ordering::Relaxed));
-            let Some(mut spares) = self.spares.try_lock() else { return self.flush(host) };
-            let Some(main) = outputs(host).first().filter(|main| is_whole(main, channels)).copied() else {
+            let Some(mut scratch) = self.scratch.try_lock() else { return self.flush(host) };
+            let Some(main) = outputs(host).first().filter(|main| is_complete(main, channels)).copied() else {
                 return self.flush(host);
             };
-            if frames == 0 || spares.len() < SPARES * frames {
+            if frames == 0 || scratch.len() < SCRATCH_CHANNELS * frames {
                 let result = self.flush(host);
-                // A block larger than announced has no place to go.
+                // The scratch buffers do not hold a block larger than announced.
                 return if frames == 0 { result } else { kResultFalse };
             }
 
-            let mut spare = spares.chunks_exact_mut(frames).map(<[f32]>::as_mut_ptr);
-            let mut next = || spare.next().unwrap_or(null_mut());
-            let mut pointers = [[null_mut(); MAX_CHANNELS]; 1 + AUX];
+            let mut free_channels = scratch.chunks_exact_mut(frames).map(<[f32]>::as_mut_ptr);
+            let mut next_channel = || free_channels.next().unwrap_or(null_mut());
+            let mut pointers = [[null_mut(); MAX_CHANNELS]; 1 + AUX_OUTPUTS];
             for (index, bus) in pointers.iter_mut().enumerate() {
                 for (channel, pointer) in bus.iter_mut().enumerate().take(channels) {
-                    *pointer = if index == 0 { channel_pointer(&main, channel) } else { next() };
+                    *pointer = if index == 0 { channel_pointer(&main, channel) } else { next_channel() };
                 }
             }
-            // Some hosts give all that is not connected one buffer.
+            // Some hosts use one buffer for all unconnected channels.
             if channels == 2 && pointers[0][0] == pointers[0][1] {
-                pointers[0][1] = next();
+                pointers[0][1] = next_channel();
             }
             let mut buses = pointers.each_mut().map(|pointers| bus(pointers, channels));
-            let mut whole =
-                ProcessData { numOutputs: 1 + AUX as int32, outputs: buses.as_mut_ptr(), ..*host };
-            let heard = host.numInputs > 0 && !host.inputs.is_null() && is_whole(&*host.inputs, channels);
-            if !heard {
+            let mut inner_data =
+                ProcessData { numOutputs: 1 + AUX_OUTPUTS as int32, outputs: buses.as_mut_ptr(), ..*host };
+            let has_input =
+                host.numInputs > 0 && !host.inputs.is_null() && is_complete(&*host.inputs, channels);
+            if !has_input {
                 silence(&mut buses[0], frames);
-                (whole.numInputs, whole.inputs) = (0, null_mut());
+                (inner_data.numInputs, inner_data.inputs) = (0, null_mut());
             }
-            let result = IAudioProcessorTrait::process(&self.inner, &mut whole);
+            let result = IAudioProcessorTrait::process(&self.inner, &mut inner_data);
 
-            for (index, taken) in outputs(host).iter_mut().enumerate() {
-                taken.silenceFlags = 0;
+            for (index, bus) in outputs(host).iter_mut().enumerate() {
+                bus.silenceFlags = 0;
                 match buses.get(index) {
-                    Some(made) => copy(made, taken, frames),
-                    None => silence(taken, frames),
+                    Some(processed) => copy(processed, bus, frames),
+                    None => silence(bus, frames),
                 }
             }
             result
@@ -287,7 +292,7 @@ fn frames(data: &ProcessData) -> usize {
     usize::try_from(data.numSamples).unwrap_or(0)
 }
 
-/// The output buses that the host gives.
+/// The output buses that the host provides.
 unsafe fn outputs<'a>(data: &ProcessData) -> &'a mut [AudioBusBuffers] {
     let count = usize::try_from(data.numOutputs).unwrap_or(0);
     match data.outputs.is_null() {
@@ -304,17 +309,17 @@ fn bus(pointers: &mut [*mut f32], channels: usize) -> AudioBusBuffers {
     }
 }
 
-/// The samples of a channel; null where the host gives none.
+/// The samples of a channel; null if the host provides none.
 unsafe fn channel_pointer(bus: &AudioBusBuffers, channel: usize) -> *mut f32 {
     unsafe {
         let buffers = bus.__field0.channelBuffers32;
-        let there = !buffers.is_null() && channel < usize::try_from(bus.numChannels).unwrap_or(0);
-        if there { *buffers.add(channel) } else { null_mut() }
+        let is_provided = !buffers.is_null() && channel < usize::try_from(bus.numChannels).unwrap_or(0);
+        if is_provided { *buffers.add(channel) } else { null_mut() }
     }
 }
 
-/// Whether a bus has these channels, no more and no fewer.
-unsafe fn is_whole(bus: &AudioBusBuffers, channels: usize) -> bool {
+/// Whether a bus has exactly `channels` channels, all with buffers.
+unsafe fn is_complete(bus: &AudioBusBuffers, channels: usize) -> bool {
     bus.numChannels == channels as int32
         && (0..channels).all(|channel| unsafe { !channel_pointer(bus, channel).is_null() })
 }
@@ -330,7 +335,7 @@ unsafe fn silence(bus: &mut AudioBusBuffers, frames: usize) {
     }
 }
 
-/// Writes a bus to one of the host's; its last channel to all that the host has beyond it.
+/// Copies a bus to one of the host's, whose further channels get a copy of the last channel.
 unsafe fn copy(from: &AudioBusBuffers, to: &mut AudioBusBuffers, frames: usize) {
     let last = usize::try_from(from.numChannels).unwrap_or(0).saturating_sub(1);
     for channel in 0..usize::try_from(to.numChannels).unwrap_or(0) {
@@ -366,7 +371,7 @@ impl IUnitInfoTrait for Component {
     }
 }
 
-/// What the module offers: one class.
+/// The module's factory, with one class.
 struct Factory(PluginInfo);
 
 impl Class for Factory {
@@ -374,19 +379,19 @@ impl Class for Factory {
 }
 
 impl Factory {
-    /// Answers a question about class `index`.
-    unsafe fn tell<T>(&self, index: int32, info: *mut T, answer: fn(&PluginInfo) -> T) -> tresult {
+    /// Writes the data that `create` returns about class `index` to `info`.
+    unsafe fn write_info<T>(&self, index: int32, info: *mut T, create: fn(&PluginInfo) -> T) -> tresult {
         if index != 0 || info.is_null() {
             return kInvalidArgument;
         }
-        unsafe { info.write(answer(&self.0)) };
+        unsafe { info.write(create(&self.0)) };
         kResultOk
     }
 }
 
 impl IPluginFactoryTrait for Factory {
     unsafe fn getFactoryInfo(&self, info: *mut PFactoryInfo) -> tresult {
-        unsafe { self.tell(0, info, PluginInfo::create_factory_info) }
+        unsafe { self.write_info(0, info, PluginInfo::create_factory_info) }
     }
 
     unsafe fn countClasses(&self) -> int32 {
@@ -394,7 +399,7 @@ impl IPluginFactoryTrait for Factory {
     }
 
     unsafe fn getClassInfo(&self, index: int32, info: *mut PClassInfo) -> tresult {
-        unsafe { self.tell(index, info, PluginInfo::create_class_info) }
+        unsafe { self.write_info(index, info, PluginInfo::create_class_info) }
     }
 
     unsafe fn createInstance(
@@ -422,13 +427,13 @@ impl IPluginFactoryTrait for Factory {
 
 impl IPluginFactory2Trait for Factory {
     unsafe fn getClassInfo2(&self, index: int32, info: *mut PClassInfo2) -> tresult {
-        unsafe { self.tell(index, info, PluginInfo::create_class_info_2) }
+        unsafe { self.write_info(index, info, PluginInfo::create_class_info_2) }
     }
 }
 
 impl IPluginFactory3Trait for Factory {
     unsafe fn getClassInfoUnicode(&self, index: int32, info: *mut PClassInfoW) -> tresult {
-        unsafe { self.tell(index, info, PluginInfo::create_class_info_unicode) }
+        unsafe { self.write_info(index, info, PluginInfo::create_class_info_unicode) }
     }
 
     unsafe fn setHostContext(&self, _context: *mut FUnknown) -> tresult {
@@ -444,7 +449,7 @@ extern "system" fn GetPluginFactory() -> *mut c_void {
         .map_or(std::ptr::null_mut(), |factory| factory.into_raw().cast())
 }
 
-/// Hosts call this before, and [`leave`] after all else, by the name of each system.
+/// The module's first call. Its name depends on the system.
 #[cfg_attr(target_os = "windows", unsafe(export_name = "InitDll"))]
 #[cfg_attr(target_os = "macos", unsafe(export_name = "bundleEntry"))]
 #[cfg_attr(not(any(target_os = "windows", target_os = "macos")), unsafe(export_name = "ModuleEntry"))]
@@ -453,6 +458,7 @@ extern "system" fn enter(_module: *mut c_void) -> bool {
     true
 }
 
+/// The module's last call. Its name depends on the system.
 #[cfg_attr(target_os = "windows", unsafe(export_name = "ExitDll"))]
 #[cfg_attr(target_os = "macos", unsafe(export_name = "bundleExit"))]
 #[cfg_attr(not(any(target_os = "windows", target_os = "macos")), unsafe(export_name = "ModuleExit"))]

@@ -1,4 +1,4 @@
-//! `sift doctor`: what is found where, and whether it works.
+//! `sift doctor`: checks the installation and measures the model's speed.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -11,123 +11,130 @@ use sift_engine::package::speed_records::{Speed, Speeds};
 use sift_engine::package::{Listing, search};
 use sift_engine::{FACTORY, Mode};
 
-use crate::separation::{Request, Separation};
+use crate::message::one_line;
+use crate::model_argument::ModelArgument;
+use crate::offline_renderer::{OfflineRenderer, RenderRequest};
 
-/// Examines the installation: what is found where, and how fast a second of audio is separated
+/// Checks the installation and measures how fast one second of audio is separated
 ///
-/// The exit status is 0 only when everything works.
+/// The exit status is 0 only if everything works.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub struct DoctorArguments {
     #[command(flatten)]
-    model: crate::Model,
+    model: ModelArgument,
 }
 
-/// The audio that is timed: a second of stereo at 48 kHz.
-const RATE: u32 = 48_000;
+/// Sample rate of the measured audio, in hertz; its length is one second.
+const SAMPLE_RATE: u32 = 48_000;
 const CHANNELS: usize = 2;
 
-/// Runs every examination that can be run and writes a line on each.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    let mut report = Report { out, failed: 0 };
+/// Runs all checks and writes one line about each.
+///
+/// # Errors
+/// If a check fails, or `out` cannot be written to.
+pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
+    let mut report = DoctorReport { out, failed: 0 };
     report.note(
         "Sift",
         format_args!("{} for {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS),
     )?;
-    let runtime = examine_runtime(&mut report)?;
+    let has_runtime = check_runtime(&mut report)?;
     for folder in search::search_folders() {
-        let there = if folder.is_dir() { "" } else { " (not there)" };
-        report.note("models in", format_args!("{}{there}", folder.display()))?;
+        let remark = if folder.is_dir() { "" } else { " (does not exist)" };
+        report.note("model folder", format_args!("{}{remark}", folder.display()))?;
     }
     for found in search::installed() {
-        report.outcome("package", found.as_ref().map(name))?;
+        report.outcome("package", found.as_ref().map(describe))?;
     }
-    match crate::listing(arguments.model.model.as_deref()) {
-        Ok(listing) if runtime => examine_model(listing, &mut report)?,
+    match arguments.model.package() {
+        Ok(listing) if has_runtime => check_model(listing, &mut report)?,
         Ok(listing) => {
-            report.note("model", format_args!("{}: not tried without ONNX Runtime", name(&listing)))?
+            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&listing)))?
         }
         Err(error) => report.failure("model", &error)?,
     }
     let failed = report.failed;
-    ensure!(failed == 0, "{failed} of these do not work");
+    ensure!(failed == 0, "failed checks: {failed}");
     Ok(())
 }
 
-fn name(listing: &Listing) -> String {
+/// Name, version and origin of a package.
+fn describe(listing: &Listing) -> String {
     format!("{} {}, {}", listing.manifest.name, listing.manifest.version, listing.origin)
 }
 
-/// Whether ONNX Runtime works.
-fn examine_runtime(report: &mut Report<'_, impl Write>) -> io::Result<bool> {
+/// Reports ONNX Runtime's version and providers. Returns whether it works.
+fn check_runtime(report: &mut DoctorReport<'_, impl Write>) -> io::Result<bool> {
     let version = library::library_path().and_then(|path| Ok((path, library::version()?)));
-    let works = version.is_ok();
+    let is_working = version.is_ok();
     report
         .outcome("ONNX Runtime", version.map(|(path, version)| format!("{}: {version}", path.display())))?;
     if let Ok(environment) = library::environment() {
         let offered = Provider::ALL.into_iter().filter(|&provider| session::offers(environment, provider));
         report
-            .note("it offers", offered.map(|provider| provider.to_string()).collect::<Vec<_>>().join(", "))?;
+            .note("providers", offered.map(|provider| provider.to_string()).collect::<Vec<_>>().join(", "))?;
     }
-    Ok(works)
+    Ok(is_working)
 }
 
-fn examine_model(listing: Listing, report: &mut Report<'_, impl Write>) -> io::Result<()> {
-    let called = name(&listing);
-    let timing = match Timing::measure(listing.clone()) {
+fn check_model(listing: Listing, report: &mut DoctorReport<'_, impl Write>) -> io::Result<()> {
+    let name = describe(&listing);
+    let timing = match ModelTiming::measure(listing.clone()) {
         Ok(timing) => timing,
-        Err(error) => return report.failure("model", format_args!("{called}: {error:#}")),
+        Err(error) => return report.failure("model", format_args!("{name}: {error:#}")),
     };
     report.outcome(
         "model",
-        Ok::<_, String>(format!("{called}, loaded in {:.2} s", timing.loading.as_secs_f64())),
+        Ok::<_, String>(format!("{name}, loaded in {:.2} s", timing.loading.as_secs_f64())),
     )?;
     let Placement { provider, remark } = &timing.placement;
     report.outcome("provider", remark.as_ref().map_or(Ok(provider), Err))?;
     let speed = Speed::new(&listing, *provider, timing.factor());
-    report.outcome("speed", timing.judge(&speed))?;
+    report.outcome("speed", timing.describe(&speed))?;
     match Speeds::file().map(|file| Speeds::keep(&file, &speed)) {
-        Some(Err(problem)) => report.failure("figures", problem),
+        Some(Err(problem)) => report.failure("speed record", problem),
         Some(Ok(())) | None => Ok(()),
     }
 }
 
-/// How long things take.
-struct Timing {
+/// Measured times of a model.
+struct ModelTiming {
     loading: Duration,
-    /// A second of audio.
+    /// Time for one second of audio.
     second: Duration,
-    /// A hop in the separator.
+    /// The separator's time per hop.
     hop: Duration,
-    /// Seconds of audio that a hop covers.
+    /// Duration of a hop, in seconds.
     hop_seconds: f64,
     placement: Placement,
 }
 
-impl Timing {
+impl ModelTiming {
+    /// Loads the package and renders one second of noise.
     fn measure(listing: Listing) -> Result<Self> {
         let start = Instant::now();
-        let request = Request { query: FACTORY[0], mode: Mode::Isolate, strength: 1.0 };
-        let mut separation = Separation::open(listing, RATE, CHANNELS, &request)?;
+        let request = RenderRequest { query: FACTORY[0], mode: Mode::Isolate, strength: 1.0 };
+        let mut renderer = OfflineRenderer::open(listing, SAMPLE_RATE, CHANNELS, &request)?;
         let loading = start.elapsed();
 
         let start = Instant::now();
-        separation.push(&noise(), |_| Ok(()))?;
-        separation.finish(|_| Ok(()))?;
-        separation.check()?;
-        let (second, hop) = (start.elapsed(), separation.status().hop_time());
-        let placement = separation.status().placement();
-        Ok(Self { loading, second, hop, hop_seconds: separation.hop_seconds(), placement })
+        renderer.push(&noise(), |_| Ok(()))?;
+        renderer.finish(|_| Ok(()))?;
+        renderer.check()?;
+        let (second, hop) = (start.elapsed(), renderer.status().hop_time());
+        let placement = renderer.status().placement();
+        Ok(Self { loading, second, hop, hop_seconds: renderer.hop_seconds(), placement })
     }
 
-    /// Real-time factor of the separator.
+    /// Real-time factor of the separator: below 1, it keeps up.
     fn factor(&self) -> f64 {
         self.hop.as_secs_f64() / self.hop_seconds
     }
 
-    /// The figures with the advice; as an error, where this machine is too slow to separate live.
-    fn judge(&self, speed: &Speed) -> Result<String, String> {
+    /// Describes the times; as an error if this machine is too slow for live use.
+    fn describe(&self, speed: &Speed) -> Result<String, String> {
         let text = format!(
-            "1 s of stereo at 48 kHz in {:.3} s; separator {:.2} ms of the {:.2} ms a hop has: {}",
+            "1 s of stereo at 48 kHz in {:.3} s; separator {:.2} ms per hop of {:.2} ms: {}",
             self.second.as_secs_f64(),
             1_000.0 * self.hop.as_secs_f64(),
             1_000.0 * self.hop_seconds,
@@ -137,42 +144,42 @@ impl Timing {
     }
 }
 
-/// A second of noise, the same every time.
+/// One second of noise, always the same.
 fn noise() -> Vec<Vec<f32>> {
     let mut state = 1_u32;
     let mut sample = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         0.25 * (state >> 8) as f32 / (1 << 23) as f32 - 0.25
     };
-    (0..CHANNELS).map(|_| (0..RATE).map(|_| sample()).collect()).collect()
+    (0..CHANNELS).map(|_| (0..SAMPLE_RATE).map(|_| sample()).collect()).collect()
 }
 
-/// The lines written so far.
-struct Report<'a, W> {
+/// Writes the report and counts the failed checks.
+struct DoctorReport<'a, W> {
     out: &'a mut W,
     failed: usize,
 }
 
-impl<W: Write> Report<'_, W> {
-    fn note(&mut self, what: &str, text: impl Display) -> io::Result<()> {
-        self.line("    ", what, text)
+impl<W: Write> DoctorReport<'_, W> {
+    fn note(&mut self, subject: &str, text: impl Display) -> io::Result<()> {
+        self.line("    ", subject, text)
     }
 
-    fn failure(&mut self, what: &str, problem: impl Display) -> io::Result<()> {
+    fn failure(&mut self, subject: &str, problem: impl Display) -> io::Result<()> {
         self.failed += 1;
-        self.line("FAIL", what, problem)
+        self.line("FAIL", subject, problem)
     }
 
-    fn outcome<T: Display, E: Display>(&mut self, what: &str, outcome: Result<T, E>) -> io::Result<()> {
+    fn outcome<T: Display, E: Display>(&mut self, subject: &str, outcome: Result<T, E>) -> io::Result<()> {
         match outcome {
-            Ok(text) => self.line("ok  ", what, text),
-            Err(problem) => self.failure(what, problem),
+            Ok(text) => self.line("ok  ", subject, text),
+            Err(problem) => self.failure(subject, problem),
         }
     }
 
-    /// Written at once: the next examination may take its time.
-    fn line(&mut self, mark: &str, what: &str, text: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{mark}  {what:<12}  {}", crate::one_line(&text.to_string()))?;
+    /// Writes a line and flushes it: the next check may take long.
+    fn line(&mut self, mark: &str, subject: &str, text: impl Display) -> io::Result<()> {
+        writeln!(self.out, "{mark}  {subject:<12}  {}", one_line(&text.to_string()))?;
         self.out.flush()
     }
 }

@@ -1,67 +1,58 @@
-//! Sift on the command line: renders files, lists models, examines the installation.
+//! Sift on the command line: renders files, lists models, checks the installation.
 //!
-//! A library, so that other programs of this workspace can read and draw sound as it does.
+//! Also a library, so that other programs of this workspace can use its audio reader and plots.
 
-pub mod decode;
+mod atomic_file;
+pub mod audio_reader;
 mod doctor;
-mod draft;
+mod message;
+mod model_argument;
 mod models;
+mod offline_renderer;
 pub mod plot;
 mod render;
-mod separation;
 pub mod spectrogram;
+#[cfg(test)]
+mod test_files;
 mod wav;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sift_engine::package::{self, Listing, PackageError, search};
 
-/// Keeps, or takes out, the sound that you describe in words.
+use crate::message::one_line;
+
+/// Isolates or removes the sound that you describe in words.
 #[derive(Parser)]
 #[command(name = "sift", version)]
-struct Arguments {
+struct CliArguments {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    Render(render::Arguments),
-    /// Lists the model packages there are, best first, and what is wrong with the broken ones.
+    Render(render::RenderArguments),
+    /// Lists the installed model packages in order of precedence, and the problems of invalid ones.
     Models,
-    Doctor(doctor::Arguments),
+    Doctor(doctor::DoctorArguments),
 }
 
-/// The package in `folder`, else the default one.
-fn listing(folder: Option<&Path>) -> Result<Listing, PackageError> {
-    folder.map_or_else(|| search::find(package::DEFAULT), Listing::read)
-}
-
-/// The argument `--model`, the same for every command.
-#[derive(clap::Args)]
-struct Model {
-    /// Folder of the model package [default: the installed "Sift default", else the built-in one]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-}
-
-/// Does what the arguments of this process say.
+/// Runs the command in this process's arguments.
 pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
-    let outcome = match Arguments::parse().command {
+    let outcome = match CliArguments::parse().command {
         Command::Render(arguments) => render::run(&arguments, &mut out),
         Command::Models => models::run(&mut out),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut out),
     };
     match outcome.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough.
+        // The reader of the output, such as `head`, has closed it.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // A message that cannot be written leaves the exit status to tell.
+            // If the message cannot be written, the exit status still reports the failure.
             let _ = writeln!(io::stderr(), "error: {}", one_line(&format!("{error:#}")));
             ExitCode::FAILURE
         }
@@ -72,11 +63,6 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A message on one line: parsers draw theirs over several.
-fn one_line(message: &str) -> String {
-    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -84,15 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_message_over_several_lines_is_written_on_one() {
-        assert_eq!(
-            one_line("TOML parse error\n  |\n1 | x\n\nmissing field\n"),
-            "TOML parse error | 1 | x missing field"
-        );
+    fn arguments_are_consistent() {
+        CliArguments::command().debug_assert();
     }
 }

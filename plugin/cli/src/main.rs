@@ -1,4 +1,4 @@
-//! The program `sift`.
+//! The command-line program `sift`.
 
 fn main() -> std::process::ExitCode {
     sift_cli::main()

@@ -1,4 +1,4 @@
-//! `sift models`: what packages there are.
+//! `sift models`: lists the installed packages.
 
 use std::io::Write;
 
@@ -7,21 +7,27 @@ use sift_engine::Grid;
 use sift_engine::package::speed_records::{Speed, Speeds};
 use sift_engine::package::{Kind, Listing, Origin, PackageError, search};
 
-/// The set-up that latencies are given for: hertz, and samples a block.
-const RATE: f64 = 48_000.0;
-const BLOCK: usize = 512;
+use crate::message::one_line;
 
-/// Writes a paragraph on every package.
+/// Sample rate for which latencies are listed, in hertz.
+const SAMPLE_RATE: f64 = 48_000.0;
+/// Block size for which latencies are listed, in samples.
+const BLOCK_SIZE: usize = 512;
+
+/// Writes a paragraph about every package.
+///
+/// # Errors
+/// If `out` cannot be written to.
 pub fn run(out: &mut impl Write) -> Result<()> {
     let speeds = Speeds::file().map_or(Ok(Speeds::default()), |file| Speeds::read(&file));
     let speeds = speeds.unwrap_or_else(|problem| {
-        eprintln!("warning: {}", crate::one_line(&problem));
+        eprintln!("warning: {}", one_line(&problem));
         Speeds::default()
     });
     for found in search::installed() {
         match found {
             Ok(listing) => write!(out, "{}", describe(&listing, &speeds))?,
-            Err(error) => write!(out, "{}", describe_broken(&error))?,
+            Err(error) => write!(out, "{}", describe_invalid(&error))?,
         }
     }
     Ok(())
@@ -29,7 +35,8 @@ pub fn run(out: &mut impl Write) -> Result<()> {
 
 fn describe(listing: &Listing, speeds: &Speeds) -> String {
     let manifest = &listing.manifest;
-    let latency = Grid::new(&manifest.audio, RATE).latency(manifest.separator.delay_hops(), BLOCK);
+    let latency =
+        Grid::new(&manifest.audio, SAMPLE_RATE).latency(manifest.separator.delay_hops(), BLOCK_SIZE);
     let separator = &manifest.separator;
     let kind = match separator.kind {
         Kind::Streaming => "streaming".into(),
@@ -37,32 +44,32 @@ fn describe(listing: &Listing, speeds: &Speeds) -> String {
             format!("window of {} frames, run every {}", separator.context(), separator.advance())
         }
     };
-    let work = separator.multiply_accumulates.map_or("not told".into(), |count| {
-        format!("{:.2} billion multiply-accumulates a second of audio", count / 1e9)
+    let work = separator.multiply_accumulates.map_or("unknown".into(), |count| {
+        format!("{:.2} billion multiply-accumulates per second of audio", count / 1e9)
     });
     let mut advice: Vec<_> = speeds.of(listing).map(Speed::advice).collect();
     if advice.is_empty() {
         advice.push(match &listing.origin {
-            Origin::BuiltIn => "not measured yet: `sift doctor` does".into(),
+            Origin::BuiltIn => "not measured yet; run `sift doctor`".into(),
             Origin::Folder(folder) => {
-                format!("not measured yet: `sift doctor --model {}` does", folder.display())
+                format!("not measured yet; run `sift doctor --model {}`", folder.display())
             }
         });
     }
     let speed = advice.join("\n           ");
     format!(
-        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK} ({latency} samples)\n  work     {work}\n  speed    {speed}\n  origin   {}\n",
+        "{} {}\n  licence  {}\n  rate     {} Hz\n  kind     {kind}\n  latency  {:.1} ms at 48 kHz in blocks of {BLOCK_SIZE} ({latency} samples)\n  work     {work}\n  speed    {speed}\n  origin   {}\n",
         manifest.name,
         manifest.version,
         manifest.licence,
         manifest.audio.sample_rate,
-        1_000.0 * latency as f64 / RATE,
+        1_000.0 * latency as f64 / SAMPLE_RATE,
         listing.origin,
     )
 }
 
-fn describe_broken(error: &PackageError) -> String {
-    format!("(broken)\n  {}\n", crate::one_line(&error.to_string()))
+fn describe_invalid(error: &PackageError) -> String {
+    format!("(invalid)\n  {}\n", one_line(&error.to_string()))
 }
 
 #[cfg(test)]
@@ -72,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_package_is_described_whole() {
+    fn description_of_the_built_in_package_is_complete() {
         let text = describe(&Listing::built_in(), &Speeds::default());
         assert!(text.starts_with(package::DEFAULT), "{text}");
         for part in [
@@ -90,10 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_package_is_described_by_what_is_wrong() {
-        let folder = crate::wav::tests::Folder::new();
-        std::fs::write(folder.path("package.toml"), "name = \"mine\"\n").unwrap();
-        let text = describe_broken(&Listing::read(folder.root()).unwrap_err());
+    fn description_of_an_invalid_package_names_the_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("package.toml"), "name = \"mine\"\n").unwrap();
+        let text = describe_invalid(&Listing::read(folder.path()).unwrap_err());
         assert!(
             text.contains("package.toml") && text.contains("version") && text.lines().count() == 2,
             "{text}"

@@ -1,4 +1,4 @@
-//! Three spectrograms under each other, on common scales.
+//! A plot of three spectrograms below each other, with common scales.
 
 use std::convert::Infallible;
 
@@ -10,48 +10,55 @@ use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 use image::{Rgb, RgbImage};
 
-use crate::spectrogram::{LOWEST, ROWS, Spectrogram};
+use crate::spectrogram::{MIN_FREQUENCY, ROWS, Spectrogram};
 
-/// Pixels.
+/// Width of the plot, in pixels.
 pub const WIDTH: u32 = 1_100;
-pub const HEIGHT: u32 = 3 * PITCH + BOTTOM;
+/// Height of the plot, in pixels.
+pub const HEIGHT: u32 = 3 * PANEL_STEP + BOTTOM;
+/// Margins and sizes, in pixels.
 const LEFT: u32 = 64;
 const RIGHT: u32 = 84;
 const TITLE: u32 = 24;
 const PANEL: u32 = ROWS as u32;
-const PITCH: u32 = TITLE + PANEL + 8;
+const PANEL_STEP: u32 = TITLE + PANEL + 8;
 const BOTTOM: u32 = 36;
 const PLOT: u32 = WIDTH - LEFT - RIGHT;
 
-/// Decibels from the brightest colour to the darkest.
-const RANGE: f32 = 80.0;
+/// Level range from the darkest to the brightest colour, in decibels.
+const LEVEL_RANGE: f32 = 80.0;
 
-const PAPER: Rgb888 = Rgb888::WHITE;
-const INK: Rgb888 = Rgb888::new(40, 40, 40);
+const BACKGROUND: Rgb888 = Rgb888::WHITE;
+const FOREGROUND: Rgb888 = Rgb888::new(40, 40, 40);
 
-/// The spectrograms of one separation.
-pub struct Panels {
+/// The spectrograms of one rendering: input, target and residual.
+pub struct SpectrogramPlot {
     pub mixture: Spectrogram,
     pub target: Spectrogram,
     pub residual: Spectrogram,
 }
 
-impl Panels {
+impl SpectrogramPlot {
+    /// Creates empty spectrograms for `sample_rate` hertz.
     pub fn new(sample_rate: u32, channels: usize) -> Self {
         let empty = || Spectrogram::new(sample_rate, channels);
         Self { mixture: empty(), target: empty(), residual: empty() }
     }
 
-    /// Draws the three.
+    /// Draws the plot.
     pub fn draw(mut self) -> RgbImage {
         for spectrogram in [&mut self.mixture, &mut self.target, &mut self.residual] {
             spectrogram.finish();
         }
-        let mut canvas = Canvas(RgbImage::from_pixel(WIDTH, HEIGHT, Rgb([PAPER.r(), PAPER.g(), PAPER.b()])));
-        // Decibels below the mixture's loudest point, in all three.
+        let mut canvas = Canvas(RgbImage::from_pixel(
+            WIDTH,
+            HEIGHT,
+            Rgb([BACKGROUND.r(), BACKGROUND.g(), BACKGROUND.b()]),
+        ));
+        // The mixture's loudest point is 0 dB in all three.
         let reference = self.mixture.peak().max(f32::MIN_POSITIVE);
         let panels = [("Mixture", &self.mixture), ("Target", &self.target), ("Residual", &self.residual)];
-        for (top, (title, spectrogram)) in (TITLE..).step_by(PITCH as usize).zip(panels) {
+        for (top, (title, spectrogram)) in (TITLE..).step_by(PANEL_STEP as usize).zip(panels) {
             canvas.text(title, LEFT, top - 5, Alignment::Left, Baseline::Bottom);
             canvas.panel(spectrogram, reference, top);
             canvas.frequencies(spectrogram, top);
@@ -70,7 +77,7 @@ impl Canvas {
             let Some(column) = spectrogram.at(f64::from(x) / f64::from(PLOT)) else { return };
             for (y, power) in column.iter().rev().enumerate() {
                 let decibels = 10.0 * (power / reference).max(1e-30).log10();
-                self.0.put_pixel(LEFT + x, top + y as u32, Rgb(colour(1.0 + decibels / RANGE)));
+                self.0.put_pixel(LEFT + x, top + y as u32, Rgb(colour(1.0 + decibels / LEVEL_RANGE)));
             }
         }
     }
@@ -85,10 +92,10 @@ impl Canvas {
             (10_000.0, "10 kHz"),
             (30_000.0, "30 kHz"),
         ] {
-            let height = (frequency / LOWEST).ln() / (nyquist / LOWEST).ln();
+            let height = (frequency / MIN_FREQUENCY).ln() / (nyquist / MIN_FREQUENCY).ln();
             if height < 1.0 {
                 let y = top + ((1.0 - height) * PANEL as f32) as u32;
-                self.rectangle(LEFT - 4, y, 4, 1, INK);
+                self.rectangle(LEFT - 4, y, 4, 1, FOREGROUND);
                 self.text(label, LEFT - 7, y, Alignment::Right, Baseline::Middle);
             }
         }
@@ -102,19 +109,19 @@ impl Canvas {
         }
         for (n, label) in ["0 dB", "-20", "-40", "-60", "-80"].into_iter().enumerate() {
             let y = top + n as u32 * (PANEL - 1) / 4;
-            self.rectangle(left + 12, y, 4, 1, INK);
+            self.rectangle(left + 12, y, 4, 1, FOREGROUND);
             self.text(label, left + 20, y, Alignment::Left, Baseline::Middle);
         }
     }
 
     fn seconds(&mut self, duration: f64) {
-        let bottom = TITLE + 2 * PITCH + PANEL;
+        let bottom = TITLE + 2 * PANEL_STEP + PANEL;
         let step = tick_step(duration);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         for n in 0..=(duration / step) as u32 {
             let time = f64::from(n) * step;
             let x = LEFT + (time / duration * f64::from(PLOT - 1)) as u32;
-            self.rectangle(x, bottom, 1, 4, INK);
+            self.rectangle(x, bottom, 1, 4, FOREGROUND);
             let label = format!("{time:.decimals$}{}", if n == 0 { " s" } else { "" });
             self.text(&label, x, bottom + 7, Alignment::Center, Baseline::Top);
         }
@@ -123,8 +130,8 @@ impl Canvas {
     fn text(&mut self, text: &str, x: u32, y: u32, alignment: Alignment, baseline: Baseline) {
         let position = Point::new(x as i32, y as i32);
         let style = TextStyleBuilder::new().alignment(alignment).baseline(baseline).build();
-        let Ok(_) =
-            Text::with_text_style(text, position, MonoTextStyle::new(&FONT_7X13, INK), style).draw(self);
+        let Ok(_) = Text::with_text_style(text, position, MonoTextStyle::new(&FONT_7X13, FOREGROUND), style)
+            .draw(self);
     }
 
     fn rectangle(&mut self, x: u32, y: u32, width: u32, height: u32, colour: Rgb888) {
@@ -160,14 +167,14 @@ fn colour(value: f32) -> [u8; 3] {
     colorous::MAGMA.eval_continuous(f64::from(value.clamp(0.0, 1.0))).as_array()
 }
 
-/// Seconds between the labels of the time axis: 1, 2 or 5 times a power of ten, at most twelve.
+/// Interval of the time axis' labels, in seconds: 1, 2 or 5 times a power of ten, for at most twelve labels.
 fn tick_step(duration: f64) -> f64 {
-    let least = (duration / 12.0).max(1e-3);
-    let power = 10_f64.powf(least.log10().floor());
+    let min_step = (duration / 12.0).max(1e-3);
+    let power = 10_f64.powf(min_step.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
         .into_iter()
         .map(|factor| factor * power)
-        .find(|&step| step >= least)
+        .find(|&step| step >= min_step)
         .unwrap_or(10.0 * power)
 }
 
@@ -175,28 +182,28 @@ fn tick_step(duration: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// A tone that is all target.
-    fn panels() -> Panels {
-        let mut panels = Panels::new(48_000, 2);
+    /// A plot of a tone, all of it target.
+    fn plot() -> SpectrogramPlot {
+        let mut plot = SpectrogramPlot::new(48_000, 2);
         let tone: Vec<f32> = (0..48_000).map(|n| (n as f32 * 0.1).sin()).collect();
-        panels.mixture.push(&[&tone, &tone]);
-        panels.target.push(&[&tone, &tone]);
-        panels.residual.push(&[vec![0.0; 48_000], vec![0.0; 48_000]]);
-        panels
+        plot.mixture.push(&[&tone, &tone]);
+        plot.target.push(&[&tone, &tone]);
+        plot.residual.push(&[vec![0.0; 48_000], vec![0.0; 48_000]]);
+        plot
     }
 
     #[test]
-    fn the_plot_has_the_documented_size_whatever_the_length() {
-        for panels in [panels(), Panels::new(8_000, 1)] {
-            assert_eq!(panels.draw().dimensions(), (WIDTH, HEIGHT));
+    fn plot_has_the_same_size_for_every_length() {
+        for plot in [plot(), SpectrogramPlot::new(8_000, 1)] {
+            assert_eq!(plot.draw().dimensions(), (WIDTH, HEIGHT));
         }
     }
 
     #[test]
-    fn the_panels_show_mixture_target_and_residual_from_the_top() {
-        let image = panels().draw();
+    fn panels_show_mixture_target_and_residual() {
+        let image = plot().draw();
         let brightest = |n: u32| {
-            let top = TITLE + n * PITCH;
+            let top = TITLE + n * PANEL_STEP;
             let sum = |y| image.get_pixel(LEFT + PLOT / 2, y).0.map(u32::from).iter().sum::<u32>();
             (top..top + PANEL).map(sum).max().unwrap()
         };
@@ -205,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_grow_brighter_with_the_value() {
+    fn colours_are_brighter_for_larger_values() {
         let luminance = |value| {
             let [r, g, b] = colour(value).map(f32::from);
             0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -215,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_axis_has_a_handful_of_round_labels() {
+    fn time_axis_has_four_to_twelve_labels() {
         for duration in [0.01, 0.9, 12.0, 59.0, 3_600.0, 100_000.0] {
             let labels = duration / tick_step(duration);
             assert!((4.0..=12.0).contains(&labels), "{labels} for {duration} s");

@@ -1,4 +1,4 @@
-//! `sift render`: one file in, what was asked of it out.
+//! `sift render`: isolates or removes a sound in an audio file.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -9,39 +9,40 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sift_engine::{MAX_CHARACTERS, SURE, Understood};
 
-use crate::decode::Source;
-use crate::draft::Draft;
-use crate::plot::Panels;
-use crate::separation::{Request, Separated, Separation};
+use crate::atomic_file::AtomicFile;
+use crate::audio_reader::AudioReader;
+use crate::message::one_line;
+use crate::model_argument::ModelArgument;
+use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest};
+use crate::plot::SpectrogramPlot;
 use crate::wav::WavFile;
 
-/// Separates an audio file by a description
+/// Isolates or removes the described sound in an audio file
 ///
-/// The output has the input's sample rate, channels and length, with nothing delayed. Files appear
-/// when they are whole; one that is there already is replaced, the input never.
+/// The output has the input's sample rate, channels and length, without delay. Output files appear when they are
+/// complete and replace existing files, but never the input.
 #[derive(clap::Args)]
-pub struct Arguments {
-    /// WAV, FLAC, MP3 or Ogg Vorbis, mono or stereo, of any sample rate
+pub struct RenderArguments {
+    /// Input file: WAV, FLAC, MP3 or Ogg Vorbis, mono or stereo
     input: PathBuf,
-    /// The sound in words, such as "a dog barking"
-    #[arg(long, value_name = "TEXT", value_parser = query)]
+    /// Description of the sound, such as "a dog barking"
+    #[arg(long, value_name = "TEXT", value_parser = parse_query)]
     query: String,
-    /// The result, a WAV file of 32-bit floats [default: beside the input, INPUT-isolated.wav or
-    /// INPUT-removed.wav]
+    /// Output file, WAV of 32-bit floats [default: INPUT-isolated.wav or INPUT-removed.wav in the input's folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Also write everything but the described sound, as WAV
+    /// Also write the input without the described sound, as WAV
     #[arg(long, value_name = "FILE")]
     residual: Option<PathBuf>,
-    /// Keep the described sound, or take it out
+    /// Keep only the described sound, or remove it
     #[arg(long, value_enum, default_value_t = Mode::Isolate)]
     mode: Mode,
-    /// How much of the separation is applied: 0 leaves the input as it is, 1 separates wholly
-    #[arg(long, value_name = "0..1", default_value = "1", value_parser = strength)]
+    /// How much of the mask is applied: 0 leaves the input unchanged, 1 applies it fully
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = parse_strength)]
     strength: f32,
     #[command(flatten)]
-    model: crate::Model,
-    /// Also draw the spectrograms of mixture, target and residual, as PNG
+    model: ModelArgument,
+    /// Also write a plot of the spectrograms of input, target and residual, as PNG
     #[arg(long, value_name = "FILE.png")]
     plot: Option<PathBuf>,
 }
@@ -61,105 +62,114 @@ impl From<Mode> for sift_engine::Mode {
     }
 }
 
-fn query(text: &str) -> Result<String, String> {
+fn parse_query(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
-        return Err("it is empty. Describe a sound, such as \"a dog barking\"".into());
+        return Err("the text is empty. Describe a sound, such as \"a dog barking\"".into());
     }
     let characters = text.chars().count();
     if characters > MAX_CHARACTERS {
         return Err(format!(
-            "it has {characters} characters, more than {MAX_CHARACTERS}. Describe the sound more briefly"
+            "{characters} characters; expected at most {MAX_CHARACTERS}. Describe the sound more briefly"
         ));
     }
     Ok(text.to_owned())
 }
 
-fn strength(text: &str) -> Result<f32, String> {
+fn parse_strength(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(strength) if (0.0..=1.0).contains(&strength) => Ok(strength),
-        _ => Err("it is not a number from 0 to 1".into()),
+        _ => Err("expected a number from 0 to 1".into()),
     }
 }
 
-/// Runs the command; `out` is told which files there are now.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    let targets = Targets::of(arguments)?;
-    let mut source = Source::open(&arguments.input)?;
-    let (rate, channels) = (source.sample_rate(), source.channels());
-    let mut outputs = Outputs::create(&targets, rate, channels)?;
+/// Runs the command, and writes the paths of the output files to `out`.
+///
+/// # Errors
+/// If the input, the model or the query is invalid, or an output cannot be written.
+pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
+    let paths = OutputPaths::new(arguments)?;
+    let mut reader = AudioReader::open(&arguments.input)?;
+    let (rate, channels) = (reader.sample_rate(), reader.channels());
+    let mut outputs = OutputFiles::create(&paths, rate, channels)?;
 
     let request =
-        Request { query: &arguments.query, mode: arguments.mode.into(), strength: arguments.strength };
-    let listing = crate::listing(arguments.model.model.as_deref())?;
-    let mut separation = Separation::open(listing, rate, channels, &request)?;
+        RenderRequest { query: &arguments.query, mode: arguments.mode.into(), strength: arguments.strength };
+    let listing = arguments.model.package()?;
+    let mut renderer = OfflineRenderer::open(listing, rate, channels, &request)?;
 
-    if let Some(remark) = remark(&arguments.query, separation.understood()) {
-        eprintln!("{remark}");
+    if let Some(understanding) = describe_understanding(&arguments.query, renderer.understood()) {
+        eprintln!("{understanding}");
     }
-    if let Some(remark) = separation.status().placement().remark {
-        eprintln!("warning: {}", crate::one_line(&remark));
+    if let Some(remark) = renderer.status().placement().remark {
+        eprintln!("warning: {}", one_line(&remark));
     }
-    let progress = progress(source.length());
-    while let Some(block) = source.next_block()? {
-        outputs.take_input(block);
-        separation.push(block, |separated| outputs.take(separated))?;
-        separation.check()?;
+    let progress = progress_bar(reader.length());
+    while let Some(block) = reader.next_block()? {
+        outputs.add_input(block);
+        renderer.push(block, |rendered| outputs.write(rendered))?;
+        renderer.check()?;
         progress.inc(block[0].len() as u64);
     }
-    separation.finish(|separated| outputs.take(separated))?;
-    separation.check()?;
-    outputs.publish()?;
+    renderer.finish(|rendered| outputs.write(rendered))?;
+    renderer.check()?;
+    outputs.commit()?;
     progress.finish_and_clear();
 
-    for path in targets.all() {
+    for path in paths.all() {
         writeln!(out, "{}", path.display())?;
     }
     Ok(())
 }
 
-/// What the query was understood as, in words.
-fn remark(query: &str, understood: &[Understood]) -> Option<String> {
+/// Describes how the model understood the query; `None` if the model has no concepts.
+fn describe_understanding(query: &str, understood: &[Understood]) -> Option<String> {
     let nearest = understood.first()?;
     let names = Understood::told(understood, ", ");
     Some(match nearest.closeness < SURE {
-        true => format!("The model does not know {query:?} well; the nearest sounds that it knows: {names}"),
+        true => format!("The model does not know {query:?} well; nearest known sounds: {names}"),
         false => format!("{query:?} was understood as: {names}"),
     })
 }
 
-/// Where the files go.
-struct Targets {
+/// The paths of the output files.
+struct OutputPaths {
     main: PathBuf,
     residual: Option<PathBuf>,
     plot: Option<PathBuf>,
 }
 
-impl Targets {
+impl OutputPaths {
+    /// Collects the paths from the arguments.
+    ///
     /// # Errors
-    /// When a target is the input or another target, or its name promises another format.
-    fn of(arguments: &Arguments) -> Result<Self> {
-        let Arguments { input, output, residual, plot, mode, .. } = arguments;
-        let targets = Self {
+    /// If an output is the input or another output, or has the wrong extension.
+    fn new(arguments: &RenderArguments) -> Result<Self> {
+        let RenderArguments { input, output, residual, plot, mode, .. } = arguments;
+        let paths = Self {
             main: output.clone().unwrap_or_else(|| default_output(input, *mode)),
             residual: residual.clone(),
             plot: plot.clone(),
         };
         let mut taken = vec![resolved(input)];
-        for path in targets.all() {
-            let place = resolved(path);
+        for path in paths.all() {
+            let resolved_path = resolved(path);
             ensure!(
-                place != taken[0],
-                "{} is the input, which is never replaced. Name another output",
+                resolved_path != taken[0],
+                "{}: is the input, which is never replaced. Choose another output",
                 path.display()
             );
-            ensure!(!taken.contains(&place), "{} is named for two outputs. Name another", path.display());
-            taken.push(place);
+            ensure!(
+                !taken.contains(&resolved_path),
+                "{}: given for two outputs. Choose another output",
+                path.display()
+            );
+            taken.push(resolved_path);
         }
-        for path in [&targets.main].into_iter().chain(&targets.residual) {
+        for path in [&paths.main].into_iter().chain(&paths.residual) {
             ensure_extension(path, "wav")?;
         }
-        targets.plot.iter().try_for_each(|path| ensure_extension(path, "png"))?;
-        Ok(targets)
+        paths.plot.iter().try_for_each(|path| ensure_extension(path, "png"))?;
+        Ok(paths)
     }
 
     fn all(&self) -> impl Iterator<Item = &Path> {
@@ -167,7 +177,7 @@ impl Targets {
     }
 }
 
-/// Beside the input: its name without the extension, and what was done to it.
+/// The default output: in the input's folder, with its name, and a suffix for the mode.
 fn default_output(input: &Path, mode: Mode) -> PathBuf {
     let mut name = input.file_stem().unwrap_or(OsStr::new("output")).to_owned();
     name.push(match mode {
@@ -182,13 +192,13 @@ fn ensure_extension(path: &Path, extension: &str) -> Result<()> {
     let kind = extension.to_uppercase();
     ensure!(
         given.eq_ignore_ascii_case(extension),
-        "{} is written as {kind}: give it a name that ends in .{extension}",
+        "{}: wrong extension for a {kind} file; expected .{extension}. Choose another output",
         path.display()
     );
     Ok(())
 }
 
-/// The path by which a file is told from others, whether it exists or not.
+/// The path that identifies a file, whether it exists or not.
 fn resolved(path: &Path) -> PathBuf {
     let in_folder = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -197,58 +207,60 @@ fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }
 
-/// The files being written.
-struct Outputs {
+/// The output files while they are written.
+struct OutputFiles {
     main: WavFile,
     residual: Option<WavFile>,
-    plot: Option<(Draft, Panels)>,
+    plot: Option<(AtomicFile, SpectrogramPlot)>,
 }
 
-impl Outputs {
-    fn create(targets: &Targets, rate: u32, channels: usize) -> Result<Self> {
+impl OutputFiles {
+    fn create(paths: &OutputPaths, rate: u32, channels: usize) -> Result<Self> {
         let wav = |path: &PathBuf| WavFile::create(path, rate, channels);
-        let plot = |path: &PathBuf| -> Result<_> { Ok((Draft::create(path)?, Panels::new(rate, channels))) };
+        let plot = |path: &PathBuf| -> Result<_> {
+            Ok((AtomicFile::create(path)?, SpectrogramPlot::new(rate, channels)))
+        };
         Ok(Self {
-            main: wav(&targets.main)?,
-            residual: targets.residual.as_ref().map(wav).transpose()?,
-            plot: targets.plot.as_ref().map(plot).transpose()?,
+            main: wav(&paths.main)?,
+            residual: paths.residual.as_ref().map(wav).transpose()?,
+            plot: paths.plot.as_ref().map(plot).transpose()?,
         })
     }
 
-    fn take_input(&mut self, block: &[Vec<f32>]) {
-        if let Some((_, panels)) = &mut self.plot {
-            panels.mixture.push(block);
+    fn add_input(&mut self, block: &[Vec<f32>]) {
+        if let Some((_, plot)) = &mut self.plot {
+            plot.mixture.push(block);
         }
     }
 
-    fn take(&mut self, block: &Separated<'_>) -> Result<()> {
+    fn write(&mut self, block: &OutputBlock<'_>) -> Result<()> {
         self.main.write(&block.main)?;
         if let Some(residual) = &mut self.residual {
             residual.write(&block.residual)?;
         }
-        if let Some((_, panels)) = &mut self.plot {
-            panels.target.push(&block.target);
-            panels.residual.push(&block.residual);
+        if let Some((_, plot)) = &mut self.plot {
+            plot.target.push(&block.target);
+            plot.residual.push(&block.residual);
         }
         Ok(())
     }
 
-    /// Ends all files, then puts them in their places.
-    fn publish(self) -> Result<()> {
-        let mut drafts = vec![self.main.finish()?];
+    /// Completes all files, then moves them to their paths.
+    fn commit(self) -> Result<()> {
+        let mut files = vec![self.main.finish()?];
         if let Some(residual) = self.residual {
-            drafts.push(residual.finish()?);
+            files.push(residual.finish()?);
         }
-        if let Some((draft, panels)) = self.plot {
-            draft.write_png(&panels.draw())?;
-            drafts.push(draft);
+        if let Some((file, plot)) = self.plot {
+            file.write_png(&plot.draw())?;
+            files.push(file);
         }
-        drafts.into_iter().try_for_each(Draft::publish)
+        files.into_iter().try_for_each(AtomicFile::commit)
     }
 }
 
-/// A bar on standard error, if that is a terminal.
-fn progress(length: Option<u64>) -> ProgressBar {
+/// A progress bar on standard error, if that is a terminal.
+fn progress_bar(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
         Some(length) => (ProgressBar::new(length), "{bar:40} {percent:>3} %  {eta} left"),
         None => (ProgressBar::no_length(), "{spinner} {elapsed}"),
@@ -262,21 +274,21 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::wav::tests::{Folder, write_wav};
+    use crate::test_files::write_wav;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestCommand {
         #[command(flatten)]
-        arguments: Arguments,
+        arguments: RenderArguments,
     }
 
-    fn parse(line: &[&str]) -> Result<Arguments, String> {
+    fn parse(line: &[&str]) -> Result<RenderArguments, String> {
         let line = ["render"].iter().chain(line);
-        Line::try_parse_from(line).map(|line| line.arguments).map_err(|error| error.to_string())
+        TestCommand::try_parse_from(line).map(|command| command.arguments).map_err(|error| error.to_string())
     }
 
     fn refusal(line: &[&str]) -> String {
-        format!("{:#}", Targets::of(&parse(line).unwrap()).err().unwrap())
+        format!("{:#}", OutputPaths::new(&parse(line).unwrap()).err().unwrap())
     }
 
     #[test]
@@ -291,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_is_not_empty_and_not_cut_silently() {
+    fn query_has_1_to_256_characters() {
         for text in ["", " \t"] {
             assert!(parse(&["in.wav", "--query", text]).err().unwrap().contains("is empty"));
         }
@@ -301,40 +313,47 @@ mod tests {
     }
 
     #[test]
-    fn a_query_that_the_model_does_not_know_is_remarked_on() {
+    fn understanding_of_the_query_is_described() {
         let near = |closeness| [Understood { name: "dog barking".into(), closeness, meant: true }];
-        assert_eq!(remark("my dog", &near(0.83)).unwrap(), "\"my dog\" was understood as: dog barking 0.83");
-        assert!(remark("cheese", &near(0.02)).unwrap().contains("does not know \"cheese\" well"));
-        assert!(remark("cheese", &[]).is_none(), "a model need not tell");
+        assert_eq!(
+            describe_understanding("my dog", &near(0.83)).unwrap(),
+            "\"my dog\" was understood as: dog barking 0.83"
+        );
+        assert!(
+            describe_understanding("cheese", &near(0.02)).unwrap().contains("does not know \"cheese\" well")
+        );
+        assert!(describe_understanding("cheese", &[]).is_none(), "models may have no concepts");
     }
 
     #[test]
-    fn the_default_output_lies_beside_the_input_and_says_what_was_done() {
-        let at = Path::new("a").join("song.live.flac");
-        assert_eq!(default_output(&at, Mode::Isolate), Path::new("a").join("song.live-isolated.wav"));
-        assert_eq!(default_output(&at, Mode::Remove), Path::new("a").join("song.live-removed.wav"));
+    fn default_output_is_in_the_input_folder() {
+        let input = Path::new("a").join("song.live.flac");
+        assert_eq!(default_output(&input, Mode::Isolate), Path::new("a").join("song.live-isolated.wav"));
+        assert_eq!(default_output(&input, Mode::Remove), Path::new("a").join("song.live-removed.wav"));
     }
 
     #[test]
-    fn no_output_is_the_input_however_it_is_spelt() {
-        let folder = Folder::new();
-        write_wav(&folder.path("in.wav"), 48_000, &[vec![0.0; 10]]);
-        let input = folder.path("in.wav").display().to_string();
-        let other = folder.root().join(".").join("in.wav").display().to_string();
+    fn output_that_is_the_input_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        write_wav(&folder.path().join("in.wav"), 48_000, &[vec![0.0; 10]]);
+        let input = folder.path().join("in.wav").display().to_string();
+        let other = folder.path().join(".").join("in.wav").display().to_string();
         assert!(refusal(&[&input, "--query", "rain", "--output", &other]).contains("is the input"));
         assert!(refusal(&[&input, "--query", "rain", "--residual", &other]).contains("is the input"));
     }
 
     #[test]
-    fn two_outputs_are_two_files() {
+    fn two_outputs_with_one_path_are_refused() {
         let message = refusal(&["in.wav", "--query", "rain", "--output", "a.wav", "--residual", "./a.wav"]);
         assert!(message.contains("two outputs"), "{message}");
     }
 
     #[test]
-    fn a_name_that_promises_another_format_is_refused() {
+    fn output_with_a_wrong_extension_is_refused() {
         assert!(refusal(&["in.wav", "--query", "rain", "--output", "a.mp3"]).contains(".wav"));
         assert!(refusal(&["in.wav", "--query", "rain", "--plot", "a.jpg"]).contains(".png"));
-        assert!(Targets::of(&parse(&["in.wav", "--query", "rain", "--output", "a.WAV"]).unwrap()).is_ok());
+        assert!(
+            OutputPaths::new(&parse(&["in.wav", "--query", "rain", "--output", "a.WAV"]).unwrap()).is_ok()
+        );
     }
 }

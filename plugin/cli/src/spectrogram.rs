@@ -1,4 +1,4 @@
-//! The power of a recording over time and frequency, in a picture's resolution whatever its length.
+//! The power of a recording over time and frequency, at a resolution that does not depend on its length.
 
 use std::f32::consts::PI;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-/// Frequencies, spaced logarithmically.
+/// Number of rows; their frequencies are spaced logarithmically.
 pub const ROWS: usize = 220;
 
 /// The lowest frequency shown, in hertz.
-pub const LOWEST: f32 = 40.0;
+pub const MIN_FREQUENCY: f32 = 40.0;
 
-/// Columns a spectrogram has at most; when there are more, neighbours are merged.
-const COLUMNS: usize = 2_048;
+/// Largest number of columns; when it is reached, neighbours are merged.
+const MAX_COLUMNS: usize = 2_048;
 
-/// Seconds a frame lasts, about.
-const FRAME: f32 = 0.04;
+/// Approximate duration of a frame, in seconds.
+const FRAME_DURATION: f32 = 0.04;
 
-/// A log-frequency power spectrogram, made while the audio comes in.
+/// A log-frequency power spectrogram, computed while audio is pushed.
 pub struct Spectrogram {
     sample_rate: u32,
     transform: Arc<dyn RealToComplex<f32>>,
     window: Vec<f32>,
     hop: usize,
-    /// Samples not analysed yet, one vector a channel.
+    /// Samples not analysed yet, one vector per channel.
     waiting: Vec<Vec<f32>>,
     samples: u64,
     frame: Vec<f32>,
@@ -37,8 +37,9 @@ pub struct Spectrogram {
 }
 
 impl Spectrogram {
+    /// Creates an empty spectrogram for `sample_rate` hertz.
     pub fn new(sample_rate: u32, channels: usize) -> Self {
-        let size = ((sample_rate as f32 * FRAME) as usize).next_power_of_two().max(64);
+        let size = ((sample_rate as f32 * FRAME_DURATION) as usize).next_power_of_two().max(64);
         let transform = RealFftPlanner::new().plan_fft_forward(size);
         let hann = |n: usize| 0.5 - 0.5 * (2.0 * PI * n as f32 / size as f32).cos();
         // A full-scale sine has the power 1.
@@ -47,7 +48,7 @@ impl Spectrogram {
             sample_rate,
             window: (0..size).map(|n| scale * hann(n)).collect(),
             hop: size / 4,
-            // The first frame's middle is the first sample.
+            // The first frame is centred at the first sample.
             waiting: vec![vec![0.0; size / 2]; channels],
             samples: 0,
             frame: transform.make_input_vec(),
@@ -60,7 +61,7 @@ impl Spectrogram {
         }
     }
 
-    /// Appends a block, one equally long slice a channel.
+    /// Appends a block: one slice per channel, of equal length.
     pub fn push<S: AsRef<[f32]>>(&mut self, block: &[S]) {
         for (waiting, block) in self.waiting.iter_mut().zip(block) {
             waiting.extend_from_slice(block.as_ref());
@@ -69,7 +70,7 @@ impl Spectrogram {
         self.analyse();
     }
 
-    /// Analyses what is left at the end.
+    /// Analyses the remaining samples at the end.
     pub fn finish(&mut self) {
         for waiting in &mut self.waiting {
             waiting.resize(waiting.len() + self.window.len() / 2, 0.0);
@@ -77,7 +78,7 @@ impl Spectrogram {
         self.analyse();
     }
 
-    /// Seconds.
+    /// The duration of the audio, in seconds.
     pub fn duration(&self) -> f64 {
         self.samples as f64 / f64::from(self.sample_rate)
     }
@@ -87,20 +88,20 @@ impl Spectrogram {
         self.sample_rate as f32 / 2.0
     }
 
-    /// The largest power there is.
+    /// The largest power.
     pub fn peak(&self) -> f32 {
         self.columns.iter().flatten().copied().fold(0.0, f32::max)
     }
 
-    /// The power of each row, lowest frequency first, at `place` from 0 (start) to 1 (end).
-    pub fn at(&self, place: f64) -> Option<&[f32; ROWS]> {
-        let column = (place * self.columns.len() as f64) as usize;
+    /// The power of each row, lowest frequency first, at `position` from 0 (start) to 1 (end).
+    pub fn at(&self, position: f64) -> Option<&[f32; ROWS]> {
+        let column = (position * self.columns.len() as f64) as usize;
         self.columns.get(column.min(self.columns.len().saturating_sub(1)))
     }
 
     /// The frequency at `height` from 0 (lowest) to 1 (Nyquist), in hertz.
     fn frequency(&self, height: f32) -> f32 {
-        LOWEST * (self.nyquist() / LOWEST).powf(height)
+        MIN_FREQUENCY * (self.nyquist() / MIN_FREQUENCY).powf(height)
     }
 
     fn analyse(&mut self) {
@@ -133,7 +134,7 @@ impl Spectrogram {
             if first < end {
                 return power[first..end].iter().copied().fold(0.0, f32::max);
             }
-            // Between two bins.
+            // Interpolates between two bins.
             let middle = 0.5 * (low + high);
             let below = (middle as usize).min(last);
             power[below] + (middle - below as f32) * (power[(below + 1).min(last)] - power[below])
@@ -142,7 +143,7 @@ impl Spectrogram {
 
     fn append(&mut self, frame: &[f32; ROWS]) {
         if self.columns.is_empty() || self.frames_in_last == self.frames_per_column {
-            if self.columns.len() == COLUMNS {
+            if self.columns.len() == MAX_COLUMNS {
                 self.columns =
                     self.columns.chunks_exact(2).map(|pair| mean(&pair[0], &pair[1], 0.5)).collect();
                 self.frames_per_column *= 2;
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_scale_sine_has_the_power_one_in_the_row_of_its_frequency() {
+    fn full_scale_sine_has_power_one_at_its_frequency() {
         for (frequency, rate) in [(440.0, 48_000), (3_000.0, 44_100), (100.0, 16_000)] {
             let spectrogram = of(&[sine(frequency, rate, 1.0)], rate);
             let column = spectrogram.at(0.5).unwrap();
@@ -198,30 +199,30 @@ mod tests {
     }
 
     #[test]
-    fn time_runs_from_the_first_to_the_last_sample_however_long_the_recording() {
+    fn position_covers_recordings_of_any_length() {
         for seconds in [0.5, 10.0, 60.0] {
             let mut audio = vec![0.0; (8_000.0 * seconds * 0.75) as usize];
             audio.extend(sine(1_000.0, 8_000, seconds * 0.25));
             let spectrogram = of(&[audio], 8_000);
-            let loud = |place| spectrogram.at(place).unwrap().iter().any(|&power| power > 0.1);
+            let loud = |position| spectrogram.at(position).unwrap().iter().any(|&power| power > 0.1);
             assert!(!loud(0.0) && !loud(0.7) && loud(0.8) && loud(0.95), "{seconds} s");
             assert!((spectrogram.duration() - f64::from(seconds)).abs() < 0.01);
         }
     }
 
     #[test]
-    fn columns_are_merged_when_there_are_too_many() {
+    fn columns_are_merged_at_the_limit() {
         let mut spectrogram = Spectrogram::new(8_000, 1);
-        for frame in 0..5 * COLUMNS {
+        for frame in 0..5 * MAX_COLUMNS {
             spectrogram.append(&[(frame % 2) as f32; ROWS]);
         }
-        assert!(spectrogram.columns.len() <= COLUMNS);
+        assert!(spectrogram.columns.len() <= MAX_COLUMNS);
         assert_eq!(spectrogram.frames_per_column, 8);
         assert!(spectrogram.columns.iter().all(|column| (column[0] - 0.5).abs() < 1e-6));
     }
 
     #[test]
-    fn a_recording_shorter_than_a_frame_has_a_column() {
+    fn recording_shorter_than_a_frame_has_one_column() {
         assert!(of(&[vec![0.5; 10]], 48_000).at(0.0).is_some());
     }
 }

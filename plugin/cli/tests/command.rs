@@ -1,39 +1,36 @@
-//! The command as a person runs it, on models whose masks are known in advance.
+//! Runs the command `sift` with models whose masks are known.
 //!
-//! ONNX Runtime is needed: `cargo xtask test` sets `ORT_DYLIB_PATH` to it.
+//! Needs ONNX Runtime: `cargo xtask test` sets `ORT_DYLIB_PATH`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+use tempfile::TempDir;
 
-const RATE: u32 = 44_100;
+const SAMPLE_RATE: u32 = 44_100;
 
-/// A folder that a test has to itself, with a recording in it.
-struct Bench(PathBuf);
+/// A temporary folder with a recording, in which the command runs.
+struct CliFixture {
+    folder: TempDir,
+    cache: TempDir,
+}
 
-impl Bench {
+impl CliFixture {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("sift-command-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        write(&folder.join("in.wav"), &recording());
-        Self(folder)
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("in.wav"), &recording());
+        Self { folder, cache: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.folder.path().join(name)
     }
 
-    fn cache(&self) -> PathBuf {
-        self.0.with_extension("cache")
-    }
-
+    /// The names in the folder, sorted.
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(&self.0)
+        let mut names: Vec<_> = fs::read_dir(&self.folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
@@ -41,7 +38,7 @@ impl Bench {
         names
     }
 
-    /// The command, run in this folder, with no models and no preferences but its own.
+    /// Runs the command in the folder, which is also that of the user's models and preferences.
     fn sift(&self, arguments: &[&str]) -> Output {
         assert!(
             std::env::var_os("ORT_DYLIB_PATH").is_some(),
@@ -50,19 +47,23 @@ impl Bench {
         self.sift_with(&[], arguments)
     }
 
-    /// The same with further variables.
+    /// Runs the command like [`sift`](Self::sift), with further environment variables.
     fn sift_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sift"));
-        command.args(arguments).current_dir(&self.0).env_remove("SIFT_MODELS").env_remove("SIFT_PROVIDER");
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env_remove("SIFT_MODELS")
+            .env_remove("SIFT_PROVIDER");
         for folder in ["XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
-            command.env(folder, &self.0);
+            command.env(folder, self.folder.path());
         }
-        // ONNX Runtime leaves a folder of its own there, too.
-        command.env("XDG_CACHE_HOME", self.cache());
+        // A separate folder, because ONNX Runtime writes to it as well.
+        command.env("XDG_CACHE_HOME", self.cache.path());
         command.envs(variables.iter().copied()).output().unwrap()
     }
 
-    /// Renders `in.wav` on one of the test models, which must go well.
+    /// Renders `in.wav` with a test model, and asserts that it succeeds without messages.
     fn render(&self, model: &str, arguments: &[&str]) {
         let model = package(model);
         let all: Vec<_> =
@@ -72,8 +73,8 @@ impl Bench {
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// What the command says on failing, which it must, with nothing left behind.
-    fn refusal(&self, arguments: &[&str]) -> String {
+    /// Asserts that the command fails without leaving files. Returns its message.
+    fn failure(&self, arguments: &[&str]) -> String {
         let before = self.names();
         let output = self.sift(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
@@ -84,20 +85,13 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-        let _ = fs::remove_dir_all(self.cache());
-    }
-}
-
-/// One of the packages in `tests/packages`.
+/// The path of a package in `tests/packages`.
 fn package(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages").join(name);
     path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display())).display().to_string()
 }
 
-/// Interleaved stereo, 0.7 s: a tone on the left, noise on the right.
+/// 0.7 s of interleaved stereo: a tone on the left, noise on the right.
 fn recording() -> Vec<f32> {
     let mut state = 1_u32;
     (0..30_870)
@@ -109,8 +103,12 @@ fn recording() -> Vec<f32> {
 }
 
 fn write(path: &Path, samples: &[f32]) {
-    let spec =
-        WavSpec { channels: 2, sample_rate: RATE, bits_per_sample: 32, sample_format: SampleFormat::Float };
+    let spec = WavSpec {
+        channels: 2,
+        sample_rate: SAMPLE_RATE,
+        bits_per_sample: 32,
+        sample_format: SampleFormat::Float,
+    };
     let mut writer = WavWriter::create(path, spec).unwrap();
     samples.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
     writer.finalize().unwrap();
@@ -118,42 +116,42 @@ fn write(path: &Path, samples: &[f32]) {
 
 fn read(path: &Path) -> Vec<f32> {
     let mut reader = WavReader::open(path).unwrap();
-    assert_eq!((reader.spec().sample_rate, reader.spec().channels), (RATE, 2));
+    assert_eq!((reader.spec().sample_rate, reader.spec().channels), (SAMPLE_RATE, 2));
     assert_eq!(reader.spec().sample_format, SampleFormat::Float);
     reader.samples().map(Result::unwrap).collect()
 }
 
-/// Asserts that `path` holds the recording times `gain`, sample for sample and as long.
+/// Asserts that `path` contains the recording times `gain`, sample by sample and of the same length.
 fn assert_is_scaled(path: &Path, gain: f32) {
     let (found, expected) = (read(path), recording());
     assert_eq!(found.len(), expected.len());
     let worst =
         found.iter().zip(&expected).map(|(found, input)| (found - gain * input).abs()).fold(0.0, f32::max);
-    assert!(worst < 1e-5, "{}: off by {worst}", path.display());
+    assert!(worst < 1e-5, "{}: error of {worst}", path.display());
 }
 
 #[test]
-fn what_is_isolated_lies_where_it_was_in_the_input() {
-    let bench = Bench::new();
-    bench.render("half", &["--query", "rain"]);
-    assert_is_scaled(&bench.path("in-isolated.wav"), 0.5);
-    assert_eq!(bench.names(), ["in-isolated.wav", "in.wav"]);
+fn isolated_sound_has_no_delay() {
+    let fixture = CliFixture::new();
+    fixture.render("half", &["--query", "rain"]);
+    assert_is_scaled(&fixture.path("in-isolated.wav"), 0.5);
+    assert_eq!(fixture.names(), ["in-isolated.wav", "in.wav"]);
 }
 
 #[test]
-fn removing_gives_the_rest() {
-    let bench = Bench::new();
-    bench.render("identity", &["--query", "rain", "--mode", "remove"]);
-    assert_is_scaled(&bench.path("in-removed.wav"), 0.0);
+fn remove_mode_outputs_the_rest() {
+    let fixture = CliFixture::new();
+    fixture.render("identity", &["--query", "rain", "--mode", "remove"]);
+    assert_is_scaled(&fixture.path("in-removed.wav"), 0.0);
 }
 
 #[test]
-fn target_and_residual_are_the_input() {
-    let bench = Bench::new();
-    bench.render("half", &["--query", "rain", "--output", "target.wav", "--residual", "rest.wav"]);
-    let sum: Vec<f32> = read(&bench.path("target.wav"))
+fn target_plus_residual_is_the_input() {
+    let fixture = CliFixture::new();
+    fixture.render("half", &["--query", "rain", "--output", "target.wav", "--residual", "rest.wav"]);
+    let sum: Vec<f32> = read(&fixture.path("target.wav"))
         .iter()
-        .zip(read(&bench.path("rest.wav")))
+        .zip(read(&fixture.path("rest.wav")))
         .map(|(a, b)| a + b)
         .collect();
     assert!(sum.iter().zip(recording()).all(|(sum, input)| (sum - input).abs() < 1e-6));
@@ -161,75 +159,77 @@ fn target_and_residual_are_the_input() {
 
 #[test]
 fn strength_zero_is_the_input_bit_for_bit() {
-    let bench = Bench::new();
+    let fixture = CliFixture::new();
     for mode in ["isolate", "remove"] {
-        bench.render("half", &["--query", "rain", "--mode", mode, "--strength", "0", "--output", "out.wav"]);
+        fixture
+            .render("half", &["--query", "rain", "--mode", mode, "--strength", "0", "--output", "out.wav"]);
         assert!(
-            read(&bench.path("out.wav")).iter().zip(recording()).all(|(a, b)| a.to_bits() == b.to_bits())
+            read(&fixture.path("out.wav")).iter().zip(recording()).all(|(a, b)| a.to_bits() == b.to_bits())
         );
     }
 }
 
 #[test]
-fn strength_lies_between_the_input_and_the_target() {
-    let bench = Bench::new();
-    bench.render("half", &["--query", "rain", "--strength", "0.5", "--output", "out.wav"]);
-    assert_is_scaled(&bench.path("out.wav"), 0.75);
+fn strength_mixes_input_and_target() {
+    let fixture = CliFixture::new();
+    fixture.render("half", &["--query", "rain", "--strength", "0.5", "--output", "out.wav"]);
+    assert_is_scaled(&fixture.path("out.wav"), 0.75);
 }
 
 #[test]
-fn the_words_decide() {
-    let bench = Bench::new();
-    bench.render("by-query", &["--query", "말소리", "--output", "kept.wav"]);
-    assert_is_scaled(&bench.path("kept.wav"), 1.0);
-    bench.render("by-query", &["--query", "drums", "--output", "lost.wav"]);
+fn query_selects_the_target() {
+    let fixture = CliFixture::new();
+    fixture.render("by-query", &["--query", "말소리", "--output", "kept.wav"]);
+    assert_is_scaled(&fixture.path("kept.wav"), 1.0);
+    fixture.render("by-query", &["--query", "drums", "--output", "lost.wav"]);
     // The mask's floor is −80 dB.
-    assert_is_scaled(&bench.path("lost.wav"), 1e-4);
+    assert_is_scaled(&fixture.path("lost.wav"), 1e-4);
 }
 
 #[test]
-fn the_same_command_gives_the_same_bytes() {
-    let bench = Bench::new();
+fn output_is_reproducible() {
+    let fixture = CliFixture::new();
     for name in ["a.wav", "b.wav"] {
-        bench.render("half", &["--query", "rain", "--output", name]);
+        fixture.render("half", &["--query", "rain", "--output", name]);
     }
-    assert_eq!(fs::read(bench.path("a.wav")).unwrap(), fs::read(bench.path("b.wav")).unwrap());
+    assert_eq!(fs::read(fixture.path("a.wav")).unwrap(), fs::read(fixture.path("b.wav")).unwrap());
 }
 
 #[test]
-fn the_plot_is_a_png() {
-    let bench = Bench::new();
-    bench.render("half", &["--query", "rain", "--plot", "plot.png"]);
-    let plot = image::open(bench.path("plot.png")).unwrap();
+fn plot_is_a_png() {
+    let fixture = CliFixture::new();
+    fixture.render("half", &["--query", "rain", "--plot", "plot.png"]);
+    let plot = image::open(fixture.path("plot.png")).unwrap();
     assert!(plot.width() > 800 && plot.height() > 600);
 }
 
 #[test]
-fn the_built_in_model_separates() {
-    let bench = Bench::new();
-    let output = bench.sift(&["render", "in.wav", "--query", "a person speaking"]);
+fn built_in_model_renders_finite_samples() {
+    let fixture = CliFixture::new();
+    let output = fixture.sift(&["render", "in.wav", "--query", "a person speaking"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "in-isolated.wav");
-    assert!(read(&bench.path("in-isolated.wav")).iter().all(|sample| sample.is_finite()));
+    assert!(read(&fixture.path("in-isolated.wav")).iter().all(|sample| sample.is_finite()));
 }
 
 #[test]
-fn an_earlier_result_is_replaced_only_by_a_whole_one() {
-    let bench = Bench::new();
-    fs::write(bench.path("out.wav"), "old").unwrap();
-    let cut = fs::read(bench.path("in.wav")).unwrap();
-    fs::write(bench.path("cut.wav"), &cut[..cut.len() / 2]).unwrap();
+fn existing_output_is_replaced_only_on_success() {
+    let fixture = CliFixture::new();
+    fs::write(fixture.path("out.wav"), "old").unwrap();
+    let cut = fs::read(fixture.path("in.wav")).unwrap();
+    fs::write(fixture.path("cut.wav"), &cut[..cut.len() / 2]).unwrap();
     let (model, out) = (package("half"), ["--output", "out.wav"]);
-    let message = bench.refusal(&["render", "cut.wav", "--query", "rain", "--model", &model, out[0], out[1]]);
+    let message =
+        fixture.failure(&["render", "cut.wav", "--query", "rain", "--model", &model, out[0], out[1]]);
     assert!(message.contains("cut.wav"), "{message}");
-    assert_eq!(fs::read(bench.path("out.wav")).unwrap(), b"old");
-    bench.render("half", &["--query", "rain", out[0], out[1]]);
-    assert_is_scaled(&bench.path("out.wav"), 0.5);
+    assert_eq!(fs::read(fixture.path("out.wav")).unwrap(), b"old");
+    fixture.render("half", &["--query", "rain", out[0], out[1]]);
+    assert_is_scaled(&fixture.path("out.wav"), 0.5);
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_a_line_that_names_it() {
-    let bench = Bench::new();
+fn error_is_one_line_that_names_the_file() {
+    let fixture = CliFixture::new();
     let model = package("half");
     for (arguments, parts) in [
         (vec!["missing.wav"], vec!["missing.wav", "cannot be opened"]),
@@ -239,58 +239,58 @@ fn what_cannot_be_done_is_said_in_a_line_that_names_it() {
     ] {
         let all: Vec<_> =
             ["render", "--query", "rain", "--model", &model].into_iter().chain(arguments).collect();
-        let message = bench.refusal(&all);
+        let message = fixture.failure(&all);
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }
 }
 
 #[test]
-fn a_model_that_is_not_there_or_broken_is_named() {
-    let bench = Bench::new();
-    let message = bench.refusal(&["render", "in.wav", "--query", "rain", "--model", "no-model"]);
+fn error_names_a_missing_or_damaged_model() {
+    let fixture = CliFixture::new();
+    let message = fixture.failure(&["render", "in.wav", "--query", "rain", "--model", "no-model"]);
     assert!(message.contains("no-model") && message.contains("package.toml"), "{message}");
 
-    let folder = install(&bench, "half");
+    let folder = install(&fixture, "half");
     fs::write(folder.join("separator.onnx"), "damaged").unwrap();
     let folder = folder.display().to_string();
-    let message = bench.refusal(&["render", "in.wav", "--query", "rain", "--model", &folder]);
+    let message = fixture.failure(&["render", "in.wav", "--query", "rain", "--model", &folder]);
     assert!(message.contains("separator.onnx") && message.contains("separator.sha256"), "{message}");
 }
 
 #[test]
-fn a_model_that_fails_on_the_way_is_an_error() {
-    let bench = Bench::new();
-    let message = bench.refusal(&["render", "in.wav", "--query", "rain", "--model", &package("nan")]);
-    assert!(message.contains("no usable mask"), "{message}");
+fn model_with_invalid_masks_is_an_error() {
+    let fixture = CliFixture::new();
+    let message = fixture.failure(&["render", "in.wav", "--query", "rain", "--model", &package("nan")]);
+    assert!(message.contains("invalid masks"), "{message}");
 }
 
 #[test]
-fn a_missing_onnx_runtime_is_named_with_the_remedy() {
-    let bench = Bench::new();
-    let runtime = bench.path("libonnxruntime.so").display().to_string();
-    let nowhere = [("ORT_DYLIB_PATH", runtime.as_str())];
-    let output = bench.sift_with(&nowhere, &["render", "in.wav", "--query", "rain"]);
+fn error_names_a_missing_onnx_runtime() {
+    let fixture = CliFixture::new();
+    let runtime = fixture.path("libonnxruntime.so").display().to_string();
+    let missing = [("ORT_DYLIB_PATH", runtime.as_str())];
+    let output = fixture.sift_with(&missing, &["render", "in.wav", "--query", "rain"]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && message.contains("libonnxruntime.so"), "{message}");
     assert!(message.contains("ORT_DYLIB_PATH"), "{message}");
-    assert_eq!(bench.names(), ["in.wav"]);
+    assert_eq!(fixture.names(), ["in.wav"]);
 
-    let output = bench.sift_with(&nowhere, &["doctor"]);
+    let output = fixture.sift_with(&missing, &["doctor"]);
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success() && report.contains("FAIL  ONNX Runtime"), "{report}");
-    assert!(report.contains("not tried"), "{report}");
+    assert!(report.contains("not tested"), "{report}");
 }
 
 #[test]
-fn the_doctor_finds_the_parts_and_times_the_model() {
-    let bench = Bench::new();
-    let output = bench.sift(&["doctor", "--model", &package("half")]);
+fn doctor_reports_all_parts_and_the_speed() {
+    let fixture = CliFixture::new();
+    let output = fixture.sift(&["doctor", "--model", &package("half")]);
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{report}");
     for part in [
         "ok    ONNX Runtime",
-        "it offers     CPU",
-        "models in",
+        "providers     CPU",
+        "model folder",
         "ok    package",
         "ok    model",
         "ok    provider      CPU",
@@ -302,24 +302,24 @@ fn the_doctor_finds_the_parts_and_times_the_model() {
 }
 
 #[test]
-fn a_broken_package_is_listed_and_makes_the_doctor_fail() {
-    let bench = Bench::new();
-    let folder = bench.path("sift/models/mine");
+fn invalid_package_is_listed_and_fails_the_doctor() {
+    let fixture = CliFixture::new();
+    let folder = fixture.path("sift/models/mine");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("package.toml"), "name = \"mine\"\n").unwrap();
-    let list = bench.sift(&["models"]);
+    let list = fixture.sift(&["models"]);
     assert!(list.status.success());
     let list = String::from_utf8(list.stdout).unwrap();
-    assert!(list.contains("(broken)") && list.contains("mine") && list.contains("Sift default"), "{list}");
-    let doctor = bench.sift(&["doctor", "--model", &package("half")]);
+    assert!(list.contains("(invalid)") && list.contains("mine") && list.contains("Sift default"), "{list}");
+    let doctor = fixture.sift(&["doctor", "--model", &package("half")]);
     assert_eq!(doctor.status.code(), Some(1));
     assert!(String::from_utf8(doctor.stdout).unwrap().contains("FAIL  package"));
-    assert!(String::from_utf8(doctor.stderr).unwrap().contains("1 of these do not work"));
+    assert!(String::from_utf8(doctor.stderr).unwrap().contains("failed checks: 1"));
 }
 
-/// Puts a copy of a test model where a person puts theirs, and returns its folder.
-fn install(bench: &Bench, name: &str) -> PathBuf {
-    let folder = bench.path("sift/models").join(name);
+/// Copies a test model to the user's models. Returns its folder.
+fn install(fixture: &CliFixture, name: &str) -> PathBuf {
+    let folder = fixture.path("sift/models").join(name);
     fs::create_dir_all(&folder).unwrap();
     for file in fs::read_dir(package(name)).unwrap() {
         let file = file.unwrap();
@@ -329,21 +329,19 @@ fn install(bench: &Bench, name: &str) -> PathBuf {
 }
 
 #[test]
-fn what_the_doctor_measured_is_listed_with_that_very_package() {
-    let bench = Bench::new();
-    let folder = install(&bench, "window");
+fn measured_speed_is_listed_until_the_package_changes() {
+    let fixture = CliFixture::new();
+    let folder = install(&fixture, "window");
     let measured = || {
-        let list = String::from_utf8(bench.sift(&["models"]).stdout).unwrap();
-        // The person's packages come before the built-in one.
+        let list = String::from_utf8(fixture.sift(&["models"]).stdout).unwrap();
+        // The user's packages come before the built-in one.
         let speed = list.lines().find(|line| line.starts_with("  speed")).unwrap().to_owned();
-        assert!(
-            list.matches("  speed").count() == 2 && list.contains("not measured yet: `sift doctor` does")
-        );
+        assert!(list.matches("  speed").count() == 2 && list.contains("not measured yet; run `sift doctor`"));
         speed
     };
     let shown = folder.display().to_string();
     assert!(measured().contains(&format!("`sift doctor --model {shown}`")), "{}", measured());
-    let output = bench.sift(&["doctor", "--model", &shown]);
+    let output = fixture.sift(&["doctor", "--model", &shown]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(measured().ends_with("times faster than real time here: it plays live"), "{}", measured());
 
@@ -355,35 +353,35 @@ fn what_the_doctor_measured_is_listed_with_that_very_package() {
 }
 
 #[test]
-fn figures_that_cannot_be_read_are_named_and_hide_no_package() {
-    let bench = Bench::new();
-    fs::create_dir_all(bench.cache().join("sift")).unwrap();
-    fs::write(bench.cache().join("sift/speeds.toml"), "speed = 1").unwrap();
-    let list = bench.sift(&["models"]);
+fn unreadable_speed_records_are_a_warning() {
+    let fixture = CliFixture::new();
+    fs::create_dir_all(fixture.cache.path().join("sift")).unwrap();
+    fs::write(fixture.cache.path().join("sift/speeds.toml"), "speed = 1").unwrap();
+    let list = fixture.sift(&["models"]);
     assert!(list.status.success() && String::from_utf8(list.stdout).unwrap().contains("Sift default"));
     let message = String::from_utf8(list.stderr).unwrap();
     assert!(message.contains("speeds.toml") && message.contains("Correct or remove"), "{message}");
 }
 
-/// Renders with the model that halves and returns what was warned of.
-fn warning(bench: &Bench, variables: &[(&str, &str)]) -> String {
+/// Renders with the model `half`, and returns its warnings.
+fn warning(fixture: &CliFixture, variables: &[(&str, &str)]) -> String {
     let model = package("half");
-    let output = bench.sift_with(variables, &["render", "in.wav", "--query", "rain", "--model", &model]);
+    let output = fixture.sift_with(variables, &["render", "in.wav", "--query", "rain", "--model", &model]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{message}");
-    assert_is_scaled(&bench.path("in-isolated.wav"), 0.5);
+    assert_is_scaled(&fixture.path("in-isolated.wav"), 0.5);
     message
 }
 
 #[test]
-fn a_provider_that_onnx_runtime_does_not_offer_falls_back_to_the_processor_and_is_told() {
-    let bench = Bench::new();
+fn missing_provider_falls_back_to_the_cpu_with_a_warning() {
+    let fixture = CliFixture::new();
     let cuda = [("SIFT_PROVIDER", "cuda")];
-    let message = warning(&bench, &cuda);
+    let message = warning(&fixture, &cuda);
     assert!(message.starts_with("warning: SIFT_PROVIDER asks for CUDA") && message.lines().count() == 1);
     assert!(message.contains("does not offer CUDA") && message.contains("runs on the CPU"), "{message}");
 
-    let doctor = bench.sift_with(&cuda, &["doctor", "--model", &package("half")]);
+    let doctor = fixture.sift_with(&cuda, &["doctor", "--model", &package("half")]);
     let report = String::from_utf8(doctor.stdout).unwrap();
     assert_eq!(doctor.status.code(), Some(1), "{report}");
     assert!(report.contains("FAIL  provider      SIFT_PROVIDER asks for CUDA"), "{report}");
@@ -391,19 +389,19 @@ fn a_provider_that_onnx_runtime_does_not_offer_falls_back_to_the_processor_and_i
 }
 
 #[test]
-fn the_provider_of_the_preferences_counts_where_the_environment_names_none() {
-    let bench = Bench::new();
-    fs::create_dir_all(bench.path("sift")).unwrap();
-    fs::write(bench.path("sift/preferences.toml"), "theme = \"light\"\nprovider = \"cuda\"").unwrap();
-    let message = warning(&bench, &[]);
+fn provider_in_preferences_applies_without_the_variable() {
+    let fixture = CliFixture::new();
+    fs::create_dir_all(fixture.path("sift")).unwrap();
+    fs::write(fixture.path("sift/preferences.toml"), "theme = \"light\"\nprovider = \"cuda\"").unwrap();
+    let message = warning(&fixture, &[]);
     assert!(message.contains("field `provider` of") && message.contains("preferences.toml"), "{message}");
-    assert_eq!(warning(&bench, &[("SIFT_PROVIDER", "cpu")]), "");
+    assert_eq!(warning(&fixture, &[("SIFT_PROVIDER", "cpu")]), "");
 }
 
 #[test]
-fn a_provider_that_there_is_not_is_told_with_what_is_allowed() {
-    let bench = Bench::new();
-    let message = warning(&bench, &[("SIFT_PROVIDER", "gpu")]);
+fn unknown_provider_is_a_warning_with_the_allowed_ones() {
+    let fixture = CliFixture::new();
+    let message = warning(&fixture, &[("SIFT_PROVIDER", "gpu")]);
     for part in ["SIFT_PROVIDER", "\"gpu\"", "cpu, cuda, coreml, directml", "runs on the CPU"] {
         assert!(message.contains(part), "{message}");
     }

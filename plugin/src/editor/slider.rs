@@ -1,4 +1,4 @@
-//! A bar that shows a parameter, and sets it by dragging or typing.
+//! A slider for a parameter, set by dragging, wheel, keys or typing.
 
 use egui::accesskit::Action;
 use egui::text::CCursor;
@@ -12,25 +12,25 @@ use nice_plug::prelude::*;
 use super::theme::{self, Palette};
 
 /// Share of the range that a fine drag over the whole bar covers.
-const FINE: f32 = 0.1;
+const FINE_DRAG_RATIO: f32 = 0.1;
 
-/// Of a touch pad, that count as a notch of a wheel.
-const POINTS_A_NOTCH: f32 = 20.0;
+/// Scroll distance on a touch pad that equals one notch of a wheel, in points.
+const POINTS_PER_NOTCH: f32 = 20.0;
 
-/// Width of the field that a value is typed into, in points, where there is room.
-const TYPING_WIDTH: f32 = 96.0;
+/// Largest width of the field for typing a value, in points.
+const MAX_FIELD_WIDTH: f32 = 96.0;
 
-/// The look of a slider, sizes in points.
-pub struct Look {
+/// Sizes, in points, and fill of a slider.
+pub struct SliderStyle {
     pub text: f32,
     pub value_text: f32,
     pub bar_height: f32,
     pub fill: fn(&Palette) -> Color32,
-    /// Fill from the default value rather than from the left end.
-    pub from_default: bool,
+    /// Fill the bar from the default value instead of the left end.
+    pub fill_from_default: bool,
 }
 
-impl Look {
+impl SliderStyle {
     /// Height of the whole slider.
     pub fn height(&self) -> f32 {
         self.line_height() + self.bar_height
@@ -41,28 +41,29 @@ impl Look {
     }
 }
 
-/// Sets a parameter in a gesture of its own.
+/// Sets a parameter as one complete gesture.
 pub fn set_once<P: Param>(param: &P, value: P::Plain, setter: &ParamSetter<'_>) {
     setter.begin_set_parameter(param);
     setter.set_parameter(param, value);
     setter.end_set_parameter(param);
 }
 
-/// A drag under way, normalised.
+/// State of a drag, in normalised values.
 #[derive(Clone, Copy, Default)]
 struct Drag {
-    /// Where the pointer is; beyond the parameter's steps.
+    /// Value under the pointer, before rounding to the parameter's steps.
     value: f32,
-    /// What the host was told last.
+    /// Value last sent to the host.
     sent: f32,
 }
 
-/// Draws `param` over the available width. Dragging sets it, with Shift finely; so do the wheel, and
-/// the arrow keys where it has the focus. A double click, or a click with Ctrl (Cmd), sets the
-/// default; a click on the value lets it be typed.
-pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, look: &Look) -> Response {
-    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), look.height()), Sense::hover());
-    let (line, bar) = rect.split_top_bottom_at_y(rect.top() + look.line_height());
+/// Draws a slider for `param` over the available width.
+///
+/// Dragging sets the value, with Shift in fine steps; so do the wheel and, with the focus, the arrow keys.
+/// A double click, or a click with Ctrl (Cmd), resets it to the default. A click on the value opens a text field.
+pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, style: &SliderStyle) -> Response {
+    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), style.height()), Sense::hover());
+    let (line, bar) = rect.split_top_bottom_at_y(rect.top() + style.line_height());
     let id = ui.scope_id().with(param.name());
 
     let response = ui.interact(bar, id, Sense::click_and_drag());
@@ -71,27 +72,27 @@ pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, look: &
     response.widget_info(|| {
         WidgetInfo::slider(ui.is_enabled(), f64::from(param.preview_plain(value)), param.name())
     });
-    paint_bar(ui, &response, value, look.from_default.then(|| param.default_normalized_value()), look);
+    paint_bar(ui, &response, value, style.fill_from_default.then(|| param.default_normalized_value()), style);
 
     let painter = ui.painter();
     let label = painter.text(
         line.left_top(),
         Align2::LEFT_TOP,
         param.name(),
-        theme::font(look.text),
+        theme::font(style.text),
         theme::of(ui).text_weak,
     );
     let field = Rect::from_min_max(pos2(label.right() + 4.0, line.top()), line.max);
-    value_field(ui, field, id.with("value"), param, value, setter, look);
+    value_field(ui, field, id.with("value"), param, value, setter, style);
     response
 }
 
-/// Follows the pointer; the normalised value to show.
+/// Handles a drag. Returns the normalised value to show.
 fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'_>) -> f32 {
     let id = response.id;
-    let before = ui.data(|data| data.get_temp::<Drag>(id));
+    let previous = ui.data(|data| data.get_temp::<Drag>(id));
     if !response.is_pointer_button_down_on() {
-        let Some(drag) = before else { return param.unmodulated_normalized_value() };
+        let Some(drag) = previous else { return param.unmodulated_normalized_value() };
         if response.double_clicked() {
             setter.set_parameter(param, param.default_plain_value());
         }
@@ -100,7 +101,7 @@ fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'
         return drag.sent;
     }
 
-    let mut drag = before.unwrap_or_else(|| {
+    let mut drag = previous.unwrap_or_else(|| {
         setter.begin_set_parameter(param);
         let value = param.unmodulated_normalized_value();
         Drag { value, sent: value }
@@ -110,7 +111,7 @@ fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'
     if modifiers.command {
         drag.value = param.default_normalized_value();
     } else if modifiers.shift {
-        drag.value = (drag.value + delta / response.rect.width() * FINE).clamp(0.0, 1.0);
+        drag.value = (drag.value + delta / response.rect.width() * FINE_DRAG_RATIO).clamp(0.0, 1.0);
     } else if let Some(pointer) = response.interact_pointer_pos()
         && (pressed || delta != 0.0)
     {
@@ -126,7 +127,7 @@ fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'
     drag.sent
 }
 
-/// Steps by the wheel over the bar, and by keys and assistive technology where it has the focus.
+/// Changes the value by steps: wheel over the bar, arrow keys with the focus, and assistive technology.
 fn step(ui: &Ui, response: &Response, param: &FloatParam, value: f32, setter: &ParamSetter<'_>) {
     let mut steps = assistive_steps(ui, response);
     if response.has_focus() {
@@ -137,63 +138,65 @@ fn step(ui: &Ui, response: &Response, param: &FloatParam, value: f32, setter: &P
             .input(|input| keys.iter().map(|(key, step)| step * input.num_presses(*key) as i32).sum::<i32>());
     }
     if response.hovered() {
-        let turned: f32 = ui.input_mut(|input| {
-            // What moves the bar is not to scroll the window, too.
+        let scrolled: f32 = ui.input_mut(|input| {
+            // The same wheel movement must not scroll the editor as well.
             input.smooth_scroll_delta = Vec2::ZERO;
             input.events.iter().map(notches).sum()
         });
-        // A touch pad turns by parts of a notch.
+        // A touch pad scrolls by fractions of a notch.
         let id = response.id.with("wheel");
-        let turned = turned + ui.data(|data| data.get_temp::<f32>(id)).unwrap_or_default();
-        ui.data_mut(|data| data.insert_temp(id, turned.fract()));
-        steps += turned as i32;
+        let scrolled = scrolled + ui.data(|data| data.get_temp::<f32>(id)).unwrap_or_default();
+        ui.data_mut(|data| data.insert_temp(id, scrolled.fract()));
+        steps += scrolled as i32;
     }
     if steps == 0 || response.is_pointer_button_down_on() {
         return;
     }
-    let finer = ui.input(|input| input.modifiers.shift);
-    let one = |value: f32, _| match steps > 0 {
-        true => param.next_normalized_step(value, finer),
-        false => param.previous_normalized_step(value, finer),
+    let is_fine = ui.input(|input| input.modifiers.shift);
+    let step_once = |value: f32, _| match steps > 0 {
+        true => param.next_normalized_step(value, is_fine),
+        false => param.previous_normalized_step(value, is_fine),
     };
-    let stepped = (0..steps.unsigned_abs()).fold(value, one);
+    let stepped = (0..steps.unsigned_abs()).fold(value, step_once);
     set_once(param, param.preview_plain(stepped), setter);
 }
 
+/// Steps requested by assistive technology.
 fn assistive_steps(ui: &Ui, response: &Response) -> i32 {
-    let asked = |action| ui.input(|input| input.num_accesskit_action_requests(response.id, action) as i32);
-    asked(Action::Increment) - asked(Action::Decrement)
+    let requests = |action| ui.input(|input| input.num_accesskit_action_requests(response.id, action) as i32);
+    requests(Action::Increment) - requests(Action::Decrement)
 }
 
-/// By how many notches the wheel was turned up; with Shift, systems turn it sideways.
+/// Upward movement of the wheel, in notches. With Shift, systems report it as sideways.
 fn notches(event: &Event) -> f32 {
     let Event::MouseWheel { unit, delta, .. } = event else { return 0.0 };
-    let turned = delta.x + delta.y;
-    if *unit == MouseWheelUnit::Point { turned / POINTS_A_NOTCH } else { turned }
+    let scrolled = delta.x + delta.y;
+    if *unit == MouseWheelUnit::Point { scrolled / POINTS_PER_NOTCH } else { scrolled }
 }
 
-fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, look: &Look) {
+/// Paints the bar, filled from `origin` or the left end to `value`, both normalised.
+fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, style: &SliderStyle) {
     let bar = response.rect;
-    let active = response.hovered() || response.is_pointer_button_down_on();
-    let radius = CornerRadius::same((look.bar_height / 2.0).min(7.0) as u8);
+    let is_active = response.hovered() || response.is_pointer_button_down_on();
+    let radius = CornerRadius::same((style.bar_height / 2.0).min(7.0) as u8);
     let painter = ui.painter();
     painter.rect_filled(
         bar,
         radius,
-        if active { theme::of(ui).surface_hovered } else { theme::of(ui).surface },
+        if is_active { theme::of(ui).surface_hovered } else { theme::of(ui).surface },
     );
     let at = |value: f32| emath::lerp(bar.x_range(), value);
     let (left, right) = (at(value.min(origin.unwrap_or(0.0))), at(value.max(origin.unwrap_or(0.0))));
     if right > left {
         let fill = Rect::from_x_y_ranges(left..=right, bar.y_range());
-        painter.rect_filled(fill, radius, (look.fill)(theme::of(ui)));
+        painter.rect_filled(fill, radius, (style.fill)(theme::of(ui)));
     }
     let x = at(value).clamp(bar.left() + 2.0, bar.right() - 2.0);
     let handle = Rect::from_center_size(pos2(x, bar.center().y), vec2(4.0, bar.height() + 4.0));
     painter.rect_filled(
         handle,
         CornerRadius::same(2),
-        if active { theme::of(ui).accent } else { theme::of(ui).text },
+        if is_active { theme::of(ui).accent } else { theme::of(ui).text },
     );
     theme::paint_focus(ui, response, bar);
     if response.hovered() {
@@ -201,7 +204,7 @@ fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, look
     }
 }
 
-/// The value in words; clicked, it becomes a field to type into.
+/// Draws the value as text, which a click turns into a text field.
 fn value_field(
     ui: &mut Ui,
     field: Rect,
@@ -209,12 +212,12 @@ fn value_field(
     param: &FloatParam,
     value: f32,
     setter: &ParamSetter<'_>,
-    look: &Look,
+    style: &SliderStyle,
 ) {
     let text = param.normalized_value_to_string(value, true);
     let Some(mut typed) = ui.data(|data| data.get_temp::<String>(id)) else {
         let galley =
-            ui.painter().layout_no_wrap(text.clone(), theme::font(look.value_text), theme::of(ui).text);
+            ui.painter().layout_no_wrap(text.clone(), theme::font(style.value_text), theme::of(ui).text);
         let rect = Align2::RIGHT_TOP.align_size_within_rect(galley.size(), field);
         let response = ui.interact(rect, id.with("click"), Sense::click()).on_hover_cursor(CursorIcon::Text);
         response.widget_info(|| {
@@ -234,15 +237,15 @@ fn value_field(
 
     let edit = TextEdit::singleline(&mut typed)
         .id(id)
-        .font(theme::font(look.value_text))
+        .font(theme::font(style.value_text))
         .align(Align2::RIGHT_TOP)
         .hint_text(param.name())
         .frame(egui::Frame::NONE.fill(theme::of(ui).surface).corner_radius(3));
-    let field = field.with_min_x(field.left().max(field.right() - TYPING_WIDTH));
+    let field = field.with_min_x(field.left().max(field.right() - MAX_FIELD_WIDTH));
     let response = ui.put(field, edit);
     if response.lost_focus() {
-        let kept = ui.input(|input| !input.key_pressed(Key::Escape));
-        if let Some(normalised) = param.string_to_normalized_value(&typed).filter(|_| kept) {
+        let is_confirmed = ui.input(|input| !input.key_pressed(Key::Escape));
+        if let Some(normalised) = param.string_to_normalized_value(&typed).filter(|_| is_confirmed) {
             set_once(param, param.preview_plain(normalised), setter);
         }
         ui.data_mut(|data| data.remove_temp::<String>(id));
@@ -257,19 +260,19 @@ mod tests {
     use egui_kittest::kittest::Queryable;
 
     use super::*;
-    use crate::editor::testing::Host;
+    use crate::editor::mock_host::MockHost;
 
-    const LOOK: Look = Look {
+    const STYLE: SliderStyle = SliderStyle {
         text: theme::BODY,
         value_text: theme::BODY,
         bar_height: 20.0,
         fill: |palette| palette.accent,
-        from_default: false,
+        fill_from_default: false,
     };
 
-    fn harness(host: &Host) -> Harness<'_> {
+    fn harness(host: &MockHost) -> Harness<'_> {
         let show = |ui: &mut Ui| {
-            slider(ui, &host.params.gain, &host.setter(), &LOOK);
+            slider(ui, &host.params.gain, &host.setter(), &STYLE);
         };
         Harness::builder().with_step_dt(0.05).build_ui(show)
     }
@@ -279,8 +282,8 @@ mod tests {
     }
 
     #[test]
-    fn a_drag_is_one_gesture_and_sets_the_value_under_the_pointer() {
-        let host = Host::default();
+    fn drag_is_one_gesture_and_sets_the_value_at_the_pointer() {
+        let host = MockHost::default();
         let mut window = harness(&host);
         let bar = bar(&window);
         window.drag_at(bar.center());
@@ -294,8 +297,8 @@ mod tests {
     }
 
     #[test]
-    fn a_click_ends_its_gesture_too() {
-        let host = Host::default();
+    fn click_is_one_complete_gesture() {
+        let host = MockHost::default();
         let mut window = harness(&host);
         let at = bar(&window).left_center();
         window.drag_at(at);
@@ -306,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn a_drag_with_shift_is_fine_and_does_not_jump() {
-        let host = Host::default();
+    fn drag_with_shift_is_fine_and_does_not_jump() {
+        let host = MockHost::default();
         let mut window = harness(&host);
         let bar = bar(&window);
         let from = bar.left_center();
@@ -321,12 +324,15 @@ mod tests {
         window.drop_at(bar.center());
         window.run_steps(2);
         let travelled = host.params.gain.value();
-        assert!((1.0..=2.6).contains(&travelled), "half the bar is a twentieth of 36 dB, not {travelled}");
+        assert!(
+            (1.0..=2.6).contains(&travelled),
+            "half the bar must be about a twentieth of 36 dB, not {travelled}"
+        );
     }
 
     #[test]
-    fn a_double_click_sets_the_default() {
-        let host = Host::default();
+    fn double_click_resets_to_the_default() {
+        let host = MockHost::default();
         host.automate(&host.params.gain, -6.0);
         let mut window = harness(&host);
         let at = bar(&window).left_center();
@@ -339,7 +345,7 @@ mod tests {
         assert_eq!(host.gestures().last().unwrap(), "end gain");
     }
 
-    fn turn(window: &mut Harness<'_>, notches: f32) {
+    fn scroll(window: &mut Harness<'_>, notches: f32) {
         let delta = vec2(0.0, notches);
         window.event(Event::MouseWheel {
             unit: MouseWheelUnit::Line,
@@ -352,26 +358,26 @@ mod tests {
     }
 
     #[test]
-    fn the_wheel_steps_over_the_bar_and_nowhere_else() {
-        let host = Host::default();
+    fn wheel_changes_the_value_only_over_the_bar() {
+        let host = MockHost::default();
         let mut window = harness(&host);
         let bar = bar(&window);
         window.hover_at(bar.center() + vec2(0.0, 200.0));
-        turn(&mut window, 1.0);
+        scroll(&mut window, 1.0);
         assert!(host.gestures().is_empty());
         window.hover_at(bar.center());
         window.step();
-        turn(&mut window, 2.0);
+        scroll(&mut window, 2.0);
         let up = host.params.gain.value();
         assert!((0.2..=3.0).contains(&up), "two notches: {up} dB");
         assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
-        turn(&mut window, -2.0);
+        scroll(&mut window, -2.0);
         assert!(host.params.gain.value().abs() < 1e-3);
     }
 
     #[test]
-    fn the_arrow_keys_step_what_has_the_focus_and_assistive_technology_does() {
-        let host = Host::default();
+    fn keys_with_focus_and_assistive_technology_change_the_value() {
+        let host = MockHost::default();
         let mut window = harness(&host);
         window.key_press(Key::ArrowUp);
         window.run_steps(2);
@@ -390,8 +396,8 @@ mod tests {
     }
 
     #[test]
-    fn a_value_can_be_typed() {
-        let host = Host::default();
+    fn typed_value_is_applied() {
+        let host = MockHost::default();
         let mut window = harness(&host);
         window.get_by_label_contains("Output gain: ").click();
         window.run_steps(2);

@@ -1,4 +1,4 @@
-//! Colours, text sizes and spacing: a dark theme and a light one, each with one accent.
+//! Colours, text sizes and spacing of the dark and the light theme.
 
 use egui::{
     Color32, CornerRadius, FontFamily, FontId, Rect, Response, Stroke, StrokeKind, TextStyle, Theme, Ui,
@@ -18,7 +18,7 @@ pub struct Palette {
     pub text: Color32,
     pub text_weak: Color32,
     pub accent: Color32,
-    /// The accent where it must not shout.
+    /// A less prominent accent.
     pub accent_dim: Color32,
     /// Text on the accent.
     pub on_accent: Color32,
@@ -53,11 +53,12 @@ static LIGHT: Palette = Palette {
     warning: Color32::from_rgb(0x95, 0x4a, 0x00),
 };
 
-/// The palette in force.
+/// The palette of the theme that `ui` uses.
 pub fn of(ui: &Ui) -> &'static Palette {
     palette(if ui.visuals().dark_mode { Theme::Dark } else { Theme::Light })
 }
 
+/// The palette of `theme`.
 pub fn palette(theme: Theme) -> &'static Palette {
     match theme {
         Theme::Dark => &DARK,
@@ -65,78 +66,84 @@ pub fn palette(theme: Theme) -> &'static Palette {
     }
 }
 
-/// Paints what a field or a button stands on.
+/// Paints the background of a field or button.
 pub fn paint_surface(ui: &Ui, rect: Rect, fill: Color32) {
     ui.painter().rect(rect, RADIUS, fill, (1.0, of(ui).outline), StrokeKind::Inside);
 }
 
-/// Paints a ring around what the keyboard has reached.
+/// Paints a ring around `rect` if the part has the keyboard focus.
 pub fn paint_focus(ui: &Ui, response: &Response, rect: Rect) {
     if response.has_focus() {
         ui.painter().rect_stroke(rect, RADIUS, (2.0, of(ui).text), StrokeKind::Outside);
     }
 }
 
-/// A button's fill: at rest, or under the pointer.
+/// The fill of a button: normal, or under the pointer.
 pub fn fill(ui: &Ui, response: &Response) -> Color32 {
     if response.hovered() { of(ui).surface_hovered } else { of(ui).surface }
 }
 
-/// How good the news is.
+/// Severity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum Severity {
     Good,
     Waiting,
     Warning,
 }
 
-impl Tone {
+impl Severity {
+    /// The colour of the message's mark.
     pub fn color(self, palette: &Palette) -> Color32 {
         match self {
-            Tone::Good => palette.accent,
-            Tone::Waiting => palette.text_weak,
-            Tone::Warning => palette.warning,
+            Severity::Good => palette.accent,
+            Severity::Waiting => palette.text_weak,
+            Severity::Warning => palette.warning,
         }
     }
 }
 
-/// A choice that is made, by how much it should be noticed.
+/// Colours of a selected button.
 #[derive(Clone, Copy)]
-pub struct Chosen {
+pub struct ButtonColors {
     pub fill: Color32,
     pub text: Color32,
 }
 
 impl Palette {
-    /// As things usually are.
-    pub fn quiet(&self) -> Chosen {
-        Chosen { fill: self.outline, text: self.text }
+    /// For a selection without consequence.
+    pub fn quiet(&self) -> ButtonColors {
+        ButtonColors { fill: self.outline, text: self.text }
     }
 
-    pub fn lit(&self) -> Chosen {
-        Chosen { fill: self.accent, text: self.on_accent }
+    /// For a prominent selection.
+    pub fn prominent(&self) -> ButtonColors {
+        ButtonColors { fill: self.accent, text: self.on_accent }
     }
 
-    /// Easily forgotten, and then puzzling.
-    pub fn alert(&self) -> Chosen {
-        Chosen { fill: self.warning, text: self.on_accent }
+    /// For a selection that is easily forgotten and then confusing, such as bypass.
+    pub fn alert(&self) -> ButtonColors {
+        ButtonColors { fill: self.warning, text: self.on_accent }
     }
 }
 
+/// Corner radius of fields and buttons, in points.
 pub const RADIUS: CornerRadius = CornerRadius::same(7);
-/// Between neighbours that belong together, in points.
+/// Space between related parts, in points.
 pub const GAP: f32 = 8.0;
 
-/// Text sizes in points.
+/// Text size of labels, in points.
 pub const SMALL: f32 = 13.0;
+/// Text size of buttons and values, in points.
 pub const BODY: f32 = 15.0;
+/// Text size of the query, in points.
 pub const LARGE: f32 = 22.0;
 
+/// The proportional font of `size` points.
 pub fn font(size: f32) -> FontId {
     FontId::new(size, FontFamily::Proportional)
 }
 
-/// Gives everything in `ctx` these themes, and the dark one for a start, whatever the system prefers.
+/// Applies both themes to `ctx` and selects the dark one, regardless of the system's preference.
 pub fn apply(ctx: &egui::Context) {
     for theme in [Theme::Dark, Theme::Light] {
         ctx.style_mut_of(theme, |style| {
@@ -192,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn every_text_can_be_read_on_what_it_stands_on() {
+    fn text_has_enough_contrast_on_every_background() {
         for palette in [&DARK, &LIGHT] {
-            for (text, grounds) in [
+            for (text, backgrounds) in [
                 (
                     palette.text,
                     [palette.background, palette.surface, palette.surface_hovered, palette.outline],
@@ -204,9 +211,9 @@ mod tests {
                 (palette.accent, [palette.background; 4]),
                 (palette.on_accent, [palette.accent, palette.warning, palette.accent, palette.warning]),
             ] {
-                for ground in grounds {
-                    let contrast = contrast(text, ground);
-                    assert!(contrast >= 4.5, "{text:?} on {ground:?}: {contrast}");
+                for background in backgrounds {
+                    let contrast = contrast(text, background);
+                    assert!(contrast >= 4.5, "{text:?} on {background:?}: {contrast}");
                 }
             }
         }

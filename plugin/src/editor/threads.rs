@@ -1,4 +1,4 @@
-//! The window's thread, and those that it starts, which may run on for a while after the window has been closed.
+//! The threads of editors, which may still run for a moment after the editor is closed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,46 +7,46 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long the end of a window's thread is waited for. One takes some milliseconds to let go of its graphics.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long then that of threads which it started. A graphics driver may have some that stay.
-const FURTHER_PATIENCE: Duration = Duration::from_millis(200);
-const LOOK: Duration = Duration::from_millis(1);
+/// Longest wait for editor threads. Releasing the graphics takes some milliseconds.
+const EDITOR_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest further wait for the threads that they started. Those of a graphics driver may not end.
+const CHILD_TIMEOUT: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The threads that windows of one plugin were drawn on.
+/// The threads on which the editors of one plugin instance were drawn.
 ///
-/// baseview 0.4.2 does not wait for one that ends just while the window is being closed, and x11-clipboard 0.9.3 never
-/// for its own. They would go on in a library that the host has unloaded, or in a process that is ending.
+/// baseview 0.4.2 does not wait for a thread that ends while the window is being closed, and x11-clipboard 0.9.3 never
+/// waits for its own. They would run on in a library that the host has unloaded, or in a process that is exiting.
 #[derive(Clone, Default)]
-pub struct WindowThreads(Arc<Mutex<Vec<WindowThread>>>);
+pub struct EditorThreads(Arc<Mutex<Vec<EditorThread>>>);
 
-/// By its path in the file system that Linux lists threads in.
+/// A thread, by its path in `/proc`.
 #[derive(PartialEq)]
-struct WindowThread(PathBuf);
+struct EditorThread(PathBuf);
 
-impl WindowThread {
-    /// None where the system does not list threads as files (not Linux).
+impl EditorThread {
+    /// The calling thread; `None` on systems other than Linux.
     fn current() -> Option<Self> {
         Some(Self(Path::new("/proc").join(fs::read_link("/proc/thread-self").ok()?)))
     }
 
-    /// Its own, and no other window's. Threads that it starts inherit it.
+    /// A name unique to this thread. Threads that it starts inherit the name.
     fn name(&self) -> String {
         // Linux cuts names at 15 bytes.
         format!("sift w{}", self.0.file_name().unwrap_or_default().to_string_lossy())
     }
 
-    fn runs(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.0.exists()
     }
 }
 
-impl WindowThreads {
-    /// Notes the calling thread, and names it. Does nothing where the system does not list threads as files (not Linux),
-    /// for there a window has no thread of its own.
+impl EditorThreads {
+    /// Records and names the calling thread. Does nothing on systems other than Linux, where an editor has no thread
+    /// of its own.
     pub fn enter(&self) {
-        let Some(thread) = WindowThread::current() else { return };
-        // Without the name, what the thread starts is not waited for.
+        let Some(thread) = EditorThread::current() else { return };
+        // If the name cannot be set, only the threads that this one starts are not waited for.
         let _ = fs::write(thread.0.join("comm"), thread.name());
         let running = names();
         let mut threads = self.0.lock();
@@ -54,28 +54,28 @@ impl WindowThreads {
         threads.push(thread);
     }
 
-    /// Waits until all of them have ended, and what they started, or for some two seconds.
-    pub fn wait_for_end(&self) {
-        // The last one that lets go of a plugin may be its window.
-        let own = WindowThread::current();
+    /// Waits until all recorded threads and those that they started have ended, for at most about two seconds.
+    pub fn wait_until_ended(&self) {
+        // The editor's thread may be the last owner of the plugin, and must not wait for itself.
+        let own = EditorThread::current();
         let mut threads = std::mem::take(&mut *self.0.lock());
         threads.retain(|thread| Some(thread) != own.as_ref());
-        wait_while(PATIENCE, || threads.iter().any(WindowThread::runs));
-        wait_while(FURTHER_PATIENCE, || {
+        wait_while(EDITOR_TIMEOUT, || threads.iter().any(EditorThread::is_running));
+        wait_while(CHILD_TIMEOUT, || {
             let running = names();
             threads.iter().any(|thread| running.contains(&thread.name()))
         });
     }
 }
 
-fn wait_while(patience: Duration, condition: impl Fn() -> bool) {
-    let end = Instant::now() + patience;
+fn wait_while(timeout: Duration, condition: impl Fn() -> bool) {
+    let end = Instant::now() + timeout;
     while condition() && Instant::now() < end {
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Of this process's threads.
+/// Names of this process's threads.
 fn names() -> Vec<String> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm")).ok();
@@ -90,57 +90,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_entered_is_waited_for() {
-        let threads = WindowThreads::default();
+    fn wait_until_ended_waits_for_recorded_threads() {
+        let threads = EditorThreads::default();
         let (entered, wait) = mpsc::channel();
         let thread = {
             let threads = threads.clone();
             std::thread::spawn(move || {
                 threads.enter();
-                entered.send(WindowThread::current().unwrap()).unwrap();
+                entered.send(EditorThread::current().unwrap()).unwrap();
                 std::thread::sleep(Duration::from_millis(100));
             })
         };
         let running = wait.recv().unwrap();
-        assert!(running.runs());
-        threads.wait_for_end();
-        assert!(!running.runs());
+        assert!(running.is_running());
+        threads.wait_until_ended();
+        assert!(!running.is_running());
         thread.join().unwrap();
     }
 
     #[test]
-    fn what_it_started_is_waited_for() {
-        let threads = WindowThreads::default();
+    fn wait_until_ended_waits_for_child_threads() {
+        let threads = EditorThreads::default();
         let thread = {
             let threads = threads.clone();
             std::thread::spawn(move || {
                 threads.enter();
                 let (started, wait) = mpsc::channel();
                 std::thread::spawn(move || {
-                    started.send(WindowThread::current().unwrap()).unwrap();
-                    std::thread::sleep(FURTHER_PATIENCE / 2);
+                    started.send(EditorThread::current().unwrap()).unwrap();
+                    std::thread::sleep(CHILD_TIMEOUT / 2);
                 });
                 wait.recv().unwrap()
             })
         };
         let further = thread.join().unwrap();
-        assert!(further.runs());
-        threads.wait_for_end();
-        assert!(!further.runs());
+        assert!(further.is_running());
+        threads.wait_until_ended();
+        assert!(!further.is_running());
     }
 
     #[test]
-    fn a_thread_does_not_wait_for_itself() {
-        let threads = WindowThreads::default();
+    fn wait_until_ended_does_not_wait_for_the_caller() {
+        let threads = EditorThreads::default();
         threads.enter();
         let begin = Instant::now();
-        threads.wait_for_end();
-        assert!(begin.elapsed() < PATIENCE);
+        threads.wait_until_ended();
+        assert!(begin.elapsed() < EDITOR_TIMEOUT);
     }
 
     #[test]
-    fn one_that_stays_is_given_up_after_a_while() {
-        let threads = WindowThreads::default();
+    fn wait_until_ended_times_out() {
+        let threads = EditorThreads::default();
         let (end, wait) = mpsc::channel::<()>();
         let (entered, has_entered) = mpsc::channel();
         let thread = {
@@ -153,8 +153,8 @@ mod tests {
         };
         has_entered.recv().unwrap();
         let begin = Instant::now();
-        threads.wait_for_end();
-        assert!(begin.elapsed() >= PATIENCE);
+        threads.wait_until_ended();
+        assert!(begin.elapsed() >= EDITOR_TIMEOUT);
         drop(end);
         thread.join().unwrap();
     }

@@ -1,4 +1,4 @@
-//! What X11 asks of a window beside what the toolkit does: the keyboard handed back, and a first frame that comes.
+//! X11 requests that the toolkit does not make: keyboard focus for the host, and the first frame.
 
 use nice_plug_egui::baseview::WindowContext;
 use raw_window_handle::{HasWindowHandle, RawWindowHandle};
@@ -7,51 +7,52 @@ use x11rb::protocol::present::ConnectionExt as _;
 use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, InputFocus, Window};
 use x11rb::rust_connection::RustConnection;
 
-/// Display frames over which the first one is asked for again and again, and between two such.
-const ASKING: u64 = 480;
-const ASKING_STEP: u64 = 12;
-/// The number that baseview 0.4.2 gives its first request.
-const FIRST: u32 = 0;
+/// Display frames during which the first frame is requested repeatedly.
+const REQUEST_DURATION: u64 = 480;
+/// Display frames between two requests.
+const REQUEST_INTERVAL: u64 = 12;
+/// Serial number of baseview 0.4.2's first request.
+const FIRST_SERIAL: u32 = 0;
 
-/// Has the X server tell the window that is being built, five times a second for eight seconds, that its first
-/// frame is due.
+/// Makes the X server report to `window` that its first frame is due, five times per second for eight seconds.
 ///
-/// baseview draws a frame when the server answers its request, and makes no other until then. One that it makes
-/// before the window is shown is answered before it listens, and the window stayed empty.
-pub fn ask_for_first_frame(window: &WindowContext) {
-    if let Some(window) = number(window)
+/// baseview draws a frame when the server answers its request, and sends no other request until then. It misses the
+/// answer to a request from before the window is shown, and the editor would stay empty.
+pub fn request_first_frame(window: &WindowContext) {
+    if let Some(window) = window_id(window)
         && let Some(server) = Server::connect()
     {
-        // Without the extension the toolkit keeps time by itself.
-        let _ = server.announce_frames(window);
+        // Without the Present extension, the toolkit uses its own timer.
+        let _ = server.schedule_frames(window);
     }
 }
 
-fn number(window: &WindowContext) -> Option<Window> {
+/// The window's X11 identifier.
+fn window_id(window: &WindowContext) -> Option<Window> {
     match window.window_handle().ok()?.as_raw() {
         RawWindowHandle::Xlib(handle) => Some(handle.window as Window),
         _ => None,
     }
 }
 
-/// The display, once it is needed.
+/// The connection to the X server, opened when it is first needed.
 #[derive(Default)]
-pub enum Display {
+pub enum X11Connection {
     #[default]
     Unused,
     Connected(Box<Server>),
-    /// There is no way to it: the window keeps the keyboard.
-    OutOfReach,
+    /// The connection failed: the editor keeps the focus.
+    Failed,
 }
 
-impl Display {
-    /// Gives the keyboard to the window of the host's that ours lies in.
-    pub fn give_to_host(&mut self, window: &WindowContext) {
-        let Some(window) = number(window) else { return };
+impl X11Connection {
+    /// Gives the keyboard focus to the host's window around the editor.
+    pub fn focus_host(&mut self, window: &WindowContext) {
+        let Some(window) = window_id(window) else { return };
         if let Self::Unused = self {
-            *self = Server::connect().map_or(Self::OutOfReach, |server| Self::Connected(Box::new(server)));
+            *self = Server::connect().map_or(Self::Failed, |server| Self::Connected(Box::new(server)));
         }
-        // A window that is just being closed has nothing around it any more.
+        // While the editor is being closed, its window has no host window any more.
         if let Self::Connected(server) = self
             && let Ok(Some(host)) = server.host_of(window)
         {
@@ -61,15 +62,16 @@ impl Display {
 }
 
 x11rb::atom_manager! {
-    /// What clients and window managers tell one another by (Inter-Client Communication Conventions Manual, 4.1).
+    /// Atoms of the protocol with window managers (Inter-Client Communication Conventions Manual, 4.1).
     Names: NamesCookie {
-        // A window manager keeps this property on every window that it manages.
+        // Window managers set this property on every window that they manage.
         WM_STATE,
         WM_PROTOCOLS,
         WM_TAKE_FOCUS,
     }
 }
 
+/// A connection to the X server.
 pub struct Server {
     connection: RustConnection,
     names: Names,
@@ -82,14 +84,14 @@ impl Server {
         Some(Self { connection, names })
     }
 
-    /// The nearest window around `window` that a window manager manages; none around one of our own.
+    /// The nearest managed window that contains `window`; `None` if `window` itself is managed.
     fn host_of(&self, mut window: Window) -> Result<Option<Window>, ReplyError> {
         loop {
-            let around = self.connection.query_tree(window)?.reply()?;
-            if self.is_managed(window)? || around.parent == around.root || around.parent == x11rb::NONE {
+            let tree = self.connection.query_tree(window)?.reply()?;
+            if self.is_managed(window)? || tree.parent == tree.root || tree.parent == x11rb::NONE {
                 return Ok(None);
             }
-            window = around.parent;
+            window = tree.parent;
             if self.is_managed(window)? {
                 return Ok(Some(window));
             }
@@ -101,16 +103,17 @@ impl Server {
         Ok(state.reply()?.type_ != x11rb::NONE)
     }
 
-    fn announce_frames(&self, window: Window) -> Result<(), ReplyError> {
-        let times = (0..ASKING).step_by(ASKING_STEP as usize);
-        let ask = |after| self.connection.present_notify_msc(window, FIRST, 0, ASKING, after);
-        // Sent together: the server is waited for once.
-        let asked = times.map(ask).collect::<Result<Vec<_>, _>>()?;
-        asked.into_iter().try_for_each(|cookie| cookie.check())
+    fn schedule_frames(&self, window: Window) -> Result<(), ReplyError> {
+        let times = (0..REQUEST_DURATION).step_by(REQUEST_INTERVAL as usize);
+        let request =
+            |after| self.connection.present_notify_msc(window, FIRST_SERIAL, 0, REQUEST_DURATION, after);
+        // All requests are sent before the first reply is awaited: one round trip.
+        let cookies = times.map(request).collect::<Result<Vec<_>, _>>()?;
+        cookies.into_iter().try_for_each(|cookie| cookie.check())
     }
 
-    /// As a window manager does it: the host says itself which of its windows keys go to. While that is the one
-    /// around ours, X11 goes on sending them to ours when the pointer is on it.
+    /// Focuses `window` as a window manager does, so that the host can choose among its windows. If it focuses the
+    /// parent of the editor's window, X11 still sends keys to the editor while the pointer is on it.
     fn focus(&self, window: Window) -> Result<(), ReplyError> {
         let Names { WM_PROTOCOLS, WM_TAKE_FOCUS, .. } = self.names;
         let atoms =

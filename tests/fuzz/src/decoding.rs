@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use sift_cli::decode::Source;
+use sift_cli::audio_reader::AudioReader;
 
 /// What the file may call itself.
 const NAMES: [&str; 5] = ["a.wav", "a.flac", "a.mp3", "a.ogg", "a"];
@@ -19,12 +19,12 @@ pub fn check(bytes: &[u8]) {
     let path = Path::new(NAMES[usize::from(name) % NAMES.len()]);
     if let Err(error) = read(bytes, path) {
         let message = format!("{error:#}");
-        assert!(message.starts_with(&format!("{} ", path.display())), "{message}");
+        assert!(message.starts_with(&format!("{}: ", path.display())), "{message}");
     }
 }
 
 fn read(bytes: &[u8], path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut source = Source::read(Box::new(Cursor::new(bytes.to_vec())), path)?;
+    let mut source = AudioReader::read(Box::new(Cursor::new(bytes.to_vec())), path)?;
     let (rate, channels) = (source.sample_rate(), source.channels());
     assert!((4_000..=768_000).contains(&rate) && (1..=2).contains(&channels), "{rate} Hz, {channels}");
     let mut samples = 0;

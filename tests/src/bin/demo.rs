@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use sift_cli::plot::Panels;
+use sift_cli::plot::SpectrogramPlot;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode, Output};
 use sift_tests::fixtures::{self, DemoRecording, Inputs};
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     for (name, audio) in [("mixture", mixture), ("target", target), ("residual", residual)] {
         audio.write_wav(&arguments.output.join(name).with_extension("wav"), rate)?;
     }
-    let mut panels = Panels::new(rate, mixture.width());
+    let mut panels = SpectrogramPlot::new(rate, mixture.width());
     panels.mixture.push(mixture.channels());
     panels.target.push(target.channels());
     panels.residual.push(residual.channels());

@@ -1,4 +1,4 @@
-//! What the window may know of the running engine.
+//! The running engine's data for the editor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use sift_engine::dsp::analyzer::Scope;
 use sift_engine::inference::provider::Placement;
 use sift_engine::{Engine, Readiness, Status};
 
-/// The running engine as the window sees it; empty while the host has not activated the plugin.
-/// Shared between the plugin, which writes at activation, and the window, which reads.
+/// A handle to the newest engine's status; empty while the plugin is not active.
+///
+/// The plugin sets it when it opens an engine, and the editor reads it.
 #[derive(Clone, Default)]
-pub struct Live(Arc<Mutex<Option<Running>>>);
+pub struct EngineMonitor(Arc<Mutex<Option<MonitoredEngine>>>);
 
-struct Running {
+struct MonitoredEngine {
     status: Arc<Status>,
     model: String,
     sample_rate: f64,
@@ -22,37 +23,39 @@ struct Running {
     scope: Arc<Scope>,
 }
 
-/// One look at the running engine.
+/// State of the running engine at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
+pub struct EngineSnapshot {
     pub readiness: Readiness,
-    /// What is wrong, with the file and the remedy.
+    /// Error message with the file and the remedy.
     pub problem: Option<String>,
+    /// Name of the model package.
     pub model: String,
-    /// On what the separator runs.
+    /// The execution provider of the separator.
     pub placement: Placement,
-    /// Hertz.
+    /// In hertz.
     pub sample_rate: f64,
-    /// Samples.
+    /// In samples.
     pub latency: usize,
-    /// Share of its time that the separator works, 1 being all of it.
+    /// The separator's time per hop divided by the hop's duration.
     pub load: f32,
-    /// Parcels that came late or could not be sent.
-    pub late: u64,
-    /// Probability that the described sound is there, where the model tells.
+    /// Number of masks that came late or could not be requested.
+    pub late_masks: u64,
+    /// Probability that the described sound is present; `None` if the model does not report it.
     pub presence: Option<f32>,
 }
 
-impl Snapshot {
+impl EngineSnapshot {
     pub fn latency_milliseconds(&self) -> f64 {
         self.latency as f64 / self.sample_rate * 1000.0
     }
 }
 
-impl Live {
-    pub fn begin(&self, engine: &Engine, model: String) {
+impl EngineMonitor {
+    /// Monitors `engine` from now on. `model` is the name of its package.
+    pub fn watch(&self, engine: &Engine, model: String) {
         let grid = engine.grid();
-        *self.0.lock() = Some(Running {
+        *self.0.lock() = Some(MonitoredEngine {
             status: engine.status().clone(),
             model,
             sample_rate: grid.sample_rate,
@@ -62,20 +65,22 @@ impl Live {
         });
     }
 
-    pub fn end(&self) {
+    /// Ends the monitoring.
+    pub fn clear(&self) {
         *self.0.lock() = None;
     }
 
-    /// What the running engine shows.
+    /// The running engine's spectrum analyzer.
     pub fn scope(&self) -> Option<Arc<Scope>> {
         self.0.lock().as_ref().map(|running| running.scope.clone())
     }
 
-    pub fn snapshot(&self) -> Option<Snapshot> {
+    /// The running engine's state; `None` while no engine runs.
+    pub fn snapshot(&self) -> Option<EngineSnapshot> {
         let running = self.0.lock();
         let running = running.as_ref()?;
         let status = &running.status;
-        Some(Snapshot {
+        Some(EngineSnapshot {
             readiness: status.readiness(),
             problem: status.problem(),
             model: running.model.clone(),
@@ -83,7 +88,7 @@ impl Live {
             sample_rate: running.sample_rate,
             latency: running.latency,
             load: status.hop_time().div_duration_f32(running.hop),
-            late: status.late() + status.dropped(),
+            late_masks: status.late() + status.dropped(),
             presence: status.presence(),
         })
     }

@@ -1,4 +1,4 @@
-//! The model menu: which packages are installed, what their cards say, and going over to another.
+//! The model menu: lists the installed packages, shows their model cards, and selects one.
 
 use std::path::Path;
 
@@ -11,30 +11,30 @@ use sift_engine::package::{Listing, PackageError, search};
 use super::theme;
 
 const MENU_WIDTH: f32 = 330.0;
-/// Share of the window's size that a card takes at most.
-const CARD_SHARE: f32 = 0.85;
+/// Largest share of the editor's width and height that a model card covers.
+const MAX_CARD_SHARE: f32 = 0.85;
 
-/// The menu, and the card that is being read.
-pub struct Models {
-    /// Finds what is installed.
-    find: fn() -> Vec<Listed>,
-    /// What that was, while the menu is open.
-    listed: Option<Vec<Listed>>,
-    card: Option<Card>,
+/// The menu, and the open model card.
+pub struct ModelMenu {
+    /// Finds the installed packages.
+    find: fn() -> Vec<MenuEntry>,
+    /// The result of `find`, while the menu is open.
+    entries: Option<Vec<MenuEntry>>,
+    card: Option<ModelCard>,
     problem: Option<String>,
 }
 
 /// An entry of the menu.
-pub struct Listed {
+pub struct MenuEntry {
     package: Result<Listing, PackageError>,
-    /// What `sift doctor` found it to be good for on this machine, a line a provider.
+    /// Result of `sift doctor` on this machine, one line per provider.
     advice: Vec<String>,
 }
 
-impl Listed {
-    /// The packages `found`, with the speeds in the file `speeds`.
-    pub fn all(found: Vec<Result<Listing, PackageError>>, speeds: Option<&Path>) -> Vec<Self> {
-        // The menu does without figures that cannot be read: `sift models` says why.
+impl MenuEntry {
+    /// Creates an entry for each package in `found`, with the speeds in the file `speeds`.
+    pub fn list(found: Vec<Result<Listing, PackageError>>, speeds: Option<&Path>) -> Vec<Self> {
+        // Speeds that cannot be read are left out here; `sift models` reports the error.
         let speeds = speeds.and_then(|file| Speeds::read(file).ok()).unwrap_or_default();
         let advice = |package: &Listing| speeds.of(package).map(Speed::advice).collect();
         found
@@ -44,61 +44,65 @@ impl Listed {
     }
 }
 
-struct Card {
+struct ModelCard {
     title: String,
     text: String,
     cache: CommonMarkCache,
 }
 
-impl Default for Models {
+impl Default for ModelMenu {
     fn default() -> Self {
-        Self::finding(|| Listed::all(search::installed(), Speeds::file().as_deref()))
+        Self::new(|| MenuEntry::list(search::installed(), Speeds::file().as_deref()))
     }
 }
 
-impl Models {
-    pub fn finding(find: fn() -> Vec<Listed>) -> Self {
-        Self { find, listed: None, card: None, problem: None }
+impl ModelMenu {
+    /// Creates the menu of the packages that `find` returns.
+    pub fn new(find: fn() -> Vec<MenuEntry>) -> Self {
+        Self { find, entries: None, card: None, problem: None }
     }
 
-    /// Draws the button that says `model`, and what it opened. The name of the model that is to run
-    /// from now on, when one was chosen; the same one is loaded anew.
+    /// Draws the button labelled `model`, the open menu and the open card. Returns the name of the model that the user
+    /// selected; the current one is selected to load it again.
     pub fn show(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
         let label = RichText::new(format!("{model} ⏷")).font(theme::font(theme::SMALL));
         let button = Button::new(label.color(theme::of(ui).text_weak)).frame(false).truncate();
-        let stays = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
-        let (response, content) = MenuButton::from_button(button).config(stays).ui(ui, |ui| {
+        let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
+        let (response, content) = MenuButton::from_button(button).config(config).ui(ui, |ui| {
             ui.set_width(MENU_WIDTH);
-            let chosen = self.content(ui, model);
-            if chosen.is_some() || self.card.is_some() {
+            let selected = self.content(ui, model);
+            if selected.is_some() || self.card.is_some() {
                 ui.close();
             }
-            chosen
+            selected
         });
         if content.is_none() {
-            (self.listed, self.problem) = (None, None);
-            response.on_hover_text("The network that separates: choose another, or read what this one knows");
+            (self.entries, self.problem) = (None, None);
+            response.on_hover_text("Select another model, or read the model card");
         }
-        self.read_card(ui);
+        self.show_card(ui);
         content.and_then(|content| content.inner)
     }
 
     fn content(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
-        let mut chosen = None;
-        for Listed { package, advice } in self.listed.get_or_insert_with(self.find) {
+        let mut selected = None;
+        for MenuEntry { package, advice } in self.entries.get_or_insert_with(self.find) {
             match package {
                 Ok(listing) => {
                     let manifest = &listing.manifest;
                     ui.horizontal(|ui| {
                         let name = ui.selectable_label(manifest.name == model, &manifest.name);
                         if name.on_hover_text(listing.origin.to_string()).clicked() {
-                            chosen = Some(manifest.name.clone());
+                            selected = Some(manifest.name.clone());
                         }
                         ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
-                            if ui.button("Card").on_hover_text(format!("What {} is", manifest.name)).clicked()
+                            if ui
+                                .button("Card")
+                                .on_hover_text(format!("Model card of {}", manifest.name))
+                                .clicked()
                             {
                                 match listing.card() {
-                                    Ok(text) => self.card = Some(Card::new(listing, &text)),
+                                    Ok(text) => self.card = Some(ModelCard::new(listing, &text)),
                                     Err(error) => self.problem = Some(error.to_string()),
                                 }
                             }
@@ -113,26 +117,26 @@ impl Models {
             }
         }
         ui.separator();
-        if ui.button("Load it anew").on_hover_text("After its files have changed").clicked() {
-            chosen = Some(model.to_owned());
+        if ui.button("Reload").on_hover_text("Loads the model again after its files have changed").clicked() {
+            selected = Some(model.to_owned());
         }
         if let Some(folder) = search::user_folder()
-            && ui.button("Open the folder").on_hover_text("Models are installed there").clicked()
+            && ui.button("Open folder").on_hover_text("Model packages are installed there").clicked()
         {
             self.problem = super::open_folder(&folder);
         }
         if let Some(problem) = &self.problem {
             small(ui, problem.clone(), theme::of(ui).warning);
         }
-        chosen
+        selected
     }
 
-    /// Draws the card that is being read, above everything else, until it is closed.
-    fn read_card(&mut self, ui: &Ui) {
+    /// Draws the open model card above everything else, until it is closed.
+    fn show_card(&mut self, ui: &Ui) {
         let Some(card) = &mut self.card else { return };
-        let most = CARD_SHARE * ui.ctx().content_rect().size();
+        let max_size = MAX_CARD_SHARE * ui.ctx().content_rect().size();
         let modal = Modal::new(Id::unique("sift model card")).show(ui.ctx(), |ui| {
-            ui.set_width(most.x);
+            ui.set_width(max_size.x);
             ui.horizontal(|ui| {
                 ui.heading(&card.title);
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.button("Close").clicked()).inner
@@ -140,9 +144,9 @@ impl Models {
             .inner
             .then(|| ui.close());
             ui.separator();
-            let area = ScrollArea::both().max_height(most.y - 80.0).auto_shrink([false, true]);
+            let area = ScrollArea::both().max_height(max_size.y - 80.0).auto_shrink([false, true]);
             area.show(ui, |ui| {
-                ui.set_min_size(vec2(most.x, 0.0));
+                ui.set_min_size(vec2(max_size.x, 0.0));
                 CommonMarkViewer::new().show(ui, &mut card.cache, &card.text);
             });
         });
@@ -152,15 +156,15 @@ impl Models {
     }
 }
 
-/// A small paragraph, whose lines are not stretched to the menu's width.
+/// Draws a small paragraph. Its lines are not justified to the menu's width.
 fn small(ui: &mut Ui, text: String, color: Color32) {
     let text = RichText::new(text).size(theme::SMALL).color(color);
     ui.with_layout(Layout::top_down(Align::Min), |ui| ui.label(text));
 }
 
-impl Card {
+impl ModelCard {
     fn new(listing: &Listing, text: &str) -> Self {
-        // Pictures lie beside the card, where the window does not look.
+        // Images are separate files, which the editor does not load.
         let text =
             text.lines().filter(|line| !line.trim_start().starts_with("![")).collect::<Vec<_>>().join("\n");
         let title = format!("{} {}", listing.manifest.name, listing.manifest.version);
@@ -178,43 +182,43 @@ mod tests {
 
     use super::*;
 
-    /// The menu on its own, opened; what was chosen is collected.
-    fn menu(chosen: &mut Vec<String>) -> Harness<'_> {
-        let mut models = Models::finding(|| Listed::all(vec![Ok(Listing::built_in())], None));
+    /// The open menu on its own. `selected` collects the selected models.
+    fn menu(selected: &mut Vec<String>) -> Harness<'_> {
+        let mut model_menu = ModelMenu::new(|| MenuEntry::list(vec![Ok(Listing::built_in())], None));
         let mut harness = Harness::builder()
             .with_size(vec2(700.0, 500.0))
             .with_context_setup(theme::apply)
             .with_step_dt(0.05)
-            .build_ui(move |ui| chosen.extend(models.show(ui, package::DEFAULT)));
+            .build_ui(move |ui| selected.extend(model_menu.show(ui, package::DEFAULT)));
         harness.get_by_label_contains("⏷").click();
         harness.run_steps(4);
         harness
     }
 
     #[test]
-    fn the_menu_lists_what_is_installed_with_version_and_licence() {
-        let mut chosen = Vec::new();
-        let menu = menu(&mut chosen);
+    fn menu_lists_packages_with_version_and_licence() {
+        let mut selected = Vec::new();
+        let menu = menu(&mut selected);
         let manifest = Listing::built_in().manifest;
         menu.get_by_label(&manifest.name);
         menu.get_by_label(&format!("version {} · {}", manifest.version, manifest.licence));
     }
 
     #[test]
-    fn what_a_model_was_measured_to_be_good_for_is_listed_with_it() {
-        let file = std::env::temp_dir().join(format!("sift-menu-{}.toml", std::process::id()));
-        let advice = |file| Listed::all(vec![Ok(Listing::built_in())], Some(file)).pop().unwrap().advice;
-        assert!(advice(&file).is_empty(), "nothing was measured yet");
+    fn menu_lists_the_measured_speed_of_a_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("speeds.toml");
+        let advice = |file| MenuEntry::list(vec![Ok(Listing::built_in())], Some(file)).pop().unwrap().advice;
+        assert!(advice(&file).is_empty(), "nothing is measured yet");
         let speed = Speed::new(&Listing::built_in(), Provider::Cpu, 3.1);
         Speeds::keep(&file, &speed).unwrap();
         assert_eq!(advice(&file), [speed.advice()]);
-        std::fs::remove_file(file).unwrap();
     }
 
     #[test]
-    fn the_card_is_read_in_the_window_and_closed() {
-        let mut chosen = Vec::new();
-        let mut menu = menu(&mut chosen);
+    fn model_card_opens_and_closes() {
+        let mut selected = Vec::new();
+        let mut menu = menu(&mut selected);
         menu.get_by_label("Card").click();
         menu.run_steps(6);
         menu.get_by_label("Figures");
@@ -222,19 +226,19 @@ mod tests {
         menu.run_steps(4);
         assert!(menu.query_by_label("Figures").is_none());
         drop(menu);
-        assert!(chosen.is_empty(), "reading chooses nothing");
+        assert!(selected.is_empty(), "reading selects nothing");
     }
 
     #[test]
-    fn a_model_is_chosen_once_and_the_same_one_can_be_loaded_anew() {
-        for (button, label) in [(package::DEFAULT, "name"), ("Load it anew", "again")] {
-            let mut chosen = Vec::new();
-            let mut menu = menu(&mut chosen);
+    fn model_is_selected_once_by_name_and_by_reload() {
+        for (button, label) in [(package::DEFAULT, "name"), ("Reload", "again")] {
+            let mut selected = Vec::new();
+            let mut menu = menu(&mut selected);
             menu.get_by_label(button).click();
             menu.run_steps(4);
-            assert!(menu.query_by_label("Load it anew").is_none(), "the menu closes after {label}");
+            assert!(menu.query_by_label("Reload").is_none(), "the menu closes after {label}");
             drop(menu);
-            assert_eq!(chosen, [package::DEFAULT]);
+            assert_eq!(selected, [package::DEFAULT]);
         }
     }
 }

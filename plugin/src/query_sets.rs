@@ -1,4 +1,4 @@
-//! Sets of eight queries: some that come with Sift, and a person's own, each a file to be shared.
+//! Sets of eight queries: built-in ones, and the user's own as one TOML file each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use sift_engine::{MAX_CHARACTERS, SLOTS};
 
 const EXTENSION: &str = "toml";
 
-/// Sets that come with Sift.
-pub const FACTORY: [(&str, [&str; SLOTS]); 5] = [
+/// The built-in sets: names and queries.
+pub const FACTORY_SETS: [(&str, [&str; SLOTS]); 5] = [
     (
         "Voice",
         [
@@ -69,33 +69,34 @@ pub const FACTORY: [(&str, [&str; SLOTS]); 5] = [
     ),
 ];
 
-/// Eight queries with a name.
+/// Up to eight queries with a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Set {
+pub struct QuerySet {
     pub name: String,
-    /// At most as many as there are slots; the others are empty.
+    /// At most one per slot; further slots are empty.
     pub queries: Vec<String>,
 }
 
-impl Set {
-    /// The texts of all slots.
+impl QuerySet {
+    /// The texts for all slots.
     pub fn texts(&self) -> [String; SLOTS] {
         std::array::from_fn(|slot| self.queries.get(slot).cloned().unwrap_or_default())
     }
 
     fn read(path: &Path) -> Result<Self, String> {
-        let set: Self = toml_file::read(path)?.ok_or_else(|| toml_file::fault(path, "is there no more"))?;
+        let set: Self =
+            toml_file::read(path)?.ok_or_else(|| toml_file::fault(path, "the file was removed"))?;
         let fault = |fault: &dyn std::fmt::Display| toml_file::fault(path, fault);
         if set.queries.len() > SLOTS {
             return Err(fault(&format_args!(
-                "field `queries` has {} texts, more than {SLOTS}",
+                "field `queries` has {} texts; expected at most {SLOTS}",
                 set.queries.len()
             )));
         }
         match set.queries.iter().find(|query| query.chars().count() > MAX_CHARACTERS) {
             Some(long) => Err(fault(&format_args!(
-                "field `queries` has a text of {} characters, more than {MAX_CHARACTERS}",
+                "field `queries` has a text of {} characters; expected at most {MAX_CHARACTERS}",
                 long.chars().count()
             ))),
             None => Ok(set),
@@ -103,26 +104,29 @@ impl Set {
     }
 }
 
-/// Where a person's own sets lie, a file each.
+/// The folder of the user's own sets.
 pub fn folder() -> Option<PathBuf> {
     Some(folders::data()?.join("sets"))
 }
 
-/// The sets in `folder` by name; for a file that is none, what is wrong with it.
-pub fn list(folder: &Path) -> Vec<Result<Set, String>> {
+/// Reads the sets in `folder`, sorted by file name. Files that are not valid sets give an error message.
+pub fn list(folder: &Path) -> Vec<Result<QuerySet, String>> {
     let files = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let mut files: Vec<_> =
         files.filter(|path| path.extension().is_some_and(|end| end == EXTENSION)).collect();
     files.sort();
-    files.iter().map(|path| Set::read(path)).collect()
+    files.iter().map(|path| QuerySet::read(path)).collect()
 }
 
-/// Writes `set` into `folder` and returns its file. A set of the same name is replaced.
-pub fn save(folder: &Path, set: &Set) -> Result<PathBuf, String> {
+/// Writes `set` into `folder` and returns its file. Replaces a set of the same name.
+///
+/// # Errors
+/// If the name has no letter or digit, or the file cannot be written.
+pub fn save(folder: &Path, set: &QuerySet) -> Result<PathBuf, String> {
     let stem: String =
         set.name.trim().chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
     if !stem.chars().any(char::is_alphanumeric) {
-        return Err("A set needs a name with a letter or a digit in it".into());
+        return Err(format!("set name {:?}: no letter or digit. Choose another name", set.name.trim()));
     }
     let path = folder.join(stem).with_extension(EXTENSION);
     toml_file::write(&path, set)?;
@@ -133,49 +137,33 @@ pub fn save(folder: &Path, set: &Set) -> Result<PathBuf, String> {
 mod tests {
     use super::*;
 
-    /// A folder that is removed when the test ends.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("sift-sets-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&folder);
-            Self(folder)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn set(name: &str, queries: &[&str]) -> Set {
-        Set { name: name.into(), queries: queries.iter().map(|&query| query.into()).collect() }
+    fn set(name: &str, queries: &[&str]) -> QuerySet {
+        QuerySet { name: name.into(), queries: queries.iter().map(|&query| query.into()).collect() }
     }
 
     #[test]
-    fn a_set_that_was_saved_is_listed() {
-        let folder = Folder::new("saved");
-        assert!(list(&folder.0).is_empty(), "the folder need not exist");
+    fn saved_set_is_listed() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("sets");
+        assert!(list(&folder).is_empty(), "the folder does not have to exist");
         let mine = set("내 밴드 / live", &["기타 소리", "drums"]);
-        let path = save(&folder.0, &mine).unwrap();
+        let path = save(&folder, &mine).unwrap();
         assert_eq!(path.file_name().unwrap(), "내-밴드---live.toml");
-        assert_eq!(list(&folder.0), [Ok(mine.clone())]);
+        assert_eq!(list(&folder), [Ok(mine.clone())]);
         assert_eq!(mine.texts()[..3], ["기타 소리", "drums", ""]);
     }
 
     #[test]
-    fn a_name_without_a_letter_is_refused() {
-        let folder = Folder::new("nameless");
-        assert!(save(&folder.0, &set(" ../ ", &["drums"])).unwrap_err().contains("name"));
-        assert!(!folder.0.exists());
+    fn save_refuses_a_name_without_letter_or_digit() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("sets");
+        assert!(save(&folder, &set(" ../ ", &["drums"])).unwrap_err().contains("name"));
+        assert!(!folder.exists());
     }
 
     #[test]
-    fn a_file_that_is_no_set_is_named_with_its_field() {
-        let folder = Folder::new("faulty");
-        fs::create_dir_all(&folder.0).unwrap();
+    fn error_of_an_invalid_set_names_file_and_field() {
+        let folder = tempfile::tempdir().unwrap();
         let long = format!("name = \"a\"\nqueries = [\"{}\"]", "x".repeat(257));
         for (text, field) in [
             ("name = \"a\"", "queries"),
@@ -184,8 +172,8 @@ mod tests {
             (&long, "257 characters"),
             ("queries = []", "name"),
         ] {
-            fs::write(folder.0.join("a.toml"), text).unwrap();
-            let [Err(problem)] = &list(&folder.0)[..] else { panic!("{text} was taken") };
+            fs::write(folder.path().join("a.toml"), text).unwrap();
+            let [Err(problem)] = &list(folder.path())[..] else { panic!("{text} was accepted") };
             assert!(
                 problem.contains("a.toml") && problem.contains(field) && problem.contains("Correct"),
                 "{problem}"
@@ -195,7 +183,7 @@ mod tests {
 
     #[test]
     fn factory_sets_fill_every_slot() {
-        for (name, queries) in FACTORY {
+        for (name, queries) in FACTORY_SETS {
             assert!(queries.iter().all(|query| !query.is_empty()), "{name}");
         }
     }

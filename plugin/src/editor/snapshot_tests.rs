@@ -1,6 +1,6 @@
-//! What the window looks like in each of its states, in both themes: drawn, and compared with the
-//! pictures in `tests/snapshots`. `UPDATE_SNAPSHOTS=1` draws them anew, to be looked at before they
-//! are kept.
+//! Compares the editor in each of its states, in both themes, with the images in `tests/snapshots`.
+//!
+//! `UPDATE_SNAPSHOTS=1` replaces the images. Look at them before you commit them.
 
 use std::path::Path;
 
@@ -13,18 +13,20 @@ use sift_engine::dsp::analyzer::{Column, Peaks, ROWS};
 use sift_engine::inference::provider::Placement;
 use sift_engine::package::Listing;
 
-use super::models::{Listed, Models};
-use super::slots::Slots;
-use super::testing::Host;
-use super::{Sight, View, theme};
-use crate::live::Snapshot;
-use crate::params::{DEFAULT_WINDOW, ModeParam};
+use super::mock_host::MockHost;
+use super::model_menu::{MenuEntry, ModelMenu};
+use super::query_set_menu::QuerySetMenu;
+use super::theme;
+use super::view::{EditorData, EditorView};
+use crate::engine_monitor::EngineSnapshot;
+use crate::params::{DEFAULT_EDITOR_SIZE, ModeParam};
 
-/// Where the pictures lie, seen from this package.
+/// Folder of the images, relative to this package.
 const FOLDER: &str = "../tests/snapshots";
 
-pub fn running(readiness: Readiness) -> Snapshot {
-    Snapshot {
+/// A running engine with the default model.
+pub fn running(readiness: Readiness) -> EngineSnapshot {
+    EngineSnapshot {
         readiness,
         problem: None,
         model: "Sift default".into(),
@@ -32,12 +34,12 @@ pub fn running(readiness: Readiness) -> Snapshot {
         sample_rate: 48_000.0,
         latency: 2_304,
         load: 0.1,
-        late: 0,
+        late_masks: 0,
         presence: Some(0.8),
     }
 }
 
-/// A sound that falls, of which a band is kept.
+/// Columns of a falling harmonic sound, of which the mask keeps one band.
 pub fn sound() -> Vec<Column> {
     let column = |at: usize| {
         let mut column = Column { level: [0; ROWS], mask: [0; ROWS] };
@@ -51,33 +53,37 @@ pub fn sound() -> Vec<Column> {
     (0..512).map(column).collect()
 }
 
-/// What comes with Sift, and a package that is broken.
-fn installed() -> Vec<Listed> {
-    Listed::all(vec![Ok(Listing::built_in()), Listing::read(Path::new("models/mine"))], None)
+/// The built-in package and a broken one.
+fn installed() -> Vec<MenuEntry> {
+    MenuEntry::list(vec![Ok(Listing::built_in()), Listing::read(Path::new("models/mine"))], None)
 }
 
-/// Draws the window in both themes, after `act` has done something with it, and compares.
-fn compare(name: &str, engine: Option<Snapshot>, prepare: impl Fn(&Host), act: impl Fn(&mut Harness<'_>)) {
+/// Draws the editor in both themes and compares it with the images called `name`. `prepare` sets the host's
+/// parameters, and `act` operates the editor.
+fn compare(
+    name: &str,
+    engine: Option<EngineSnapshot>,
+    prepare: impl Fn(&MockHost),
+    act: impl Fn(&mut Harness<'_>),
+) {
     let mut results = SnapshotResults::new();
     for theme in [egui::Theme::Dark, egui::Theme::Light] {
-        let host = Host::default();
+        let host = MockHost::default();
         prepare(&host);
-        let mut view = View {
-            models: Models::finding(installed),
-            slots: Slots::with_sets(std::env::temp_dir().join("sift-without-sets")),
-            ..View::default()
-        };
+        let mut view = EditorView::default();
+        view.model_menu = ModelMenu::new(installed);
+        view.slot_bar.menu = QuerySetMenu::with_folder(std::env::temp_dir().join("sift-without-sets"));
         let mut frame = 0;
         let show = |ui: &mut Ui| {
             frame += 1;
-            // The first frames find out how much room there is for the picture.
+            // The first frames measure the height that is free for the spectrogram.
             let columns = if engine.is_some() && frame == 3 { sound() } else { Vec::new() };
             let peaks = Peaks { input: 0.5, output: 0.25, removed: 0.4 };
             let peaks = if engine.is_some() { peaks } else { Peaks::default() };
-            let sight = Sight { engine: engine.as_ref(), columns, peaks, ..Sight::default() };
-            view.show(ui, &host.params, &host.setter(), sight);
+            let data = EditorData { engine: engine.as_ref(), columns, peaks, ..EditorData::default() };
+            view.show(ui, &host.params, &host.setter(), data);
         };
-        let size = vec2(DEFAULT_WINDOW.0 as f32, DEFAULT_WINDOW.1 as f32);
+        let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
         let builder = Harness::builder().with_size(size).with_context_setup(theme::apply).with_theme(theme);
         let mut window = builder.with_step_dt(0.05).build_ui(show);
         window.run_steps(4);
@@ -95,13 +101,13 @@ fn not_running() {
 }
 
 #[test]
-fn running_on_a_sound() {
+fn running_with_sound() {
     compare("running", Some(running(Readiness::Ready)), |_| (), |_| ());
 }
 
 #[test]
-fn typing_with_completions() {
-    let prepare = |host: &Host| {
+fn typing_with_suggestions() {
+    let prepare = |host: &MockHost| {
         host.params.queries.0.set_known(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
     };
     compare("typing", Some(running(Readiness::Ready)), prepare, |window| {
@@ -112,8 +118,8 @@ fn typing_with_completions() {
 }
 
 #[test]
-fn removing_in_another_slot_with_bypass() {
-    let prepare = |host: &Host| {
+fn bypassed_in_remove_mode_with_slot_2() {
+    let prepare = |host: &MockHost| {
         host.automate(&host.params.mode, ModeParam::Remove);
         host.automate(&host.params.query, 2);
         host.automate(&host.params.strength, 0.4);
@@ -123,26 +129,26 @@ fn removing_in_another_slot_with_bypass() {
 }
 
 #[test]
-fn a_model_that_is_being_loaded() {
+fn model_loading() {
     compare("loading", Some(running(Readiness::Loading)), |_| (), |_| ());
 }
 
 #[test]
-fn a_model_that_is_broken() {
+fn model_broken() {
     let problem = "models/mine/separator.onnx: has the SHA-256 12ab…, but `separator.sha256` says 34cd…. The file is \
                    damaged or was changed: install the package again";
-    let broken = Snapshot { problem: Some(problem.into()), ..running(Readiness::Failed) };
+    let broken = EngineSnapshot { problem: Some(problem.into()), ..running(Readiness::Failed) };
     compare("broken", Some(broken), |_| (), |_| ());
 }
 
 #[test]
-fn a_machine_that_is_too_slow() {
-    let slow = Snapshot { load: 1.3, late: 41, ..running(Readiness::Ready) };
+fn machine_too_slow() {
+    let slow = EngineSnapshot { load: 1.3, late_masks: 41, ..running(Readiness::Ready) };
     compare("too-slow", Some(slow), |_| (), |_| ());
 }
 
 #[test]
-fn the_menu_of_models() {
+fn model_menu_open() {
     compare(
         "models",
         Some(running(Readiness::Ready)),
@@ -154,7 +160,7 @@ fn the_menu_of_models() {
 }
 
 #[test]
-fn the_menu_of_sets() {
+fn query_set_menu_open() {
     compare(
         "sets",
         Some(running(Readiness::Ready)),
@@ -166,7 +172,7 @@ fn the_menu_of_sets() {
 }
 
 #[test]
-fn the_menu_of_a_slot() {
+fn slot_menu_open() {
     compare(
         "slot",
         Some(running(Readiness::Ready)),

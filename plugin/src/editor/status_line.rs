@@ -1,0 +1,232 @@
+//! The editor's status line: model, latency, load and problems of the running engine.
+
+use egui::text::{LayoutJob, TextFormat};
+use egui::{Color32, Label, Sense, Ui, vec2};
+use sift_engine::Readiness;
+use sift_engine::inference::provider::Provider;
+use sift_engine::package::speed_records::HEAVY_LOAD;
+
+use super::theme::{self, Severity};
+use crate::engine_monitor::EngineSnapshot;
+
+/// Seconds for which a late mask is shown as a warning.
+const WARNING_DURATION: f64 = 5.0;
+/// Rows that a problem may fill.
+const MAX_PROBLEM_ROWS: usize = 3;
+
+/// Content of the status line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StatusText {
+    pub severity: Severity,
+    /// Error message with the remedy.
+    pub problem: Option<String>,
+    /// Model, latency, load and late masks.
+    pub facts: String,
+}
+
+/// Describes the engine, if one runs. `other_problem` is an error of the active query or the editor;
+/// `is_overloaded` means that masks came late in the last seconds.
+pub fn status_text(
+    engine: Option<&EngineSnapshot>,
+    other_problem: Option<String>,
+    is_overloaded: bool,
+    is_bypassed: bool,
+) -> StatusText {
+    let Some(engine) = engine else {
+        let facts = "Not running: the host has not activated Sift".into();
+        return StatusText { severity: Severity::Waiting, problem: None, facts };
+    };
+    let (latency, rate) = (engine.latency_milliseconds(), engine.sample_rate / 1000.0);
+    let latency = format!("latency {latency:.1} ms at {rate} kHz");
+    let model = &engine.model;
+    match engine.readiness {
+        Readiness::Loading => StatusText {
+            severity: Severity::Waiting,
+            problem: None,
+            facts: format!("Loading {model}: audio passes unchanged · {latency}"),
+        },
+        Readiness::Failed => StatusText {
+            severity: Severity::Warning,
+            problem: Some(engine.problem.clone().unwrap_or_else(|| "The model could not be loaded".into())),
+            facts: format!("{model} · audio passes unchanged · {latency}"),
+        },
+        Readiness::Ready => {
+            let load = format!("separator {:.0} %", engine.load * 100.0);
+            let late = match engine.late_masks {
+                0 => "no late masks".into(),
+                1 => "1 late mask".into(),
+                late => format!("{late} late masks"),
+            };
+            let too_slow = (f64::from(engine.load) >= HEAVY_LOAD || is_overloaded).then(|| {
+                "The separator cannot keep up, and the last mask is held. Use a larger block, close other programs, \
+                 or render offline"
+                    .into()
+            });
+            let placement = &engine.placement;
+            let problem =
+                engine.problem.clone().or(other_problem).or(too_slow).or_else(|| placement.remark.clone());
+            let on = match placement.provider {
+                Provider::Cpu => String::new(),
+                accelerator => format!(" on {accelerator}"),
+            };
+            let (severity, bypass) = match (&problem, is_bypassed) {
+                (Some(_), _) => (Severity::Warning, ""),
+                (None, true) => (Severity::Waiting, "Bypassed · "),
+                (None, false) => (Severity::Good, ""),
+            };
+            StatusText {
+                severity,
+                problem,
+                facts: format!("{bypass}{model}{on} · {latency} · {load} · {late}"),
+            }
+        }
+    }
+}
+
+/// Detects late masks from their growing number.
+#[derive(Default)]
+pub struct OverloadIndicator {
+    last_count: Option<u64>,
+    /// Time of the last increase, in seconds.
+    last_increase: Option<f64>,
+}
+
+impl OverloadIndicator {
+    /// Records the number of `late_masks` at the time `now`, in seconds. Returns whether masks came late in the
+    /// last [`WARNING_DURATION`]; those before the first call do not count.
+    pub fn update(&mut self, late_masks: u64, now: f64) -> bool {
+        if self.last_count.replace(late_masks).is_some_and(|last| late_masks > last) {
+            self.last_increase = Some(now);
+        }
+        self.last_increase.is_some_and(|increase| now - increase < WARNING_DURATION)
+    }
+}
+
+/// Draws the status line. Text that is cut off appears in full under the pointer.
+pub fn show(ui: &mut Ui, status: &StatusText) {
+    ui.horizontal_top(|ui| {
+        let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL + 4.0), Sense::hover());
+        ui.painter().circle_filled(dot.center(), 4.0, status.severity.color(theme::of(ui)));
+        ui.vertical(|ui| {
+            ui.spacing_mut().item_spacing.y = 3.0;
+            // Keeps the corner free that the editor is resized with.
+            ui.set_max_width(ui.available_width() - 16.0);
+            if let Some(problem) = &status.problem {
+                ui.add(line(problem, theme::of(ui).warning, MAX_PROBLEM_ROWS));
+            }
+            ui.add(line(&status.facts, theme::of(ui).text_weak, 1));
+        });
+    });
+}
+
+fn line(text: &str, color: Color32, rows: usize) -> Label {
+    let format = TextFormat::simple(theme::font(theme::SMALL), color);
+    let mut job = LayoutJob::single_section(text.to_owned(), format);
+    job.wrap.max_rows = rows;
+    Label::new(job).sense(Sense::hover())
+}
+
+#[cfg(test)]
+mod tests {
+    use sift_engine::inference::provider::Placement;
+
+    use super::*;
+
+    fn engine(readiness: Readiness) -> EngineSnapshot {
+        EngineSnapshot {
+            readiness,
+            problem: None,
+            model: "Sift default".into(),
+            placement: Placement::default(),
+            sample_rate: 48_000.0,
+            latency: 2_304,
+            load: 0.384,
+            late_masks: 0,
+            presence: None,
+        }
+    }
+
+    #[test]
+    fn status_without_an_engine_is_not_running() {
+        let status = status_text(None, None, false, false);
+        assert_eq!(status.severity, Severity::Waiting);
+        assert_eq!(status.facts, "Not running: the host has not activated Sift");
+    }
+
+    #[test]
+    fn status_while_loading_says_audio_passes_unchanged() {
+        let status = status_text(Some(&engine(Readiness::Loading)), None, false, false);
+        assert_eq!(status.severity, Severity::Waiting);
+        assert_eq!(status.facts, "Loading Sift default: audio passes unchanged · latency 48.0 ms at 48 kHz");
+    }
+
+    #[test]
+    fn status_names_model_latency_load_and_late_masks() {
+        let status = status_text(Some(&engine(Readiness::Ready)), None, false, false);
+        assert_eq!((status.severity, status.problem), (Severity::Good, None));
+        assert_eq!(status.facts, "Sift default · latency 48.0 ms at 48 kHz · separator 38 % · no late masks");
+    }
+
+    #[test]
+    fn status_names_the_provider_or_the_fallback_reason() {
+        let on = |provider, remark: Option<&str>| {
+            let placement = Placement { provider, remark: remark.map(str::to_owned) };
+            let engine = EngineSnapshot { placement, ..engine(Readiness::Ready) };
+            status_text(Some(&engine), None, false, false)
+        };
+        let active = on(Provider::Cuda, None);
+        assert_eq!((active.severity, active.problem), (Severity::Good, None));
+        assert!(active.facts.starts_with("Sift default on CUDA · "), "{}", active.facts);
+        let fallback = on(Provider::Cpu, Some("SIFT_PROVIDER asks for CUDA"));
+        assert_eq!(fallback.severity, Severity::Warning);
+        assert_eq!(fallback.problem.as_deref(), Some("SIFT_PROVIDER asks for CUDA"));
+        assert!(fallback.facts.starts_with("Sift default · "), "{}", fallback.facts);
+    }
+
+    #[test]
+    fn status_shows_the_bypass() {
+        let status = status_text(Some(&engine(Readiness::Ready)), None, false, true);
+        assert_eq!(status.severity, Severity::Waiting);
+        assert!(status.facts.starts_with("Bypassed · Sift default"));
+    }
+
+    #[test]
+    fn status_of_a_broken_model_shows_its_problem() {
+        let problem = "separator.onnx is missing from the model. Install it again";
+        let broken = EngineSnapshot { problem: Some(problem.into()), ..engine(Readiness::Failed) };
+        let status = status_text(Some(&broken), None, false, false);
+        assert_eq!(status.severity, Severity::Warning);
+        assert_eq!(status.problem.as_deref(), Some(problem));
+        assert_eq!(status.facts, "Sift default · audio passes unchanged · latency 48.0 ms at 48 kHz");
+    }
+
+    #[test]
+    fn status_of_a_failed_query_is_a_warning() {
+        let status = status_text(
+            Some(&engine(Readiness::Ready)),
+            Some("tokenizer.json is broken".into()),
+            false,
+            false,
+        );
+        assert_eq!(status.severity, Severity::Warning);
+        assert_eq!(status.problem.as_deref(), Some("tokenizer.json is broken"));
+    }
+
+    #[test]
+    fn status_of_an_overloaded_separator_is_a_warning() {
+        let overloaded = EngineSnapshot { load: 1.3, late_masks: 41, ..engine(Readiness::Ready) };
+        let status = status_text(Some(&overloaded), None, false, false);
+        assert_eq!(status.severity, Severity::Warning);
+        assert!(status.facts.ends_with("separator 130 % · 41 late masks"));
+    }
+
+    #[test]
+    fn late_masks_are_a_warning_for_five_seconds() {
+        let mut overload = OverloadIndicator::default();
+        assert!(!overload.update(3, 0.0), "they came before the first update");
+        assert!(!overload.update(3, 1.0));
+        assert!(overload.update(4, 2.0));
+        assert!(overload.update(4, 6.0));
+        assert!(!overload.update(4, 7.1));
+    }
+}

@@ -1,0 +1,383 @@
+//! The editor's content: lays out its parts and passes edits on.
+
+use egui::{Align, Frame, Layout, Margin, Panel, Rangef, RichText, ScrollArea, Ui, vec2};
+use nice_plug::prelude::*;
+use sift_engine::dsp::analyzer::{Column, Peaks, Scale, Scope};
+use sift_engine::user::preferences::ThemeChoice;
+use sift_engine::{Stage, package};
+
+use super::meters::Meters;
+use super::model_menu::ModelMenu;
+use super::query_box::QueryBox;
+use super::slot_bar::SlotBar;
+use super::spectrogram::{MaskDisplay, Spectrogram};
+use super::status_line::{self, OverloadIndicator};
+use super::{controls, theme};
+use crate::engine_monitor::EngineSnapshot;
+use crate::params::SiftParams;
+
+/// Space at the sides, and the least space above and below the parts.
+const MARGIN: Margin = Margin::symmetric(20, 4);
+/// Space between the parts without a spectrogram: as much as the height allows.
+const GAPS: Rangef = Rangef { min: 4.0, max: 56.0 };
+/// Space between the parts with a spectrogram.
+const SPECTROGRAM_GAP: f32 = 10.0;
+/// Height below which the spectrogram is left out.
+const MIN_SPECTROGRAM_HEIGHT: f32 = 70.0;
+const HEADER_HEIGHT: f32 = 30.0;
+
+/// Data that one frame of the editor shows.
+pub struct EditorData<'a> {
+    /// Name of the model package.
+    pub model: &'a str,
+    /// State of the running engine, if one runs.
+    pub engine: Option<&'a EngineSnapshot>,
+    /// Spectra since the last frame.
+    pub columns: Vec<Column>,
+    pub peaks: Peaks,
+    pub scale: Scale,
+}
+
+impl Default for EditorData<'_> {
+    fn default() -> Self {
+        let (peaks, scale) = (Peaks::default(), Scale::default());
+        Self { model: package::DEFAULT, engine: None, columns: Vec::new(), peaks, scale }
+    }
+}
+
+impl<'a> EditorData<'a> {
+    /// Reads the spectra and levels of `scope`. `model` is the selected model; a running engine's own takes precedence.
+    pub fn new(model: &'a str, engine: Option<&'a EngineSnapshot>, scope: Option<&Scope>) -> Self {
+        let model = engine.map_or(model, |engine| &engine.model);
+        let Some(scope) = scope else { return Self { model, engine, ..Self::default() } };
+        let columns = scope.columns().collect();
+        Self { model, engine, columns, peaks: scope.peaks(), scale: scope.scale() }
+    }
+}
+
+/// The parts of the editor with their state between frames. Independent of host and toolkit window.
+#[derive(Default)]
+pub struct EditorView {
+    query_box: QueryBox,
+    spectrogram: Spectrogram,
+    meters: Meters,
+    pub slot_bar: SlotBar,
+    pub model_menu: ModelMenu,
+    overload: OverloadIndicator,
+    /// The model that was selected in this frame.
+    pub selected_model: Option<String>,
+    /// The theme that was selected in this frame.
+    pub selected_theme: Option<ThemeChoice>,
+    /// Error message about the preferences, the model's thread, or a folder.
+    pub problem: Option<String>,
+    /// Height of all parts in the last frame, without spectrogram and gaps.
+    parts_height: Option<f32>,
+}
+
+impl EditorView {
+    /// Draws everything into `ui` and applies edits to `params`.
+    pub fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, data: EditorData<'_>) {
+        let engine = data.engine;
+        let margin = Margin { top: 9, bottom: 9, ..MARGIN };
+        let footer = Frame::NONE.fill(theme::of(ui).footer).inner_margin(margin);
+        let footer = Panel::bottom("status").frame(footer).show_separator_line(false).resizable(false);
+        footer.show(ui, |ui| self.show_footer(ui, params, engine));
+
+        // The spectrogram fills the height that the other parts leave. There is a gap between any two
+        // parts, and half a gap above the first and below the last.
+        let free_height = ui.available_height() - MARGIN.sum().y - self.parts_height.unwrap_or(f32::INFINITY);
+        let spectrogram_height = Some((free_height - 6.0 * SPECTROGRAM_GAP).floor())
+            .filter(|height| *height >= MIN_SPECTROGRAM_HEIGHT);
+        let gap = match spectrogram_height {
+            Some(_) => SPECTROGRAM_GAP,
+            None => GAPS.clamp(free_height / 5.0).floor(),
+        };
+        let body = Frame::NONE.inner_margin(MARGIN + Margin::symmetric(0, (gap / 2.0) as i8));
+        egui::CentralPanel::no_frame().frame(body).show(ui, |ui| {
+            let content = ScrollArea::vertical().show(ui, |ui| {
+                ui.spacing_mut().item_spacing.y = 0.0;
+                self.show_header(ui, params, setter, data.model);
+                ui.add_space(gap);
+                self.show_query(ui, params, setter, engine);
+                ui.add_space(gap);
+                if let Some(height) = spectrogram_height {
+                    self.show_spectrogram(ui, height, params, setter, data);
+                    ui.add_space(gap);
+                }
+                if self.slot_bar.show(ui, params, setter) {
+                    self.query_box.request_focus();
+                }
+                ui.add_space(gap);
+                controls::strength_and_mode(ui, params, setter);
+                ui.add_space(gap);
+                controls::mask_shape_and_gain(ui, params, setter);
+            });
+            let spectrogram = spectrogram_height.map_or(0.0, |height| height + gap);
+            self.parts_height = Some(content.content_size.y - 4.0 * gap - spectrogram);
+        });
+    }
+
+    /// Draws the spectrogram with the meters to its right.
+    fn show_spectrogram(
+        &mut self,
+        ui: &mut Ui,
+        height: f32,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        data: EditorData<'_>,
+    ) {
+        let strength = if params.bypass.value() { 0.0 } else { params.strength.value() };
+        let mask = MaskDisplay { mode: params.mode.value().into(), strength };
+        let size = vec2(ui.available_width(), height);
+        ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Min), |ui| {
+            self.meters.show(ui, data.peaks, data.engine.and_then(|engine| engine.presence));
+            ui.add_space(theme::GAP);
+            let shown = (*params.picture.read(), mask);
+            if let Some(selected) = self.spectrogram.show(ui, data.columns, shown, data.scale) {
+                *params.picture.write() = selected;
+                params.mark_edited(setter);
+            }
+        });
+    }
+
+    fn show_query(
+        &mut self,
+        ui: &mut Ui,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        engine: Option<&EngineSnapshot>,
+    ) {
+        let queries = &params.queries.0;
+        let readiness = engine.map(|engine| engine.readiness);
+        if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), readiness) {
+            let has_changed = queries.text(edit.slot) != edit.text;
+            queries.set_text(edit.slot, &edit.text);
+            if has_changed {
+                params.mark_edited(setter);
+            }
+        }
+    }
+
+    fn show_footer(&mut self, ui: &mut Ui, params: &SiftParams, engine: Option<&EngineSnapshot>) {
+        let queries = &params.queries.0;
+        let has_failed = queries.stage(params.active_slot()) == Stage::Failed;
+        let problem = queries.problem().filter(|_| has_failed).or_else(|| self.problem.clone());
+        let now = ui.input(|input| input.time);
+        let is_overloaded = engine.is_some_and(|engine| self.overload.update(engine.late_masks, now));
+        let status = status_line::status_text(engine, problem, is_overloaded, params.bypass.value());
+        status_line::show(ui, &status);
+    }
+
+    fn show_header(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, model: &str) {
+        let size = vec2(ui.available_width(), HEADER_HEIGHT);
+        ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+            let names = vec2(size.x - controls::HEADER_WIDTH - theme::GAP, HEADER_HEIGHT);
+            ui.allocate_ui_with_layout(names, Layout::left_to_right(Align::Center), |ui| {
+                ui.set_width(names.x);
+                ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::of(ui).accent));
+                self.selected_model = self.model_menu.show(ui, model);
+            });
+            if let Some(theme) = controls::listen_bypass_and_theme(ui, params, setter) {
+                *params.theme.write() = Some(theme);
+                params.mark_edited(setter);
+                self.selected_theme = Some(theme);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use egui::accesskit::Role;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::{NodeT, Queryable};
+    use sift_engine::Readiness;
+
+    use super::*;
+    use crate::editor::mock_host::{MockHost, scaled_window, window};
+    use crate::editor::{ANIMATION_INTERVAL, MAX_SIZE, MIN_SIZE, snapshot_tests};
+    use crate::params::{DEFAULT_EDITOR_SIZE, SpectrogramView};
+
+    #[test]
+    fn edited_text_is_stored_and_marks_the_project_changed_once() {
+        let host = MockHost::default();
+        let mut window = window(&host, MIN_SIZE);
+        window.get_by_role(Role::TextInput).click();
+        window.run_steps(2);
+        window.event(egui::Event::Text("a violin".into()));
+        window.key_press(egui::Key::Enter);
+        window.run_steps(20);
+        assert_eq!(host.params.queries.0.text(0), "a violin", "the old text is replaced");
+        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+    }
+
+    #[test]
+    fn text_typed_before_a_slot_change_stays_in_its_slot() {
+        let host = MockHost::default();
+        let mut window = window(&host, MIN_SIZE);
+        window.get_by_role(Role::TextInput).click();
+        window.run_steps(2);
+        window.event(egui::Event::Text("a violin".into()));
+        window.run_steps(1);
+        window.get_by_label("Slot 2: drums").click();
+        window.run_steps(4);
+        assert_eq!(host.params.queries.0.text(0), "a violin");
+        assert_eq!(host.params.queries.0.text(1), "drums");
+        assert_eq!(window.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
+    }
+
+    #[test]
+    fn spectrogram_fills_the_free_height_or_is_left_out() {
+        let host = MockHost::default();
+        let default = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
+        let mut heights = Vec::new();
+        for size in [default, default + vec2(200.0, 200.0)] {
+            let mut window = window(&host, size);
+            window.run_steps(4);
+            heights.push(window.get_by_role(Role::Image).rect().height());
+            let status = window.get_by_label_contains("Not running").rect();
+            assert!(window.get_by_label("Output gain").rect().bottom() < status.top());
+        }
+        assert!(heights[0] > 150.0 && (heights[1] - heights[0] - 200.0).abs() < 40.0, "{heights:?}");
+        let mut smallest = window(&host, MIN_SIZE);
+        smallest.run_steps(4);
+        assert!(smallest.query_by_role(Role::Image).is_none());
+    }
+
+    #[test]
+    fn spectrogram_view_is_saved_in_the_project() {
+        let host = MockHost::default();
+        let mut window = window(&host, vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32));
+        window.run_steps(3);
+        window.get_by_label("Show Removed").click();
+        window.run_steps(3);
+        assert_eq!(*host.params.picture.read(), SpectrogramView::Removed);
+        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+    }
+
+    #[test]
+    fn theme_button_switches_the_theme_of_the_project() {
+        let host = MockHost::default();
+        let mut window = window(&host, MIN_SIZE);
+        window.get_by_label("Light theme").click();
+        window.run_steps(3);
+        assert_eq!(*host.params.theme.read(), Some(ThemeChoice::Light));
+        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+    }
+
+    /// Largest share of a frame's interval that its layout may take.
+    const MAX_FRAME_SHARE: f32 = 0.05;
+
+    #[test]
+    fn layout_of_a_frame_takes_a_twentieth_of_its_time() {
+        let host = MockHost::default();
+        let engine = snapshot_tests::running(Readiness::Ready);
+        let mut view = EditorView::default();
+        let ctx = egui::Context::default();
+        theme::apply(&ctx);
+        let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
+        let mut columns = snapshot_tests::sound().into_iter().cycle();
+        let mut times: Vec<_> = (0..300)
+            .map(|frame| {
+                let screen_rect = Some(egui::Rect::from_min_size(egui::Pos2::ZERO, size));
+                let time = Some(f64::from(frame) * ANIMATION_INTERVAL.as_secs_f64());
+                let input = egui::RawInput { screen_rect, time, ..Default::default() };
+                let columns: Vec<_> = columns.by_ref().take(1).collect();
+                let peaks = Peaks { input: 0.5, output: 0.25, removed: 0.4 };
+                let begin = Instant::now();
+                let mut data =
+                    Some(EditorData { engine: Some(&engine), columns, peaks, ..EditorData::default() });
+                let mut output = ctx.run_ui(input, |ui| {
+                    let data = data.take().unwrap_or_default();
+                    view.show(ui, &host.params, &host.setter(), data);
+                });
+                output.textures_delta.clear();
+                let triangles = ctx.tessellate(output.shapes, output.pixels_per_point);
+                assert!(!triangles.is_empty());
+                begin.elapsed()
+            })
+            .collect();
+        times.sort();
+        let share = times[times.len() / 2].as_secs_f32() / ANIMATION_INTERVAL.as_secs_f32();
+        println!(
+            "measured: layout and tessellation of a frame take {:.1} % of its interval (median)",
+            100.0 * share
+        );
+        assert!(share < MAX_FRAME_SHARE, "{share}");
+    }
+
+    /// Label of the control that has the keyboard focus.
+    fn focused(window: &Harness<'_>) -> Option<String> {
+        let node = window.query_by(|node| node.is_focused() && node.role() != Role::Window)?;
+        node.accesskit_node().label().or(node.accesskit_node().value())
+    }
+
+    #[test]
+    fn tab_moves_through_all_controls_in_reading_order() {
+        let host = MockHost::default();
+        let mut window = window(&host, MIN_SIZE);
+        let mut reached = Vec::new();
+        for _ in 0..40 {
+            window.key_press(egui::Key::Tab);
+            window.run_steps(2);
+            let next = focused(&window).unwrap_or_default();
+            if reached.first() == Some(&next) {
+                break;
+            }
+            reached.push(next);
+        }
+        let expected = [
+            "Sift default ⏷",
+            "Output",
+            "What was taken away",
+            "Bypass",
+            "Light theme",
+            "a person speaking",
+            "Paste",
+            "Slot 1: a person speaking",
+            "Slot 2: drums",
+            "Slot 3: piano",
+            "Slot 4: guitar",
+            "Slot 5: rain",
+            "Slot 6: wind",
+            "Slot 7: a dog barking",
+            "Slot 8: crowd chatter",
+            "Sets",
+            "Mask strength",
+            "Mask strength: 100.0 %",
+            "Isolate",
+            "Remove",
+            "Sharpness",
+            "Sharpness: 1.00",
+            "Floor",
+            "Floor: -80.0 dB",
+            "Smoothing",
+            "Smoothing: 0.0 ms",
+            "Output gain",
+            "Output gain: 0.0 dB",
+        ];
+        assert_eq!(reached, expected);
+    }
+
+    #[test]
+    fn controls_fit_at_every_size_and_scale() {
+        let host = MockHost::default();
+        for (size, scale) in
+            [(MIN_SIZE, 1.0), (MIN_SIZE, 1.5), (MIN_SIZE, 3.0), (vec2(3840.0, 2160.0), 1.0), (MAX_SIZE, 2.0)]
+        {
+            let mut window = scaled_window(&host, size, scale);
+            window.run_steps(4);
+            let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
+            let status = window.get_by_label_contains("Not running").rect();
+            for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
+                let rect = window.get_by_role_and_label(Role::Slider, slider).rect();
+                assert!(screen.contains_rect(rect), "{slider} at {rect} is outside of {size}");
+                assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
+            }
+            let spectrogram = window.query_by_role(Role::Image).map_or(0.0, |image| image.rect().height());
+            assert!(size == MIN_SIZE || spectrogram > 0.7 * size.y, "{size}: spectrogram {spectrogram}");
+        }
+    }
+}
