@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes the demo mixture: a voice by eSpeak NG over a small band by FluidSynth.
+"""Generates the demo mixture: speech by eSpeak NG over a small band by FluidSynth.
 
-Writes speech.wav, music.wav and mixture.wav beside this script: 12 s, 48 kHz, stereo, 16 bit.
-Both stems have the same energy (the mixture is at 0 dB), and the mixture is their sum sample by
-sample, without clipping.
+Writes speech.wav, music.wav and mixture.wav to the folder of this script: 12 s, 48 kHz, stereo, 16 bit.
+Both stems have the same energy (the mixture is at 0 dB), and the mixture is their sum, sample by sample,
+without clipping.
 
 Needs Python's standard library, `espeak-ng`, `fluidsynth` and the sound font FluidR3_GM.sf2
 (Debian: espeak-ng fluidsynth fluid-soundfont-gm).
@@ -22,10 +22,10 @@ from pathlib import Path
 RATE = 48_000
 SECONDS = 12.0
 FRAMES = int(RATE * SECONDS)
-PEAK = 0.89  # of full scale, the mixture's largest sample: about -1 dB
+PEAK = 0.89  # largest sample of the mixture, full scale 1: about -1 dB
 INT16_MAX = 32_767
 
-# The voice: (start in seconds, text).
+# Speech: (start in seconds, text).
 SENTENCES = [
     (0.7, "This is a person speaking."),
     (3.0, "Behind the voice, a small band is playing."),
@@ -34,18 +34,18 @@ SENTENCES = [
 ]
 VOICE = ["-v", "en-us", "-s", "155", "-p", "42"]
 
-# The band: four bars of our own, in General MIDI. Beats are quarter notes.
-BEATS_A_MINUTE = 84
-TICKS_A_BEAT = 480
+# The band: four bars composed for this demo, in General MIDI. Beats are quarter notes.
+BEATS_PER_MINUTE = 84
+TICKS_PER_BEAT = 480
 DRUM_CHANNEL = 9
 KICK, SNARE, HAT, OPEN_HAT, RIDE = 36, 38, 42, 46, 51
 
 
 class Band:
-    """Collects notes and gives them back as the bytes of a MIDI file."""
+    """Collects notes and writes them as the bytes of a MIDI file."""
 
     def __init__(self):
-        self._events = []  # (tick, order, bytes); notes that end go before notes that begin
+        self._events = []  # (tick, order, bytes); at the same tick, ends of notes come before starts
 
     def instrument(self, channel, program, volume, pan):
         """`program` counts from 0; `volume` and `pan` are MIDI controllers 7 and 10, 0..127."""
@@ -54,24 +54,24 @@ class Band:
         self._events.append((0, 0, bytes([0xB0 | channel, 10, pan])))
 
     def note(self, channel, key, beat, beats, velocity):
-        start = round(beat * TICKS_A_BEAT)
-        end = round((beat + beats) * TICKS_A_BEAT)
+        start = round(beat * TICKS_PER_BEAT)
+        end = round((beat + beats) * TICKS_PER_BEAT)
         self._events.append((start, 2, bytes([0x90 | channel, key, velocity])))
         self._events.append((end, 1, bytes([0x80 | channel, key, 0])))
 
     def midi(self):
-        microseconds = round(60e6 / BEATS_A_MINUTE)
+        microseconds = round(60e6 / BEATS_PER_MINUTE)
         track = bytes([0, 0xFF, 0x51, 3]) + microseconds.to_bytes(3, "big")
         now = 0
         for tick, _, event in sorted(self._events, key=lambda e: e[:2]):
             track += _variable_length(tick - now) + event
             now = tick
         track += bytes([0, 0xFF, 0x2F, 0])
-        return b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS_A_BEAT) + b"MTrk" + struct.pack(">I", len(track)) + track
+        return b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS_PER_BEAT) + b"MTrk" + struct.pack(">I", len(track)) + track
 
 
 def _variable_length(value):
-    """MIDI's variable-length quantity: seven bits a byte, the high bit on all but the last."""
+    """MIDI's variable-length quantity: seven bits per byte, with the high bit set in all but the last."""
     encoded = [value & 0x7F]
     while value := value >> 7:
         encoded.append(0x80 | value & 0x7F)
@@ -86,7 +86,7 @@ def compose():
     band.instrument(strings, program=48, volume=62, pan=84)
     band.instrument(DRUM_CHANNEL, program=0, volume=96, pan=64)
 
-    # One line a bar: the bass's root and its way on, the piano's hand, the strings' two voices.
+    # One line per bar: the bass's root and approach note, the piano's chord, and two notes of the strings.
     bars = [
         (41, 36, (60, 64, 67, 69), (72, 76)),
         (43, 38, (59, 62, 65, 69), (71, 77)),
@@ -99,7 +99,7 @@ def compose():
         (8.0, 83, 1.0), (9.5, 79, 0.5), (10.0, 78, 0.5), (10.5, 74, 1.0),
         (12.0, 76, 0.5), (12.5, 79, 0.5), (13.0, 84, 1.5), (15.0, 83, 0.5),
     ]  # fmt: skip
-    for index, (root, approach, hand, pad) in enumerate(bars):
+    for index, (root, approach, chord, pad) in enumerate(bars):
         at = 4.0 * index
         for beat, key, beats in [
             (0, root, 1.4),
@@ -110,7 +110,7 @@ def compose():
         ]:
             band.note(bass, key, at + beat, beats, 92)
         for beat, velocity in [(0, 74), (1.5, 62), (2.5, 68)]:
-            for spread, key in enumerate(hand):
+            for spread, key in enumerate(chord):
                 band.note(piano, key, at + beat + 0.012 * spread, 0.9, velocity - 3 * spread)
         for key in pad:
             band.note(strings, key, at, 3.95, 70)
@@ -124,7 +124,7 @@ def compose():
     for beat, key, beats in melody:
         band.note(piano, key, beat, beats, 82)
 
-    # The last chord, left to ring.
+    # The last chord, which rings on.
     for key in (41, 60, 64, 69, 77):
         band.note(bass if key == 41 else piano, key, 16, 2, 84)
     band.note(DRUM_CHANNEL, KICK, 16, 0.2, 100)
@@ -136,7 +136,7 @@ def read_wav(path):
     """The channels of a 16-bit WAV as lists of floats in -1..1, and its sample rate."""
     with wave.open(str(path)) as file:
         if file.getsampwidth() != 2:
-            sys.exit(f"{path}: {8 * file.getsampwidth()} bits a sample, expected 16")
+            sys.exit(f"{path}: its samples have {8 * file.getsampwidth()} bits; expected 16")
         samples = array.array("h", file.readframes(file.getnframes()))
         if sys.byteorder == "big":
             samples.byteswap()
@@ -157,7 +157,7 @@ def write_wav(path, frames):
 
 
 def resample(samples, rate):
-    """`samples` at `rate` to RATE by band-limited interpolation: a Hann-windowed sinc, 24 samples to each side."""
+    """`samples` at `rate` Hz, resampled to RATE by a Hann-windowed sinc of 24 samples on each side."""
     reach = 24
     divisor = math.gcd(rate, RATE)
     up, down = RATE // divisor, rate // divisor
@@ -180,7 +180,7 @@ def resample(samples, rate):
 
 
 def speak(folder):
-    """The voice, one channel, FRAMES long."""
+    """The speech: one channel of FRAMES samples."""
     speech = [0.0] * FRAMES
     for number, (start, text) in enumerate(SENTENCES):
         path = folder / f"sentence-{number}.wav"
@@ -193,7 +193,7 @@ def speak(folder):
 
 
 def play(folder, sound_font):
-    """The band, two channels, each FRAMES long, faded over the last 0.4 s."""
+    """The band: two channels of FRAMES samples, faded over the last 0.4 s."""
     midi, rendered = folder / "band.mid", folder / "band.wav"
     midi.write_bytes(compose())
     subprocess.run(
@@ -219,13 +219,15 @@ def main():
     )
     arguments = parser.parse_args()
     if not arguments.sound_font.is_file():
-        sys.exit(f"{arguments.sound_font}: no such sound font; install fluid-soundfont-gm or give --sound-font")
+        sys.exit(
+            f"{arguments.sound_font}: no such file; expected a sound font. Install fluid-soundfont-gm, or use --sound-font"
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         speech = speak(Path(folder))
         left, right = play(Path(folder), arguments.sound_font)
 
-    # Equal energy: the voice is the same in both channels.
+    # Equal energy of both stems; the speech is the same in both channels.
     speech_energy = 2 * sum(s * s for s in speech)
     music_energy = sum(s * s for s in left) + sum(s * s for s in right)
     balance = math.sqrt(music_energy / speech_energy)

@@ -1,7 +1,7 @@
-"""Ardour: scans a plugin, makes a session with it, exports; and its window.
+"""Ardour: scanning a plugin, a session with it, exporting, and Ardour's window.
 
-Everything Ardour writes stays in one folder, the home of a user who has nothing else: the settings of the real
-user are neither read nor changed. The programs are Debian's (`apt-get install ardour`).
+Ardour reads and writes one folder, the home of a user with no other files, and leaves the settings of the real user
+alone. The programs are Debian's (`apt-get install ardour`).
 """
 
 import base64
@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import subprocess
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import soundfile
 
-from desktop import until
+from desktop import attempt, until
 
 SCRIPTS = Path(__file__).parent
 PLAYS_THROUGH_JACK = """\
@@ -35,7 +34,7 @@ PLAYS_THROUGH_JACK = """\
   </Extra>
 </Ardour>
 """
-"""The settings of a user who has chosen JACK once."""
+"""Settings of a user who has selected JACK."""
 PRESET = "9d7c1f5e-2b64-4a0b-8f3e-5a6d0c9b7e21"
 EXPORTS_FLOAT = f"""\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -43,9 +42,9 @@ EXPORTS_FLOAT = f"""\
   <ExportFormat id="20b4ab09-6452-4cb3-bd66-b921cdbd2942"/>
 </ExportPreset>
 """
-"""A user's own preset, of a format that comes with Ardour: WAV at the session's rate."""
+"""A user's export preset with one of Ardour's own formats: WAV at the session's rate."""
 SUPERCLOCK_TICKS = 282_240_000
-"""What Ardour divides a second into."""
+"""Ticks per second of Ardour's clock."""
 
 
 def installed_version() -> str:
@@ -59,15 +58,15 @@ def installed_version() -> str:
 
 
 class Ardour:
-    """One user's Ardour, in `home`, with the plugins `vst3` installed and `environment` around it."""
+    """The Ardour of a user with the folder `home`, the installed plugins `vst3`, and the variables `environment`."""
 
     def __init__(self, home: Path, vst3: list[Path], environment: dict[str, str]):
         self.home = home
         self.version = installed_version()
         self.environment = {
             **environment,
-            # Without the processor's vector instructions: Ardour 7.3 writes past buffers with those of AVX-512, and one
-            # export of six of a session without a single plugin died of it.
+            # No vector instructions: with those of AVX-512, Ardour 7.3 writes past buffers, and one in six exports of a
+            # session without plugins crashed.
             "ARDOUR_FPU_FLAGS": "0",
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / ".config"),
@@ -87,9 +86,9 @@ class Ardour:
         return self.home / ".config" / f"ardour{self.version}"
 
     def session(self, recording: Path) -> "Session":
-        """A new session with `recording`, a stereo file, on a track from the start."""
+        """A new session with `recording`, a stereo file, at the start of a track."""
         rate = soundfile.info(recording).samplerate
-        # Ardour keeps its files under the folder's name, which so must be the session's.
+        # Ardour names its files by the folder, so the session must have the folder's name.
         session = Session(self, self.home / "sift")
         self.lua("create_session.lua", session.folder, session.name, rate)
         session.add_region(recording)
@@ -99,7 +98,7 @@ class Ardour:
         """Runs a script of this folder.
 
         Raises:
-            AssertionError: if it fails; Ardour itself says so only in its output.
+            AssertionError: if it fails, which Ardour reports in its output alone.
         """
         output = self._run(f"ardour{self.version}-lua", SCRIPTS / script, *arguments)
         assert "Error:" not in output, output
@@ -119,7 +118,7 @@ class Ardour:
 
 
 class Session:
-    """A session of one track, `Mixture`."""
+    """A session with one track, `Mixture`."""
 
     def __init__(self, ardour: Ardour, folder: Path):
         self.ardour = ardour
@@ -127,9 +126,9 @@ class Session:
         self.name = folder.name
 
     def add_region(self, recording: Path) -> None:
-        """Puts `recording` on the track, without fades, and makes it the session's range.
+        """Places `recording` on the track, without fades, and sets the session's range to it.
 
-        Ardour imports files only through its window; this writes into the session's file what an import leaves.
+        Ardour imports files only in its window, so this edits the session's file as an import would.
         """
         tree = ElementTree.parse(self.file)
         root = tree.getroot()
@@ -171,11 +170,11 @@ class Session:
 
     @property
     def file(self) -> Path:
-        """What Ardour writes when it saves."""
+        """The file that Ardour writes when it saves."""
         return self.folder / f"{self.name}.ardour"
 
     def show_sift(self) -> None:
-        """Has the window of Sift open with the session, as if it had been open when the session was saved."""
+        """Edits the session's file so that Sift's editor opens with the session, as if it had been saved open."""
         tree = ElementTree.parse(self.file)
         root = tree.getroot()
         track = root.find("Routes/Route[@name='Mixture']")
@@ -188,13 +187,13 @@ class Session:
         tree.write(self.file, encoding="UTF-8", xml_declaration=True)
 
     def sift_state(self) -> str:
-        """What Sift has stored in the session's file."""
+        """The state of Sift in the session's file."""
         chunks = re.findall(r"[A-Za-z0-9+/]{200,}", self.file.read_text().replace("\n", ""))
         decoded = (base64.b64decode(chunk + "===").decode(errors="replace") for chunk in chunks)
         return next(chunk for chunk in decoded if "queries" in chunk)
 
     def insert_sift(self, **automation: list[tuple[float, float]]) -> None:
-        """Inserts Sift, with steps (seconds, value from 0 to 1) by parameter, `mask_strength` for `Mask strength`."""
+        """Inserts Sift with automation: steps (seconds, value from 0 to 1) by parameter, as `mask_strength`."""
         steps = [
             f"{name.replace('_', ' ').capitalize()}=" + ",".join(f"{at}:{value:.9f}" for at, value in points)
             for name, points in automation.items()
@@ -202,11 +201,11 @@ class Session:
         self.ardour.lua("insert_sift.lua", self.folder, self.name, *steps)
 
     def open(self, desktop) -> "Workstation":
-        """Opens the session in Ardour's window on `desktop`, through whose JACK it plays."""
+        """Opens the session in Ardour's window on `desktop`, with its JACK server."""
         return Workstation(self, desktop)
 
     def export(self) -> Path:
-        """Exports the session's range at its rate, in float, and returns the file."""
+        """Exports the session's range at its rate in 32-bit float; returns the file."""
         presets = self.ardour.settings / "export"
         presets.mkdir(parents=True, exist_ok=True)
         (presets / "float.preset").write_text(EXPORTS_FLOAT)
@@ -216,71 +215,60 @@ class Session:
 
 
 class Workstation:
-    """Ardour's window with a session, and the window of the plugin, which the session has open."""
+    """Ardour's window with a session, and the plugin's editor, which opens with the session."""
 
     def __init__(self, session: Session, desktop):
         self._session, self._desktop = session, desktop
         ardour = session.ardour
         own = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "ARDOUR_FPU_FLAGS")
         desktop.environment |= {name: ardour.environment[name] for name in own}
-        # Without these it asks who its user is, and for an audio system.
+        # Without these files Ardour opens dialogs about its user and the audio system.
         (ardour.settings / f".a{ardour.version}").touch()
         if not (ardour.settings / "config").exists():
             (ardour.settings / "config").write_text(PLAYS_THROUGH_JACK)
         self._program = desktop.start("ardour", "--no-announcements", "--no-splash", session.folder)
 
         def opened():
-            # It may say, in a window without a title, that the session was made with another audio system.
+            # A dialog without a title may report that the session was made with another audio system.
             if there := desktop.find(f"{session.name} - Ardour"):
                 return there
             desktop.keys("Return")
             return None
 
-        self._window = until(opened, "window of Ardour's")
-        self.plugin = desktop.window("Mixture: Sift")
+        self._window = until(opened, "Ardour's window")
+        self.editor = desktop.window("Mixture: Sift")
 
     def save(self) -> None:
-        """Saves the session, and waits until it is written."""
+        """Saves the session and waits until its file is written."""
         self._save(self._window.activate)
 
-    def save_from_the_plugin(self, *places: tuple[int, int]) -> None:
-        """The same by Ardour's shortcut after clicks at these places in the plugin's window, and at none in Ardour's.
+    def save_from_editor(self, *positions: tuple[int, int]) -> None:
+        """Saves the session by Ardour's shortcut with the keyboard in the plugin's editor, after clicks at `positions`.
 
-        Something must have changed: Ardour does not save what it has saved.
+        The clicks must change the state, because Ardour does not save an unchanged session.
         """
 
         def click():
-            for place in places:
-                self.plugin.click(*place)
+            for position in positions:
+                self.editor.click(*position)
 
         self._save(click)
 
-    def _save(self, begin) -> None:
+    def _save(self, focus) -> None:
         file = self._session.file
         before = file.stat().st_mtime_ns
 
-        def saved():
-            begin()
+        def save():
+            focus()
             self._desktop.keys("ctrl+s")
-            end = time.monotonic() + 3
-            while time.monotonic() < end:
-                if file.stat().st_mtime_ns > before:
-                    return True
-                time.sleep(0.1)
-            return False
 
-        until(saved, "saved session")
+        attempt(save, lambda: file.stat().st_mtime_ns > before, "the saved session", timeout=10)
 
     def quit(self) -> None:
-        """Ends Ardour, whose session is saved."""
+        """Quits Ardour, whose session is saved."""
 
-        def ended():
+        def quit_by_keys():
             self._window.activate()
             self._desktop.keys("ctrl+q")
-            try:
-                self._program.wait(5)
-            except subprocess.TimeoutExpired:
-                return False
-            return True
 
-        until(ended, "end of Ardour")
+        attempt(quit_by_keys, lambda: self._program.poll() is not None, "Ardour's end", timeout=15)

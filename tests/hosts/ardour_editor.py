@@ -1,6 +1,6 @@
-"""The VST3's window in Ardour: a description is typed into it, with a space and a backspace, and comes back with the session.
+"""The VST3's editor in Ardour: a typed query, with a space and a backspace, is saved and loaded with the session.
 
-Usage: python tests/hosts/ardour_editor.py --output assets/screenshots
+python tests/hosts/ardour_editor.py --output assets/screenshots
 """
 
 import argparse
@@ -16,32 +16,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 import screenshot
 import support
 from ardour import Ardour
-from desktop import Desktop, until
+from desktop import Desktop, attempt
 
 QUERY_BOX = (332, 108)
-"""A place in the box, in pixels of Ardour's window of the plugin, which has a row of its own above ours."""
+"""A position in the query box, in pixels of Ardour's plugin window, which has a row of Ardour's own above the editor."""
 
 SLOTS = ((105, 454), (265, 454))
-"""The first and the second one, likewise."""
+"""Positions of the first and the second slot in the same window."""
 
 
 @dataclass
-class Typed:
-    """What became of "the music"."""
+class TypedQuery:
+    """What became of the query "the music"."""
 
     saved: str
-    """The plugin's state in the session that was saved after typing ..."""
+    """The plugin's state in the session that was saved after typing."""
     reopened: str
-    """... and in the one that was opened and saved again."""
+    """The plugin's state after that session was opened and saved again."""
     exported: np.ndarray
-    """[channels, frames] of that one."""
+    """Export of the session: [channels, frames]."""
     pixels: np.ndarray
-    """[height, width, 3]: its window."""
+    """The editor in the opened session: [height, width, 3]."""
 
 
-def type_and_reopen(home: Path, picture: Path) -> Typed:
-    """Types into the window of a new session, saves it by Ardour's shortcut after a click on a slot, opens it again,
-    and saves a `picture` of it."""
+def type_and_reopen(home: Path, picture: Path) -> TypedQuery:
+    """Types into the editor of a new session, saves the session by Ardour's shortcut after a click on a slot, opens it
+    again, and saves a `picture` of the editor."""
     ardour = Ardour(home, [support.bundle("Sift.vst3")], support.environment())
     session = ardour.session(support.DEMO / "mixture.wav")
     session.insert_sift()
@@ -49,30 +49,28 @@ def type_and_reopen(home: Path, picture: Path) -> Typed:
     with Desktop(support.environment()) as desktop:
         workstation = session.open(desktop)
 
-        def typed():
-            # A window that has just opened, or a machine that is busy, may miss a click.
-            workstation.plugin.click(*QUERY_BOX)
-            screenshot.type_with_a_slip(desktop)
+        def type_and_save():
+            workstation.editor.click(*QUERY_BOX)
+            screenshot.type_with_correction(desktop)
             workstation.save()
-            return "the music" in session.sift_state()
 
-        until(typed, "text in the session")
-        workstation.save_from_the_plugin(*reversed(SLOTS))
+        attempt(type_and_save, lambda: "the music" in session.sift_state(), "the text in the session", timeout=1)
+        workstation.save_from_editor(*reversed(SLOTS))
         workstation.quit()
     saved = session.sift_state()
 
     with Desktop(support.environment()) as desktop:
         workstation = session.open(desktop)
         screenshot.settle(desktop)
-        workstation.plugin.save(picture)
-        pixels = workstation.plugin.pixels()
+        workstation.editor.save(picture)
+        pixels = workstation.editor.pixels()
         workstation.save()
         workstation.quit()
-    return Typed(saved, session.sift_state(), support.read(session.export())[0], pixels)
+    return TypedQuery(saved, session.sift_state(), support.read(session.export())[0], pixels)
 
 
 def kept_and_lost(exported: np.ndarray) -> tuple[float, float]:
-    """How much of the demo's music and speech an export is: SI-SDR in dB."""
+    """SI-SDR of an export against the demo's music and speech, in dB."""
     stems = (support.read(support.DEMO / f"{name}.wav")[0] for name in ("music", "speech"))
     pairs = ((exported[:, : stem.shape[1]], stem[:, : exported.shape[1]]) for stem in stems)
     music, speech = (support.si_sdr(output, stem) for output, stem in pairs)
@@ -85,7 +83,9 @@ def main():
     picture = parser.parse_args().output / "ardour.png"
     typed = type_and_reopen(Path(tempfile.mkdtemp()) / "home", picture)
     music, speech = kept_and_lost(typed.exported)
-    print(f"wrote {picture}; what Ardour exports is the music by {music:.1f} dB, the speech by {speech:.1f} dB")
+    print(
+        f"wrote {picture}; SI-SDR of Ardour's export: {music:.1f} dB against the music, {speech:.1f} dB against the speech"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ for track in session:new_audio_track(2, 2, nil, 1, "Mixture", ARDOUR.Presentatio
   for channel = 0, 1 do
     track:output():nth(channel):connect("Master/audio_in " .. channel + 1)
   end
-  -- What is compared is the plugin's output, not Ardour's pan law.
+  -- Tests compare the plugin's output, without Ardour's pan law.
   track:panner_shell():set_bypassed(true)
 end
 session:save_state("")

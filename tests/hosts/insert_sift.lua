@@ -1,8 +1,7 @@
--- Inserts Sift into the track of a session that `create_session.lua` made, and automates it.
+-- Inserts Sift into the track of a session by `create_session.lua`, with automation.
 --
--- arguments: session folder, session name, and any number of automated steps
--- `parameter name=seconds:value,seconds:value,…` with values from 0 to 1 of the parameter's range;
--- each value holds until the next.
+-- arguments: session folder, session name, and any number of `parameter name=seconds:value,seconds:value,…` with values
+-- from 0 to 1 of the parameter's range; each value holds until the next.
 
 local folder, name = arg[1], arg[2]
 AudioEngine:set_backend("None (Dummy)", "", "")
@@ -14,7 +13,7 @@ assert(not plugin:isnil(), "Ardour does not find the VST3 plugin Sift")
 local track = session:route_by_name("Mixture")
 assert(track:add_processor_by_index(plugin, 0, nil, true) == 0, "Ardour does not insert Sift")
 
--- The number of the parameter `label`, and its index among the controls, as LuaAPI.plugin_automation counts.
+-- The number of the parameter `label`, and its index among the controls, which LuaAPI.plugin_automation expects.
 local function find(label)
   local description = plugin:to_insert():plugin(0)
   local index = 0

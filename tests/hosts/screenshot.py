@@ -1,6 +1,6 @@
-"""The standalone program's window while the demo mixture plays: what the README shows.
+"""Pictures of the standalone program's window while the demo mixture plays, for the README.
 
-Usage: python tests/hosts/screenshot.py --program target/release/sift-standalone --output assets/screenshots
+python tests/hosts/screenshot.py --program target/release/sift-standalone --output assets/screenshots
 """
 
 import argparse
@@ -21,45 +21,45 @@ from desktop import PERIOD, Desktop
 
 TITLE = "Sift"
 CLIENT = "sift"
-"""Of JACK."""
+"""The program's name as a client of JACK."""
 QUERY_BOX = (300, 75)
-"""A place in the box, in pixels of a window of the default size."""
+"""A position in the query box, in pixels of a window of the default size."""
 PICTURE = (slice(137, 360), slice(20, 600))
-"""Rows and columns of the window that the spectrogram takes, at the default size."""
+"""Rows and columns of the spectrogram in a window of the default size."""
 PICTURE_SECONDS = 8.2
-"""That the spectrogram shows."""
+"""Duration that the spectrogram shows."""
 
 
 @dataclass
-class Look:
-    """One look at the window, and what was heard meanwhile."""
+class Capture:
+    """A picture of the window, and the output at the same time."""
 
     pixels: np.ndarray
-    """[height, width, 3]."""
+    """[height, width, 3], 0 to 255."""
     sound: np.ndarray
     """[channels, frames]."""
     load: dict[str, float]
-    """Of each of the program's threads by name, as a share of one processor."""
+    """Share of one processor by thread name."""
 
 
-def take(program: Path, output: Path) -> list[Look]:
+def take(program: Path, output: Path) -> list[Capture]:
     """Plays the demo mixture through `program` and saves `window.png` and `window-typed.png`.
 
-    The first shows what the first slot says when nothing was done; the second what was typed in its place.
+    The first shows the first slot's initial text, the second a typed one in its place.
     """
     with Desktop(support.environment()) as desktop:
-        # It takes JACK's period for granted, and announces this one to the plugin.
+        # The program does not read JACK's period, but announces this one to the plugin.
         process = desktop.start(program, "--backend", "jack", "--period-size", PERIOD)
         window = desktop.window(TITLE)
         desktop.play(support.DEMO / "mixture.wav", CLIENT)
-        first = _look(desktop, process.pid, window, output / "window.png")
+        first = _capture(desktop, process.pid, window, output / "window.png")
         window.click(*QUERY_BOX)
-        type_with_a_slip(desktop)
-        return [first, _look(desktop, process.pid, window, output / "window-typed.png")]
+        type_with_correction(desktop)
+        return [first, _capture(desktop, process.pid, window, output / "window-typed.png")]
 
 
-def type_with_a_slip(desktop: Desktop) -> None:
-    """Types "the music" in place of what is there, with a space, and a slip that a backspace mends."""
+def type_with_correction(desktop: Desktop) -> None:
+    """Replaces the text by "the music", with a space, and a mistake that a backspace corrects."""
     desktop.keys("ctrl+a")
     desktop.type("the musik")
     desktop.keys("BackSpace")
@@ -68,24 +68,24 @@ def type_with_a_slip(desktop: Desktop) -> None:
 
 
 def settle(desktop: Desktop) -> None:
-    """Until the window shows nothing but what it shows at rest."""
+    """Moves the pointer away and waits until hints and fading colours are gone, of which X11 gives no sign."""
     desktop.rest_pointer()
     time.sleep(3)
 
 
 def _seconds_by_thread(pid: int) -> Counter:
-    """Of processor time that threads of each name have taken so far."""
+    """Processor seconds that the threads of each name have taken so far."""
     spent = Counter()
     for task in Path(f"/proc/{pid}/task").iterdir():
         name, fields = (task / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
         user, system = fields.split()[11:13]
-        # Threads of a pool differ by a number.
+        # Names of a pool's threads differ by a number.
         spent[re.sub(r"[-:]?\d+$", "", name)] += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return spent
 
 
-def _look(desktop: Desktop, pid: int, window, path: Path) -> Look:
-    """Once nothing is left in the picture of what was before."""
+def _capture(desktop: Desktop, pid: int, window, path: Path) -> Capture:
+    """Takes a capture once the spectrogram shows only sound of the present query."""
     settle(desktop)
     begin, before = time.monotonic(), _seconds_by_thread(pid)
     recording = path.with_suffix(".wav")
@@ -96,7 +96,7 @@ def _look(desktop: Desktop, pid: int, window, path: Path) -> Look:
     pixels = window.pixels()
     sound, _ = support.read(recording)
     recording.unlink()
-    return Look(pixels, sound, {name: (after[name] - before[name]) / took for name in after})
+    return Capture(pixels, sound, {name: (after[name] - before[name]) / took for name in after})
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The bundled VST3 in a digital audio workstation: Ardour plays, automates, compensates and exports."""
+"""The bundled VST3 in Ardour: latency compensation, automation and export."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import support
 from ardour import Ardour
 
 SLOT = 1 / 7
-"""From a query slot to the next, where the parameter's range is 0 to 1."""
+"""Distance between two query slots in the parameter's range of 0 to 1."""
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def mixture() -> tuple[np.ndarray, int]:
 
 @pytest.fixture
 def exported(tmp_path):
-    """Exports the demonstration's mixture through Sift with automation and, maybe, a package of tests/packages."""
+    """Exports the demo mixture through Sift with automation and, optionally, a package of tests/packages."""
 
     def export(package: str | None = None, **automation: list[tuple[float, float]]) -> np.ndarray:
         ardour = Ardour(tmp_path / "home", [support.bundle("Sift.vst3")], support.environment(package))
@@ -32,18 +32,18 @@ def seconds(samples: np.ndarray, rate: int, start: float, end: float) -> np.ndar
     return samples[:, round(start * rate) : round(end * rate)]
 
 
-def test_latency_is_compensated_and_strength_is_automated(exported, mixture):
+def test_export_is_aligned_and_follows_automated_strength(exported, mixture):
     mixture, rate = mixture
     export = exported("half", mask_strength=[(0, 1), (4, 0), (8, 0.5)])
     assert export.shape == mixture.shape
-    # A fifth of a second around a step is left for the way from one value to the next.
+    # A fifth of a second around a step is left for the change from one value to the next.
     for start, end, gain, tolerance in [(0.2, 3.9, 0.5, 1e-5), (4.2, 7.9, 1.0, 1e-6), (8.2, 12, 0.75, 1e-5)]:
         difference = seconds(export - np.float32(gain) * mixture, rate, start, end)
         assert np.abs(difference).max() <= tolerance, f"{start} s to {end} s"
 
 
 def rendered(tmp_path, mixture: np.ndarray, rate: int, query: str, shift: int) -> np.ndarray:
-    """What `sift render` gives if its first frame begins `shift` samples before the mixture."""
+    """Output of `sift render` with its first frame `shift` samples before the mixture."""
     silence = np.zeros((len(mixture), shift), np.float32)
     source = support.write(tmp_path / "shifted.wav", np.hstack([silence, mixture]), rate)
     done = support.render(source, "--query", query, "--output", tmp_path / "rendered.wav")
@@ -51,13 +51,13 @@ def rendered(tmp_path, mixture: np.ndarray, rate: int, query: str, shift: int) -
     return support.read(tmp_path / "rendered.wav")[0][:, shift:]
 
 
-def test_the_export_is_what_sift_render_gives(exported, mixture, tmp_path):
+def test_export_agrees_with_sift_render_for_each_slot(exported, mixture, tmp_path):
     mixture, rate = mixture
     export = exported(mask_strength=[(0, 1), (5, 0), (7, 1)], active_query=[(0, 0), (6, SLOT)])
     assert export.shape == mixture.shape
 
-    # Where in the mixture the frames begin is the host's choice, by when it starts the plugin. The masks change
-    # little from sample to sample, so that of some beginnings within a hop, one is close enough.
+    # The host decides at which sample of the mixture the first frame begins, by when it starts the plugin. Masks change
+    # little within an eighth of a hop, so one of eight beginnings is close enough.
     _, hop = support.stft_frame_and_hop(rate)
     speaking = {
         shift: rendered(tmp_path, mixture, rate, "a person speaking", shift) for shift in range(0, hop, hop // 8)
@@ -70,7 +70,7 @@ def test_the_export_is_what_sift_render_gives(exported, mixture, tmp_path):
     dry = seconds(export - mixture, rate, 5.2, 6.8)
     assert np.abs(dry).max() <= 1e-6, "strength 0 is not the input"
 
-    # The network remembers what it heard under the other query, so here the two agree less.
+    # The network's state holds sound of the first query, so here the two agree less.
     drums = rendered(tmp_path, mixture, rate, "drums", shift)
     last, drums, speaking = (seconds(samples, rate, 8, 12) for samples in (export, drums, speaking[shift]))
     to_drums, to_speaking = support.sdr(last, drums), support.sdr(last, speaking)

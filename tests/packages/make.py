@@ -1,39 +1,39 @@
-"""Makes the tiny model packages that the host tests run instead of a trained model.
+"""Generates the small model packages that tests run instead of a trained model.
 
-Their masks are known in advance, so a test can say exactly what the plugin must put out:
+Their masks are known in advance, so a test knows the exact output:
 
   identity   the mask is 1 everywhere
   half       the mask is 0.5 everywhere
-  by-query   the mask is 1 if the query holds the word KEPT_WORD, else 0
+  by-query   the mask is 1 if the query has the word KEPT_WORD, else 0
   nan        the mask is NaN while the loudest bin exceeds NAN_ABOVE, else 1
   gate       the mask is 1 while the loudest bin exceeds GATE_ABOVE, else 0
-  recurrent  the mask is 1 / (1 + state), half of it without KEPT_WORD; the state keeps 0.9 and adds the mean bin
-  heavy      the mask is 0.6 if the query holds KEPT_WORD, else 0.3; a query with the word xN has it do N times the work
-  window     as gate, of the window kind and complex: run every 4 frames on the last 12, masks 3 frames behind
+  recurrent  the mask is 1 / (1 + state), half of it without KEPT_WORD; each frame, state = 0.9 state + mean of the bins
+  heavy      the mask is 0.6 if the query has KEPT_WORD, else 0.3; with the word xN the network does N times the work
+  window     as gate, of the window kind and complex: run every 4 frames on the last 12, with masks 3 frames late
 
-and, in `hostile`, separators that no package may have:
+and, in `hostile`, separators that the plugin must reject:
 
-  external   a weight that lies in a file outside the package's folder
-  custom     an operator of somebody's own
-  memory     four terabytes of zeros
-  state      a state as large
-  hog        HOG bytes at once, while it runs
-  constants  CONSTANTS bytes that follow from constants, and would be made all at once while it is loaded
-  sparse     as many zeros, which the file says in a few bytes
-  functions  FUNCTIONS functions of its own, each of which calls the one before it twice
+  external   a weight in a file outside the package's folder
+  custom     an operator of a custom domain
+  memory     a tensor of four terabytes
+  state      a state of four terabytes
+  hog        a tensor of HOG bytes in each run
+  constants  CONSTANTS bytes computed from constants, all at once while the network loads
+  sparse     HOG bytes of zeros from small sparse tensors
+  functions  FUNCTIONS functions, each of which calls the one before it twice
   endless    a loop without end
-  endless-when-heard  a loop that has no end while the loudest bin exceeds GATE_ABOVE
+  endless-when-heard  a loop without end while the loudest bin exceeds GATE_ABOVE
 
 and query networks:
 
   query-hog, query-endless     as the separators
-  query-endless-when-asked     a loop that has no end if the query holds KEPT_WORD
+  query-endless-when-asked     a loop without end if the query has KEPT_WORD
 
-Each package carries the name and the [audio] figures of the default package, so that SIFT_MODELS pointing
-at its folder puts it in the default's place. The query encoder of all looks every token up in
-a small table and keeps the largest value of each column: a different text, another embedding.
+Each package has the name and the [audio] values of the default package, so that it replaces the default one where
+SIFT_MODELS names its folder. Every query network looks each token up in a small table and takes the maximum of each
+column, so different texts have different embeddings.
 
-Run: python tests/packages/make.py      (needs only `onnx`; writes beside itself, the same bytes always)
+Run: python tests/packages/make.py      (needs only `onnx`; writes to its own folder, always the same bytes)
 """
 
 import hashlib
@@ -53,10 +53,10 @@ NAN_ABOVE = 100.0
 GATE_ABOVE = 30.0
 CONTEXT, ADVANCE, LOOKAHEAD = 12, 4, 3
 VOCABULARY = ["[UNK]", KEPT_WORD, "speech", "drums", "🎹"]
-# Words of the package `heavy`, and the side of the square matrix that a unit of its work multiplies.
+# Words of the package `heavy` with their units of work, and the side of the square matrix that a unit multiplies.
 WORK = {f"x{units << power}": units << power for power in range(10) for units in (4, 5, 6, 7)}
 WORK_SIDE = 128
-# More than a network may have, and little enough that the machine survives one that has it.
+# More memory than a network may use, but not more than a machine has.
 HOG = 8 << 30
 CONSTANTS = 2 << 30
 FUNCTIONS = 40
@@ -76,14 +76,14 @@ def model(name: str, nodes: list, inputs: list, outputs: list, constants: dict) 
 
 
 def words(kind: str) -> list[str]:
-    """The tokens, by number."""
+    """The tokens, in the order of their numbers."""
     return VOCABULARY + list(WORK) if kind == "heavy" else VOCABULARY
 
 
 def query(kind: str) -> bytes:
     """token ids [1, L] → embedding [1, 4]; column 0 is 1 exactly if KEPT_WORD is among them.
 
-    Of the package `heavy`, column 1 is the work that the words ask for.
+    In the package `heavy`, column 1 is the units of work of the words.
     """
     table = np.zeros((len(words(kind)), EMBEDDING), np.float32)
     table[VOCABULARY.index(KEPT_WORD), 0] = 1.0
@@ -234,7 +234,7 @@ def constant(graph: onnx.GraphProto, name: str, value: object) -> None:
 
 
 def first_of(graph: onnx.GraphProto, embedding: str, result: str) -> None:
-    """Makes `result`, a float [1], of the first number of `embedding`."""
+    """Adds `result`, a float [1]: the first value of `embedding`."""
     constant(graph, "first", np.array([1], np.int64))
     constant(graph, "zero", np.array([0], np.int64))
     graph.node.append(helper.make_node("Slice", [embedding, "zero", "first", "first"], ["part"]))
@@ -242,14 +242,14 @@ def first_of(graph: onnx.GraphProto, embedding: str, result: str) -> None:
 
 
 def hog(graph: onnx.GraphProto, value: str, result: str) -> None:
-    """Makes HOG bytes of `value`, a float [1], and their sum, as large."""
+    """Adds a tensor of HOG bytes from `value`, a float [1], and its sum `result`."""
     constant(graph, "hog size", np.array([HOG // 4], np.int64))
     graph.node.append(helper.make_node("Expand", [value, "hog size"], ["hog"]))
     graph.node.append(helper.make_node("ReduceSum", ["hog"], [result], keepdims=1))
 
 
 def endless(graph: onnx.GraphProto, times: str, value: str, result: str) -> None:
-    """Copies `value`, a float [1], to `result`, `times` over."""
+    """Adds a loop that copies `value`, a float [1], to `result`, `times` times."""
     constant(graph, "go on", True)
     body = helper.make_graph(
         [
@@ -271,7 +271,7 @@ def endless(graph: onnx.GraphProto, times: str, value: str, result: str) -> None
 
 
 def forever_if(graph: onnx.GraphProto, condition: str, times: str) -> None:
-    """`times`: FOREVER if the scalar `condition` holds, else 0."""
+    """Adds `times`: FOREVER if the scalar `condition` holds, else 0."""
     constant(graph, "forever", np.int64(FOREVER))
     constant(graph, "never", np.int64(0))
     graph.node.append(helper.make_node("Where", [condition, "forever", "never"], [times]))
@@ -284,11 +284,11 @@ def serialise(graph: onnx.GraphProto, *domains: str, functions: tuple = ()) -> b
 
 
 def hostile_separator(kind: str) -> bytes:
-    """An `identity` with something in it that would do harm if it were run."""
+    """The separator of `identity` with a harmful addition."""
     shape = [1, 1, 1, BINS]
     graph = onnx.load_from_string(separator("identity")).graph
     if kind in ("hog", "constants", "sparse", "functions", "endless", "endless-when-heard"):
-        # What it computes first is what the mask is made of.
+        # The mask is computed from the addition's result.
         (expand,) = graph.node
         graph.ClearField("node")
     domains: tuple = ()
@@ -314,7 +314,7 @@ def hostile_separator(kind: str) -> bytes:
             graph.output.append(helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, size))
             graph.node.append(helper.make_node("Identity", ["state_0"], ["next_state_0"]))
         case "hog":
-            # Of an input: nothing that follows from constants alone.
+            # From an input, so that it is not computed while the network loads.
             first_of(graph, "embedding", "one")
             hog(graph, "one", "result")
         case "constants":
@@ -324,7 +324,7 @@ def hostile_separator(kind: str) -> bytes:
             for part in range(parts):
                 constant(graph, f"value {part}", np.full(1, part / parts, np.float32))
                 graph.node.append(helper.make_node("Expand", [f"value {part}", "part size"], [f"constant {part}"]))
-                # Of an input, too, so that the constant has to stay.
+                # With an input as a factor, so that the constant is kept.
                 graph.node.append(helper.make_node("Mul", [f"constant {part}", "heard"], [f"product {part}"]))
                 graph.node.append(helper.make_node("ReduceMax", [f"product {part}"], [f"part {part}"], keepdims=1))
             graph.node.append(helper.make_node("Max", [f"part {part}" for part in range(parts)], ["result"]))
@@ -367,7 +367,7 @@ def hostile_separator(kind: str) -> bytes:
 
 
 def hostile_query(kind: str) -> bytes:
-    """A query network whose embedding is made of something that does harm."""
+    """The query network of `half` with a harmful addition to its embedding."""
     graph = onnx.load_from_string(query("half")).graph
     graph.node[-1].output[0] = "harmless"
     first_of(graph, "harmless", "kept")
@@ -389,7 +389,7 @@ def hostile_query(kind: str) -> bytes:
 
 
 def tokenizer(kind: str) -> bytes:
-    """Words between white space, each a token; unknown ones become [UNK]."""
+    """A tokenizer that splits at white space; unknown words become [UNK]."""
     content = {
         "version": "1.0",
         "truncation": None,

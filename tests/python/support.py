@@ -1,6 +1,6 @@
-"""What the host tests in Python share: where things are, the latency to expect, how to measure.
+"""Paths, the expected latency and measures, for the host tests in Python.
 
-The formulas are those of the Rust crate's `metrics` and `fixtures`, where their sources are named.
+The formulas are those of the Rust modules `metrics` and `fixtures` of this crate, which name their sources.
 """
 
 import math
@@ -20,14 +20,15 @@ PACKAGES = REPOSITORY / "tests" / "packages"
 KEPT_WORD = "말소리"
 """The word that makes the mask of the package `by-query` 1; without it the mask is 0."""
 
-TRIAL_SECONDS = 600
+TEST_TIMEOUT = 600
+"""Seconds that a function in a process of its own, or one run of `sift`, may take."""
 
 
 def bundle(name: str) -> Path:
     """The bundle `name` in the folder SIFT_BUNDLES, else in target/bundled."""
     path = Path(os.environ.get("SIFT_BUNDLES", REPOSITORY / "target" / "bundled")) / name
     assert path.exists(), (
-        f"{path} is missing: build it with `cargo xtask bundle`, or set SIFT_BUNDLES to the folder that holds it"
+        f"{path} is missing. Build it with `cargo xtask bundle`, or set SIFT_BUNDLES to the folder that holds it"
     )
     return path
 
@@ -35,13 +36,16 @@ def bundle(name: str) -> Path:
 def command_line() -> Path:
     """The program `sift`: SIFT_CLI, else the debug build."""
     path = Path(os.environ.get("SIFT_CLI", REPOSITORY / "target" / "debug" / "sift"))
-    assert path.exists(), f"{path} is missing: build it with `cargo build -p sift`, or set SIFT_CLI to the program"
+    assert path.exists(), f"{path} is missing. Build it with `cargo build -p sift`, or set SIFT_CLI to the program"
     return path
 
 
 def environment(package: str | None = None) -> dict[str, str]:
-    """This process's environment, in which the plugin finds the ONNX Runtime of its own bundle, none of the
-    user's packages and preferences, and the package `package` of tests/packages in the default one's place."""
+    """This process's environment without the user's packages and preferences.
+
+    The plugin finds the ONNX Runtime of its own bundle and, in place of the default package, the package `package` of
+    tests/packages.
+    """
     chosen = ("ORT_DYLIB_PATH", "SIFT_MODELS", "SIFT_PROVIDER")
     variables = {name: value for name, value in os.environ.items() if name not in chosen}
     for folder in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
@@ -51,23 +55,25 @@ def environment(package: str | None = None) -> dict[str, str]:
     return variables
 
 
-def _enter(variables: dict[str, str]) -> None:
+def _set_environment(variables: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(variables)
 
 
-def in_process(trial, *arguments, package: str | None = None, display: str | None = None):
-    """Runs `trial(*arguments)`, a function of a module, in a fresh process in `environment(package)`, on `display`.
+def in_process(function, *arguments, package: str | None = None, display: str | None = None):
+    """Calls `function(*arguments)`, a function of a module, in a new process with `environment(package)` and `display`.
 
-    Which model the plugin finds is decided once a process; and a host that crashes takes only that one along.
+    The environment decides once per process which model the plugin finds, and a crash ends that process alone.
     """
     variables = environment(package) | ({"DISPLAY": display} if display else {})
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_enter, initargs=(variables,)) as pool:
-        return pool.submit(trial, *arguments).result(TRIAL_SECONDS)
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=_set_environment, initargs=(variables,)
+    ) as pool:
+        return pool.submit(function, *arguments).result(TEST_TIMEOUT)
 
 
 def render(*arguments: str | Path, package: str | None = None) -> subprocess.CompletedProcess:
-    """Runs `sift render` with the arguments; does not raise if it fails."""
+    """Runs `sift render` with `arguments`; does not raise if it fails."""
     variables = environment(package)
     if "ORT_DYLIB_PATH" in os.environ:
         variables["ORT_DYLIB_PATH"] = os.environ["ORT_DYLIB_PATH"]
@@ -76,7 +82,7 @@ def render(*arguments: str | Path, package: str | None = None) -> subprocess.Com
         env=variables,
         capture_output=True,
         text=True,
-        timeout=TRIAL_SECONDS,
+        timeout=TEST_TIMEOUT,
     )
 
 
@@ -93,19 +99,19 @@ def write(path: Path, samples: np.ndarray, rate: int) -> Path:
 
 
 def stft_frame_and_hop(rate: float) -> tuple[int, int]:
-    """The frame and the hop of the default model's STFT at the host's rate, in samples."""
+    """Frame and hop of the default model's STFT at the host's rate, in samples."""
     ratio = rate / 32_000
     return 2 * math.floor(1024 * ratio / 2 + 0.5), math.floor(512 * ratio + 0.5)
 
 
 def expected_latency(rate: float, max_block: int) -> int:
-    """The latency of the default model, in samples."""
+    """Latency of the default model, in samples."""
     frame, hop = stft_frame_and_hop(rate)
     return frame + math.ceil((max_block + 0.004 * rate) / hop) * hop
 
 
 def impulse(frames: int, position: int) -> np.ndarray:
-    """A sample of 1 at `position` of two channels of `frames` samples."""
+    """Two channels of `frames` samples: 1 at `position`, else 0."""
     samples = np.zeros((2, frames), np.float32)
     samples[:, position] = 1
     return samples
@@ -117,7 +123,10 @@ def noise(frames: int, amplitude: float = 1.0, seed: int = 1) -> np.ndarray:
 
 
 def sdr(estimate: np.ndarray, reference: np.ndarray) -> float:
-    """Signal-to-distortion ratio in dB; infinite if they are equal."""
+    """Signal-to-distortion ratio in dB; infinite if both are equal.
+
+    Y. Mitsufuji et al., "Music Demixing Challenge 2021", Frontiers in Signal Processing 1, 2022, equation 1.
+    """
     distortion = np.sum((reference.astype(np.float64) - estimate) ** 2)
     energy = np.sum(reference.astype(np.float64) ** 2)
     return math.inf if distortion == 0 else 10 * math.log10(energy / distortion)

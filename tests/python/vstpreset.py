@@ -1,4 +1,4 @@
-"""VST3's preset files, read and written: the way to the plugin's own state through a host.
+"""Reading and writing of VST3 preset files, which hold the plugin's own state.
 
 The format is the VST 3 SDK's (`public.sdk/source/vst/vstpresetfile.h`): a header of 48 bytes (`VST3`, version,
 class id, offset of the list of chunks), the chunks, and the list: `List`, count, and id, offset and size of each.
@@ -14,13 +14,13 @@ ENTRY = struct.Struct("<4sqq")
 
 
 def chunks(preset: bytes) -> dict[bytes, bytes]:
-    """The chunks of a preset by id, in the order in which it lists them."""
+    """The chunks of a preset by id, in the order of its list."""
     magic, _, _, list_offset = HEADER.unpack_from(preset)
     if magic != b"VST3":
-        raise ValueError("not a VST3 preset")
+        raise ValueError(f"the preset begins with {magic!r}; expected b'VST3'")
     list_magic, count = LIST.unpack_from(preset, list_offset)
     if list_magic != b"List":
-        raise ValueError("a VST3 preset without its list of chunks")
+        raise ValueError(f"the list of chunks begins with {list_magic!r}; expected b'List'")
     found = {}
     for index in range(count):
         identifier, offset, size = ENTRY.unpack_from(preset, list_offset + LIST.size + index * ENTRY.size)
@@ -29,7 +29,7 @@ def chunks(preset: bytes) -> dict[bytes, bytes]:
 
 
 def with_component(preset: bytes, state: bytes) -> bytes:
-    """The preset with another state of the plugin."""
+    """The preset with `state` as the plugin's state."""
     magic, version, class_id, _ = HEADER.unpack_from(preset)
     body, entries, offset = b"", b"", HEADER.size
     replaced = {**chunks(preset), b"Comp": state}
@@ -41,7 +41,7 @@ def with_component(preset: bytes, state: bytes) -> bytes:
 
 
 def state(preset: bytes) -> dict:
-    """The plugin's state: its parameters, and its fields, which are JSON texts."""
+    """The plugin's state: its parameters, and its fields as JSON texts."""
     return json.loads(chunks(preset)[b"Comp"])
 
 
@@ -51,7 +51,7 @@ def queries(preset: bytes) -> list[str]:
 
 
 def with_queries(preset: bytes, texts: list[str]) -> bytes:
-    """The preset with other texts in the query slots."""
+    """The preset with `texts` in the query slots."""
     edited = state(preset)
     edited["fields"]["queries"] = json.dumps(texts, ensure_ascii=False)
     return with_component(preset, json.dumps(edited, ensure_ascii=False).encode())

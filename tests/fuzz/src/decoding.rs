@@ -1,19 +1,20 @@
-//! An audio file for the command line.
+//! Decoding of an audio file by the command line.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use sift_cli::audio_reader::AudioReader;
 
-/// What the file may call itself.
+/// The name that the file gets, by its first byte.
 const NAMES: [&str; 5] = ["a.wav", "a.flac", "a.mp3", "a.ogg", "a"];
 
-/// Samples a channel after which nothing new is to be expected of a short file.
-const ENOUGH: usize = 1 << 22;
+/// Samples per channel after which a short file has shown all it can.
+const MAX_SAMPLES: usize = 1 << 22;
 
+/// Decodes `bytes` as a file, whose first byte selects its name.
+///
 /// # Panics
-/// If the file that `bytes` are, under a name that their first one says, is refused without that name, or
-/// read as something that cannot be separated.
+/// If the error does not begin with the file's name, or the samples cannot be separated.
 pub fn check(bytes: &[u8]) {
     let Some((&name, bytes)) = bytes.split_first() else { return };
     let path = Path::new(NAMES[usize::from(name) % NAMES.len()]);
@@ -26,13 +27,13 @@ pub fn check(bytes: &[u8]) {
 fn read(bytes: &[u8], path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut source = AudioReader::read(Box::new(Cursor::new(bytes.to_vec())), path)?;
     let (rate, channels) = (source.sample_rate(), source.channels());
-    assert!((4_000..=768_000).contains(&rate) && (1..=2).contains(&channels), "{rate} Hz, {channels}");
+    assert!((4_000..=768_000).contains(&rate) && (1..=2).contains(&channels), "{rate} Hz, {channels} channels");
     let mut samples = 0;
     while let Some(block) = source.next_block()? {
         assert_eq!(block.len(), channels);
         assert!(block.iter().all(|channel| !channel.is_empty() && channel.len() == block[0].len()));
         samples += block[0].len();
-        if samples > ENOUGH {
+        if samples > MAX_SAMPLES {
             break;
         }
     }

@@ -1,15 +1,15 @@
-//! What reads bytes that anybody may have written, and what must hold whatever they are.
+//! Checks of all code that reads untrusted bytes.
 //!
-//! | module | what the bytes are | what must hold |
+//! | module | bytes | property |
 //! |---|---|---|
-//! | [`manifest`] | `package.toml` | it is refused with place and remedy, or an engine can be made by it |
-//! | [`state`] | the plugin's saved state | it is refused and nothing changes, or it is saved and loaded again the same |
-//! | [`query`] | a query's text | it becomes tokens that the network knows, not too many |
-//! | [`decoding`] | an audio file | it is refused by name, or read to its end in mono or stereo |
-//! | [`partition`] | a session at play | however it is cut into blocks, the sound is the same bit for bit |
+//! | [`manifest`] | `package.toml` | an error with place and remedy, or a manifest that an engine can be made by |
+//! | [`state`] | the plugin's saved state | an error that changes nothing, or a state that saves and loads the same |
+//! | [`query`] | a query's text | at least one token, at most as many as the network takes, all in its vocabulary |
+//! | [`decoding`] | an audio file | an error that names the file, or mono or stereo samples to its end |
+//! | [`partition`] | a session of a host | the same bits for every partition into blocks |
 //!
-//! Each module's `check` panics where it does not. `cargo xtask fuzz` has libFuzzer look for such bytes;
-//! `tests/corpus.rs` tries those that are kept in `corpus`, a folder for each.
+//! The function `check` of each module panics where its property does not hold. `cargo xtask fuzz` searches for such
+//! bytes with libFuzzer; `tests/corpus.rs` checks the files in `corpus`, one folder per module.
 
 pub mod decoding;
 pub mod manifest;

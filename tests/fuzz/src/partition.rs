@@ -1,4 +1,4 @@
-//! A session at play, cut into blocks in one way and in another.
+//! Processing of a session in two partitions into blocks.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,11 +14,12 @@ use sift_tests::process::eventually;
 
 const RATES: [f64; 3] = [44_100.0, 48_000.0, 50_317.0];
 const MAX_BLOCK: usize = 2048;
-/// Parts that are played of a session.
-const PARTS: usize = 6;
-const PAIR_TIMEOUT: Duration = Duration::from_secs(60);
+/// Parts that are processed of a session.
+const MAX_PARTS: usize = 6;
+/// Longest wait for a model to load or a text to be encoded.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is played: the bytes say it.
+/// A session that the bytes describe.
 #[derive(Arbitrary, Debug)]
 struct Session {
     rate: u8,
@@ -27,7 +28,7 @@ struct Session {
     parts: Vec<Part>,
 }
 
-/// A stretch of sound under the same controls: a host changes them between blocks only.
+/// Sound with the same controls, which a host changes only between blocks.
 #[derive(Arbitrary, Debug)]
 struct Part {
     length: u16,
@@ -40,7 +41,7 @@ struct Part {
     smoothing: u8,
     listen_removed: bool,
     bypass: bool,
-    /// Lengths of the blocks that the second engine gets it in; the last one again and again.
+    /// Lengths of the second engine's blocks; the last one repeats.
     blocks: Vec<u16>,
 }
 
@@ -56,11 +57,11 @@ enum Sound {
     Silence,
     Quiet,
     Loud,
-    /// With samples that are no sound.
-    Spoilt,
+    /// With NaN, infinity and extreme values.
+    Invalid,
 }
 
-/// Two engines that are the same.
+/// Two equal engines: one for whole parts, one for parts in blocks.
 struct Pair([Engine; 2]);
 
 impl Pair {
@@ -70,43 +71,45 @@ impl Pair {
             let queries = Arc::new(Queries::new(texts));
             let listing = Listing::read(&fixtures::package("recurrent"));
             let engine = Engine::with_listing(listing, config, queries.clone());
-            engine.wait_until_ready(PAIR_TIMEOUT).expect("`cargo xtask` sets ORT_DYLIB_PATH");
+            engine.wait_until_ready(LOAD_TIMEOUT).expect("the engine is ready: `cargo xtask` sets ORT_DYLIB_PATH");
             let encoded = || (0..SLOTS).all(|slot| queries.stage(slot) == Stage::Ready);
-            assert!(eventually(PAIR_TIMEOUT, encoded), "the queries are not encoded");
+            assert!(eventually(LOAD_TIMEOUT, encoded), "the queries are not encoded");
             engine
         }))
     }
 }
 
 thread_local! {
-    /// By rate and channels: what takes its time to make is used for many sessions.
+    /// Engines by rate and channels, kept for further sessions because they take long to make.
     static PAIRS: RefCell<HashMap<(usize, usize), Pair>> = RefCell::default();
 }
 
+/// Processes the session that `bytes` describe.
+///
 /// # Panics
-/// If the session that `bytes` say sounds different in blocks of other lengths.
+/// If the output differs between the two partitions into blocks.
 pub fn check(bytes: &[u8]) {
     let Ok(session) = Session::arbitrary_take_rest(Unstructured::new(bytes)) else { return };
     let (rate, channels) = (usize::from(session.rate) % RATES.len(), 1 + usize::from(session.stereo));
     PAIRS.with_borrow_mut(|pairs| {
         let config = Config { sample_rate: RATES[rate], max_block: MAX_BLOCK, channels, offline: true };
-        let Pair([whole, cut]) = pairs.entry((rate, channels)).or_insert_with(|| Pair::new(config));
+        let Pair([whole, split]) = pairs.entry((rate, channels)).or_insert_with(|| Pair::new(config));
         whole.reset();
-        cut.reset();
+        split.reset();
         let mut random = Random::new(session.seed.into());
-        for part in session.parts.iter().take(PARTS) {
+        for part in session.parts.iter().take(MAX_PARTS) {
             let length = 1 + usize::from(part.length) % MAX_BLOCK;
             let input: Vec<Vec<f32>> = (0..channels)
                 .map(|_| (0..length).map(|_| part.sound.sample(&mut random)).collect())
                 .collect();
             let strength: Vec<f32> = (0..length).map(|_| random.bipolar().abs()).collect();
             let gain: Vec<f32> = (0..length).map(|_| 2.0 * random.bipolar().abs()).collect();
-            let expected = part.play(whole, &input, &strength, &gain, &[]);
-            let heard = part.play(cut, &input, &strength, &gain, &part.blocks);
-            assert!(heard == expected, "other bits in {:?} of {session:?}", part.blocks);
+            let expected = part.process(whole, &input, &strength, &gain, &[]);
+            let output = part.process(split, &input, &strength, &gain, &part.blocks);
+            assert!(output == expected, "the bits differ in blocks of {:?} of {session:?}", part.blocks);
         }
-        for engine in [whole, cut] {
-            assert_eq!((engine.status().late(), engine.status().dropped()), (0, 0), "the machine is stuck");
+        for engine in [whole, split] {
+            assert_eq!((engine.status().late(), engine.status().dropped()), (0, 0), "masks are late although the engine renders offline");
         }
     });
 }
@@ -117,7 +120,7 @@ impl Sound {
             Self::Silence => 0.0,
             Self::Quiet => 0.001 * random.bipolar(),
             Self::Loud => random.bipolar(),
-            Self::Spoilt => match random.between(0, 200) {
+            Self::Invalid => match random.between(0, 200) {
                 0 => f32::NAN,
                 1 => f32::INFINITY,
                 2 => -1e30,
@@ -129,8 +132,8 @@ impl Sound {
 }
 
 impl Part {
-    /// The bits of all outputs, channel by channel, of `input` in `blocks`, or in one where none are given.
-    fn play(
+    /// The bits of all outputs, channel by channel, of `input` in `blocks`; in one block if `blocks` is empty.
+    fn process(
         &self,
         engine: &mut Engine,
         input: &[Vec<f32>],

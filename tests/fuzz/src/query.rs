@@ -1,33 +1,37 @@
-//! What somebody types.
+//! Normalisation and tokens of a typed text.
 
 use std::sync::LazyLock;
 
 use sift_engine::package::Listing;
 use sift_engine::{MAX_CHARACTERS, Tokens, normalise};
 
-struct Known {
+struct Vocabulary {
     tokens: Tokens,
-    count: i64,
-    most: usize,
+    /// Number of tokens in the vocabulary.
+    size: i64,
+    /// Most tokens of a text.
+    max_tokens: usize,
 }
 
-static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let package = Listing::built_in().load().expect("the default package is whole");
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
+    let package = Listing::built_in().load().expect("the default package loads");
     let section = package.manifest.query;
     let tokens = Tokens::new(&package.tokenizer, section.max_tokens, &section.prefix)
-        .expect("the default tokenizer is one");
-    Known { count: tokens.count() as i64, tokens, most: section.max_tokens }
+        .expect("the default tokenizer is valid");
+    Vocabulary { size: tokens.count() as i64, tokens, max_tokens: section.max_tokens }
 });
 
+/// Makes tokens of the text `bytes`.
+///
 /// # Panics
-/// If the text that is `bytes` becomes no tokens, too many, or such as the default model does not know.
+/// If there are none, too many, or some outside the default model's vocabulary.
 pub fn check(bytes: &[u8]) {
     let text = normalise(&String::from_utf8_lossy(bytes));
     assert!(text.chars().count() <= MAX_CHARACTERS, "{text:?} is too long");
-    assert_eq!(normalise(&text), text, "it is in its normal form");
-    let Known { tokens, count, most } = &*KNOWN;
-    let numbers = tokens.of(&text).expect("the default model makes something of everything");
-    assert!((1..=*most).contains(&numbers.len()), "{} tokens", numbers.len());
-    assert!(numbers.iter().all(|number| (0..*count).contains(number)), "{numbers:?} are not all known");
-    assert_eq!(tokens.of(&text).as_ref(), Ok(&numbers), "it is the same each time");
+    assert_eq!(normalise(&text), text, "a normalised text changes when it is normalised again");
+    let Vocabulary { tokens, size, max_tokens } = &*VOCABULARY;
+    let numbers = tokens.of(&text).expect("the default tokenizer accepts every text");
+    assert!((1..=*max_tokens).contains(&numbers.len()), "{} tokens", numbers.len());
+    assert!(numbers.iter().all(|number| (0..*size).contains(number)), "{numbers:?} are not all in the vocabulary");
+    assert_eq!(tokens.of(&text).as_ref(), Ok(&numbers), "the tokens differ the second time");
 }

@@ -1,4 +1,4 @@
-//! A state that a host hands to the plugin.
+//! Loading of a saved state by the plugin.
 
 use std::cell::RefCell;
 
@@ -9,19 +9,19 @@ use sift_tests::state::State;
 
 struct Plugin {
     instance: Instance,
-    /// A state of its own.
+    /// A state that the plugin saved itself.
     before: Vec<u8>,
 }
 
 impl Plugin {
     fn new() -> Self {
-        // SAFETY: it is our own entry.
+        // SAFETY: the entry is our own plugin's.
         let entry = unsafe { PluginEntry::load_from_raw(&sift_plugin::clap_entry, c"Sift.clap") };
-        let mut instance = Instance::of(&entry.expect("the entry begins")).expect("an instance is made");
-        instance.set("Mask strength", "33 %").expect("it has a strength");
-        let state = State::from_clap(&instance.save_state().expect("it saves")).expect("it is a state");
-        instance.load_state(&state.with_query(3, "기타 소리").to_clap()).expect("it loads its own state");
-        let before = instance.save_state().expect("it saves");
+        let mut instance = Instance::of(&entry.expect("the entry initialises")).expect("the plugin creates an instance");
+        instance.set("Mask strength", "33 %").expect("the plugin has the parameter");
+        let state = State::from_clap(&instance.save_state().expect("the plugin saves")).expect("the saved state is valid");
+        instance.load_state(&state.with_query(3, "기타 소리").to_clap()).expect("the plugin loads a state that it saved");
+        let before = instance.save_state().expect("the plugin saves");
         Self { instance, before }
     }
 }
@@ -30,22 +30,23 @@ thread_local! {
     static PLUGIN: RefCell<Plugin> = RefCell::new(Plugin::new());
 }
 
+/// Loads the state `bytes`: JSON, without the length before it.
+///
 /// # Panics
-/// If the state that is `bytes` (JSON, without the length before it) is refused and changes something, or
-/// taken and not saved and loaded again the same.
+/// If a refused state changes something, or a loaded one is not the same after it is saved and loaded again.
 pub fn check(bytes: &[u8]) {
     PLUGIN.with_borrow_mut(|Plugin { instance, before }| {
-        instance.load_state(before).expect("it loads its own state");
+        instance.load_state(before).expect("the plugin loads a state that it saved");
         let state = [&(bytes.len() as u64).to_le_bytes(), bytes].concat();
-        let taken = instance.load_state(&state).is_ok();
-        let saved = instance.save_state().expect("it saves");
-        if !taken {
-            assert!(saved == *before, "refused, and yet something changed");
+        let is_loaded = instance.load_state(&state).is_ok();
+        let saved = instance.save_state().expect("the plugin saves");
+        if !is_loaded {
+            assert!(saved == *before, "the refused state changed something");
             return;
         }
-        let texts = State::from_clap(&saved).and_then(|state| state.queries()).expect("it saves a state");
+        let texts = State::from_clap(&saved).and_then(|state| state.queries()).expect("the saved state is valid");
         assert!(texts.iter().all(|text| text.chars().count() <= MAX_CHARACTERS), "{texts:?}");
-        instance.load_state(&saved).expect("it loads what it saved");
-        assert!(instance.save_state().expect("it saves") == saved, "it is not the same again");
+        instance.load_state(&saved).expect("the plugin loads a state that it saved");
+        assert!(instance.save_state().expect("the plugin saves") == saved, "the state differs after it is saved and loaded");
     });
 }

@@ -1,7 +1,7 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    // A panic of a decoder is caught, and must not end this program before: only what escapes does.
+    // The plugin catches a decoder's panic, so libFuzzer's hook must not abort before it.
     init: drop(std::panic::take_hook()),
     |bytes: &[u8]| sift_fuzz::decoding::check(bytes)
 );

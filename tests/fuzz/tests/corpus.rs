@@ -1,46 +1,46 @@
-//! The bytes that are kept: those to begin with, and those that once did harm.
+//! The corpus: first inputs for the search, and inputs that once failed.
 //!
-//! ONNX Runtime is found by `ORT_DYLIB_PATH`; `cargo xtask test` sets it.
+//! `ORT_DYLIB_PATH` must name ONNX Runtime; `cargo xtask test` sets it.
 
 use std::fs;
 use std::path::Path;
 
 use sift_fuzz::{decoding, manifest, partition, query, state};
 
-/// Hands every file of the folder `name` of `corpus` to `check`.
+/// Calls `check` with every file of the folder `corpus/name`.
 fn replay(name: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{} is empty", folder.display());
     for file in files {
-        // The name of one that does harm is the last that is said.
+        // If `check` panics, the last name is that of the file.
         println!("{}", file.display());
         check(&fs::read(file).unwrap());
     }
 }
 
 #[test]
-fn every_manifest_is_refused_with_a_remedy_or_makes_an_engine() {
+fn manifest_of_the_corpus_is_refused_with_remedy_or_usable() {
     replay("manifest", manifest::check);
 }
 
 #[test]
-fn every_state_is_refused_without_a_trace_or_saved_as_it_was_loaded() {
+fn state_of_the_corpus_changes_nothing_or_loads_whole() {
     replay("state", state::check);
 }
 
 #[test]
-fn every_text_becomes_tokens_that_the_model_knows() {
+fn text_of_the_corpus_gives_tokens_of_the_vocabulary() {
     replay("query", query::check);
 }
 
 #[test]
-fn every_audio_file_is_refused_by_name_or_read_to_its_end() {
+fn audio_file_of_the_corpus_is_named_or_read_to_its_end() {
     replay("decoding", decoding::check);
 }
 
 #[test]
-fn every_session_sounds_the_same_in_any_blocks() {
+fn session_of_the_corpus_gives_equal_bits_in_any_blocks() {
     replay("partition", partition::check);
 }
