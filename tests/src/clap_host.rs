@@ -95,12 +95,21 @@ pub struct Output {
     pub residual: Audio,
 }
 
+/// Times of one block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockTiming {
+    /// Time from when the block was due until it began; zero unless in real time.
+    pub late: Duration,
+    /// Time that the plugin took.
+    pub processing: Duration,
+}
+
 /// The blocks in which a host processes a sound.
 pub struct Blocks {
     next: Box<dyn FnMut() -> usize + Send>,
     in_place: bool,
     in_real_time: bool,
-    on_block: Box<dyn FnMut(Duration) + Send>,
+    on_block: Box<dyn FnMut(BlockTiming) + Send>,
 }
 
 impl Blocks {
@@ -131,8 +140,8 @@ impl Blocks {
         self
     }
 
-    /// Calls `observe` with the plugin's time for each block.
-    pub fn timed(mut self, observe: impl FnMut(Duration) + Send + 'static) -> Self {
+    /// Calls `observe` with the times of each block.
+    pub fn timed(mut self, observe: impl FnMut(BlockTiming) + Send + 'static) -> Self {
         self.on_block = Box::new(observe);
         self
     }
@@ -597,11 +606,14 @@ impl Processor {
                 .map(|event| Event { frame: event.frame - start, ..*event })
                 .collect();
             changes.sort_by_key(|event| event.frame);
+            let mut late = Duration::ZERO;
             if blocks.in_real_time {
                 let due = begin + Duration::from_secs_f64(start as f64 / self.rate);
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                late = due.elapsed();
             }
-            (blocks.on_block)(self.process(&block, &changes, blocks.in_place)?);
+            let processing = self.process(&block, &changes, blocks.in_place)?;
+            (blocks.on_block)(BlockTiming { late, processing });
             for (port, output) in outputs.iter_mut().enumerate() {
                 for (channel, samples) in output.channels_mut().iter_mut().enumerate() {
                     samples[start..end].copy_from_slice(self.ports.output(port, channel, end - start));

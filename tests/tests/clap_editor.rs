@@ -89,7 +89,9 @@ host_test!(
         let (played, (mut opening_times, readings, times)) = plugin
             .play(
                 &sound,
-                Blocks::of(BLOCK).in_real_time().timed(move |time| observed.lock().unwrap().push(time)),
+                Blocks::of(BLOCK)
+                    .in_real_time()
+                    .timed(move |timing| observed.lock().unwrap().push(timing.processing)),
                 |plugin| {
                     plugin.wait(QUIET);
                     let first_open = now();

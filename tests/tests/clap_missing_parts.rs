@@ -145,12 +145,20 @@ host_test!(
 );
 
 host_test!(
-    package_whose_manifest_is_not_toml_leaves_default_model,
+    package_whose_manifest_is_not_toml_passes_dry,
     broken(|folder| {
         std::fs::write(folder.join("package.toml"), "name = \"Sift default\n[audio").unwrap();
     }),
     {
-        // The manifest names no package that it could replace, so the built-in one separates.
+        // It has the selected name, so no other package may replace it silently.
+        assert_bundle_passes_dry();
+    }
+);
+
+host_test!(
+    package_whose_manifest_has_no_name_leaves_default_model,
+    broken(|folder| std::fs::write(folder.join("package.toml"), "[audio").unwrap()),
+    {
         let demo = DemoRecording::first_seconds(6);
         let mut plugin = Instance::create(&clap_bundle()).unwrap();
         plugin.activate(demo.rate, 512, Mode::Offline).unwrap();

@@ -75,7 +75,9 @@ host_test!(
         let mut memories = Vec::new();
         for _ in 0..MINUTES {
             let times = Arc::clone(&times);
-            let blocks = Blocks::of(BLOCK).in_real_time().timed(move |time| times.lock().unwrap().push(time));
+            let blocks = Blocks::of(BLOCK)
+                .in_real_time()
+                .timed(move |timing| times.lock().unwrap().push(timing.processing));
             drop(plugin.render(&minute, blocks, &[]).unwrap());
             memories.push(memory());
         }

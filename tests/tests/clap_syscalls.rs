@@ -1,6 +1,8 @@
 //! The system calls of the bundled CLAP's audio thread, as `strace` sees them.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sift_tests::audio::Audio;
@@ -18,6 +20,9 @@ const TRACED: Duration = Duration::from_secs(60);
 const TYPING_INTERVAL: Duration = Duration::from_secs(2);
 /// Sound before and after the trace, so that no start or end of a thread is in it.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// A host that resumes so late and catches up looks like one that renders, for which the plugin may wait.
+const CATCH_UP: Duration = Duration::from_millis(25);
 
 /// Whether a line of the trace is of a thread that sleeps until its next block and wakes the separator thread.
 fn is_expected(line: &str) -> bool {
@@ -41,8 +46,13 @@ host_test!(audio_thread_calls_the_system_only_to_wake_separator, TestEnvironment
     warm_up::until_separated(&mut plugin, &mixture, BLOCK, Duration::from_secs(60)).unwrap();
     let state = State::from_clap(&plugin.save_state().unwrap()).unwrap();
     allow_tracing();
+    let late_blocks = Arc::new(AtomicUsize::new(0));
+    let observed = Arc::clone(&late_blocks);
+    let blocks = Blocks::of(BLOCK).in_real_time().timed(move |timing| {
+        observed.fetch_add(usize::from(timing.late > CATCH_UP), Ordering::Relaxed);
+    });
     let (output, ()) = plugin
-        .play(&sound, Blocks::of(BLOCK).in_real_time(), |plugin| {
+        .play(&sound, blocks, |plugin| {
             plugin.wait(MARGIN);
             let thread = thread_id(AUDIO_THREAD).unwrap();
             let mut tracer = Command::new("strace")
@@ -67,8 +77,10 @@ host_test!(audio_thread_calls_the_system_only_to_wake_separator, TestEnvironment
     let trace = std::fs::read_to_string(&trace).expect("strace may trace a process of the same user");
     let lines: Vec<&str> = trace.lines().collect();
     let wakes = lines.iter().filter(|line| line.contains("FUTEX_WAKE")).count();
+    let late_blocks = late_blocks.load(Ordering::Relaxed);
     println!(
-        "measured: {} system calls of the audio thread in {TRACED:?}, {wakes} of them wake-ups",
+        "measured: {} system calls of the audio thread in {TRACED:?}, {wakes} of them wake-ups; the host was late for \
+         {late_blocks} blocks",
         lines.len()
     );
     // A working thread makes one mask request per hop of 16 ms.
@@ -77,6 +89,8 @@ host_test!(audio_thread_calls_the_system_only_to_wake_separator, TestEnvironment
         "the trace is too short: {} lines, {wakes} wake-ups",
         lines.len()
     );
-    let others: Vec<_> = lines.iter().filter(|line| !is_expected(line)).collect();
+    // A busy machine stops the host itself; after that the plugin waits for masks, with `sched_yield`.
+    let is_wait = |line: &str| late_blocks > 0 && line.starts_with("sched_yield(");
+    let others: Vec<_> = lines.iter().filter(|line| !is_expected(line) && !is_wait(line)).collect();
     assert!(others.is_empty(), "{} other calls, such as {:?}", others.len(), &others[..others.len().min(10)]);
 });

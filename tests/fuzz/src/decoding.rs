@@ -27,7 +27,10 @@ pub fn check(bytes: &[u8]) {
 fn read(bytes: &[u8], path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut source = AudioReader::read(Box::new(Cursor::new(bytes.to_vec())), path)?;
     let (rate, channels) = (source.sample_rate(), source.channels());
-    assert!((4_000..=768_000).contains(&rate) && (1..=2).contains(&channels), "{rate} Hz, {channels} channels");
+    assert!(
+        (4_000..=768_000).contains(&rate) && (1..=2).contains(&channels),
+        "{rate} Hz, {channels} channels"
+    );
     let mut samples = 0;
     while let Some(block) = source.next_block()? {
         assert_eq!(block.len(), channels);

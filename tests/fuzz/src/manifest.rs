@@ -26,10 +26,16 @@ pub fn check(bytes: &[u8]) {
         Ok(Listing { manifest, .. }) => {
             for file in [&manifest.separator.file, &manifest.query.file, &manifest.query.tokenizer] {
                 let name = Path::new(file).file_name();
-                assert!(name.is_some_and(|name| name == file.as_str()), "{file:?} may lie outside the package's folder");
+                assert!(
+                    name.is_some_and(|name| name == file.as_str()),
+                    "{file:?} may lie outside the package's folder"
+                );
             }
             let memory = memory(&manifest);
-            assert!(memory <= MAX_MEMORY, "an engine needs {memory} bytes; expected at most {MAX_MEMORY}: {manifest:?}");
+            assert!(
+                memory <= MAX_MEMORY,
+                "an engine needs {memory} bytes; expected at most {MAX_MEMORY}: {manifest:?}"
+            );
         }
     }
 }

@@ -71,7 +71,9 @@ impl Pair {
             let queries = Arc::new(Queries::new(texts));
             let listing = Listing::read(&fixtures::package("recurrent"));
             let engine = Engine::with_listing(listing, config, queries.clone());
-            engine.wait_until_ready(LOAD_TIMEOUT).expect("the engine is ready: `cargo xtask` sets ORT_DYLIB_PATH");
+            engine
+                .wait_until_ready(LOAD_TIMEOUT)
+                .expect("the engine is ready: `cargo xtask` sets ORT_DYLIB_PATH");
             let encoded = || (0..SLOTS).all(|slot| queries.stage(slot) == Stage::Ready);
             assert!(eventually(LOAD_TIMEOUT, encoded), "the queries are not encoded");
             engine
@@ -109,7 +111,11 @@ pub fn check(bytes: &[u8]) {
             assert!(output == expected, "the bits differ in blocks of {:?} of {session:?}", part.blocks);
         }
         for engine in [whole, split] {
-            assert_eq!((engine.status().late(), engine.status().dropped()), (0, 0), "masks are late although the engine renders offline");
+            assert_eq!(
+                (engine.status().late(), engine.status().dropped()),
+                (0, 0),
+                "masks are late although the engine renders offline"
+            );
         }
     });
 }

@@ -32,6 +32,9 @@ pub fn check(bytes: &[u8]) {
     let Vocabulary { tokens, size, max_tokens } = &*VOCABULARY;
     let numbers = tokens.of(&text).expect("the default tokenizer accepts every text");
     assert!((1..=*max_tokens).contains(&numbers.len()), "{} tokens", numbers.len());
-    assert!(numbers.iter().all(|number| (0..*size).contains(number)), "{numbers:?} are not all in the vocabulary");
+    assert!(
+        numbers.iter().all(|number| (0..*size).contains(number)),
+        "{numbers:?} are not all in the vocabulary"
+    );
     assert_eq!(tokens.of(&text).as_ref(), Ok(&numbers), "the tokens differ the second time");
 }

@@ -17,10 +17,14 @@ impl Plugin {
     fn new() -> Self {
         // SAFETY: the entry is our own plugin's.
         let entry = unsafe { PluginEntry::load_from_raw(&sift_plugin::clap_entry, c"Sift.clap") };
-        let mut instance = Instance::of(&entry.expect("the entry initialises")).expect("the plugin creates an instance");
+        let mut instance =
+            Instance::of(&entry.expect("the entry initialises")).expect("the plugin creates an instance");
         instance.set("Mask strength", "33 %").expect("the plugin has the parameter");
-        let state = State::from_clap(&instance.save_state().expect("the plugin saves")).expect("the saved state is valid");
-        instance.load_state(&state.with_query(3, "기타 소리").to_clap()).expect("the plugin loads a state that it saved");
+        let state = State::from_clap(&instance.save_state().expect("the plugin saves"))
+            .expect("the saved state is valid");
+        instance
+            .load_state(&state.with_query(3, "기타 소리").to_clap())
+            .expect("the plugin loads a state that it saved");
         let before = instance.save_state().expect("the plugin saves");
         Self { instance, before }
     }
@@ -44,9 +48,13 @@ pub fn check(bytes: &[u8]) {
             assert!(saved == *before, "the refused state changed something");
             return;
         }
-        let texts = State::from_clap(&saved).and_then(|state| state.queries()).expect("the saved state is valid");
+        let texts =
+            State::from_clap(&saved).and_then(|state| state.queries()).expect("the saved state is valid");
         assert!(texts.iter().all(|text| text.chars().count() <= MAX_CHARACTERS), "{texts:?}");
         instance.load_state(&saved).expect("the plugin loads a state that it saved");
-        assert!(instance.save_state().expect("the plugin saves") == saved, "the state differs after it is saved and loaded");
+        assert!(
+            instance.save_state().expect("the plugin saves") == saved,
+            "the state differs after it is saved and loaded"
+        );
     });
 }

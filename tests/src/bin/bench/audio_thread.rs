@@ -75,7 +75,9 @@ fn play(instance: &mut Instance, mixture: &Audio, seconds: usize) -> Result<Vec<
     let sound = repeated(mixture, (seconds as f64 * instance.rate()) as usize);
     let times = Arc::new(Mutex::new(Vec::new()));
     let observed = Arc::clone(&times);
-    let blocks = Blocks::of(BLOCK).in_real_time().timed(move |time| observed.lock().unwrap().push(time));
+    let blocks = Blocks::of(BLOCK)
+        .in_real_time()
+        .timed(move |timing| observed.lock().unwrap().push(timing.processing));
     instance.play(&sound, blocks, |_| ())?;
     Ok(std::mem::take(&mut *times.lock().unwrap()))
 }
