@@ -204,12 +204,42 @@ fn plot_is_a_png() {
 }
 
 #[test]
-fn built_in_model_renders_finite_samples() {
+fn built_in_model_raises_si_sdr_of_speech_by_3_db() {
     let fixture = CliFixture::new();
-    let output = fixture.sift(&["render", "in.wav", "--query", "a person speaking"]);
+    fs::copy(demo("mixture.wav"), fixture.path("mixture.wav")).unwrap();
+    let output = fixture.sift(&["render", "mixture.wav", "--query", "a person speaking"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "in-isolated.wav");
-    assert!(read(&fixture.path("in-isolated.wav")).iter().all(|sample| sample.is_finite()));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "mixture-isolated.wav");
+
+    let integers = |name: &str| -> Vec<f32> {
+        let samples = WavReader::open(demo(name)).unwrap().into_samples::<i16>();
+        samples.map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect()
+    };
+    let floats = WavReader::open(fixture.path("mixture-isolated.wav")).unwrap().into_samples::<f32>();
+    let target: Vec<f32> = floats.map(Result::unwrap).collect();
+    let speech = integers("speech.wav");
+    let (before, after) = (si_sdr(&integers("mixture.wav"), &speech), si_sdr(&target, &speech));
+    assert!(after > before + 3.0, "SI-SDR of the speech: {before:.1} dB before, {after:.1} dB after");
+}
+
+/// A file of the demo recording: 16-bit integers.
+fn demo(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo").join(name)
+}
+
+/// Scale-invariant signal-to-distortion ratio in dB.
+fn si_sdr(estimate: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(estimate.len(), reference.len());
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
+    let scale = dot(estimate, reference) / dot(reference, reference);
+    let target = scale * scale * dot(reference, reference);
+    let distortion: f64 = estimate
+        .iter()
+        .zip(reference)
+        .map(|(&estimate, &reference)| (f64::from(estimate) - scale * f64::from(reference)).powi(2))
+        .sum();
+    10.0 * (target / distortion).log10()
 }
 
 #[test]
