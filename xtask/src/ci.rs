@@ -47,6 +47,16 @@ pub fn run(full: bool) -> bool {
     steps.tests("tests in Rust", |report| {
         cargo_test(report, &["--workspace", "--exclude", "xtask"], bundles.as_ref())
     });
+    if grants_realtime_priority() {
+        steps.tests("tests with real-time priority", |report| {
+            // The same packages as above: with others, dependencies would be rebuilt with other features.
+            let selection =
+                ["--workspace", "--exclude", "xtask", "--lib", "--", "--ignored", "with_realtime_priority"];
+            cargo_test(report, &selection, None)
+        });
+    } else {
+        println!("\nThe system refuses real-time priority, so the tests that need it are skipped.");
+    }
     if full {
         steps.tests("long tests in Rust", |report| {
             // The same packages as above: with others, dependencies would be rebuilt with other features.
@@ -74,6 +84,11 @@ pub fn run(full: bool) -> bool {
     }));
 
     steps.finish()
+}
+
+/// Whether the system lets this user raise a thread to real-time priority. `chrt` is a part of Linux distributions.
+fn grants_realtime_priority() -> bool {
+    std::process::Command::new("chrt").args(["-f", "1", "true"]).status().is_ok_and(|status| status.success())
 }
 
 fn ruff(arguments: &[&str]) -> Result<()> {
