@@ -365,7 +365,6 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     name = "evaluation" if arguments.split == "val" else "evaluation-train"
     (arguments.out / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
     if arguments.card:
         write_into_card(arguments.package / "MODEL_CARD.md", CARD_MARKS, text)
         draw_spectrograms(package, validation, arguments.package / "examples.png")
