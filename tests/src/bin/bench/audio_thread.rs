@@ -1,4 +1,4 @@
-//! What one instance costs the audio thread in real time.
+//! Cost of one instance on the audio thread in real time.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

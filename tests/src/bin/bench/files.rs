@@ -72,7 +72,7 @@ pub fn offline(plugin: &Path, mixture: &Audio, hop: HopTime, table: &mut Table) 
     Ok(())
 }
 
-/// Adds the rows of the latency that the host is told.
+/// Adds the rows of the latency that the plugin reports to the host.
 pub fn latency(plugin: &Path, table: &mut Table) -> Result<()> {
     let mut instance = Instance::create(plugin)?;
     for rate in LATENCY_RATES {
@@ -105,7 +105,7 @@ pub fn sizes(plugin: &Path, table: &mut Table) -> Result<()> {
     }
     let runtime = folder.join(library::LIBRARY);
     if runtime.exists() {
-        table.row("Size of ONNX Runtime", mebibytes(size(&runtime)?), "beside the CLAP");
+        table.row("Size of ONNX Runtime", mebibytes(size(&runtime)?), "in the folder of the CLAP");
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ const GEMMS: (usize, usize) = (1024, 128);
 pub struct HopTime {
     /// As the engine measures it on the separator thread.
     pub time: Duration,
-    /// Of as many multiply-accumulates in plain matrix products by the same library.
+    /// Time of as many multiply-accumulates in plain matrix products by the same library.
     floor: Duration,
     /// Duration of the hop itself.
     pub lasts: Duration,
