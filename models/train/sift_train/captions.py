@@ -17,6 +17,7 @@ MUSIC = "music"
 
 TEMPLATES = ("{label}", "{noun}", "the sound of {noun}", "{label} sounds", "a recording of {noun}")
 
+# fmt: off
 EXCEPT = {
     "train": ("everything but {}", "everything except {}", "all but {}", "anything but {}", "without {}", "no {}",
               "not {}", "remove {}", "the rest without {}", "everything without {}", "all except {}",
@@ -32,6 +33,7 @@ EXCEPT = {
     "korean_held_out": ("{} 뺀 나머지 모두", "{} 외의 모든 소리", "{} 빼기", "{} 말고 나머지", "{} 없애줘", "{} 지워줘",
                         "{} 제외한 모든 소리", "{} 제거하기"),
 }
+# fmt: on
 """What is said of all sounds but one."""
 
 BOTH = {

@@ -22,6 +22,7 @@ import torch
 from . import config as configuration
 from .captions import LABELS, MUSIC, both_caption, caption_numbers, captions_of, except_captions
 
+# fmt: off
 FAMILIES = [
     {"rain", "stream", "waterfall", "sea waves", "water drops", "boiling water", "water splash", "bubbles", "rowing",
      "wind", "fan", "hair dryer", "radio static", "noise", "washing machine", "underwater rumble"},
@@ -50,13 +51,16 @@ FAMILIES = [
     {"brass", "saxophone", "trumpet"},
     {"drums", "finger snapping", "hand clapping", "stomping"},
 ]
+# fmt: on
 """Labels whose sounds could answer each other's descriptions: never interferers of one another."""
 
+# fmt: off
 INSTRUMENTS = sorted(
     {"acoustic guitar", "bass guitar", "brass", "cello", "choir", "clarinet", "distorted guitar", "drums",
      "electric guitar", "electric piano", "flute", "harp", "marimba", "organ", "piano", "saxophone", "strings",
      "synthesizer", "trumpet", "violin"}
 )
+# fmt: on
 ARRANGEMENT = "arrangement:"
 """What groups begin with whose clips are the stems of one arrangement, as long as one another."""
 BODY_PERCUSSION = {"finger snapping", "hand clapping", "stomping"}
@@ -247,9 +251,9 @@ class Mixer:
         allowed = [label for label in self._weights if label not in forbidden]
         if target == "speech" and rng.random() < pairing["speech_over_music"]:
             return MUSIC
-        if (target == MUSIC or target in INSTRUMENTS) and "speech" in allowed:
-            if rng.random() < pairing["music_over_speech"]:
-                return "speech"
+        is_music = target == MUSIC or target in INSTRUMENTS
+        if is_music and "speech" in allowed and rng.random() < pairing["music_over_speech"]:
+            return "speech"
         return self._draw(rng, allowed)
 
     def source(self, rng, label, forbidden):
@@ -322,10 +326,10 @@ class Mixer:
             whole = self.corpus.samples(clip)
             samples = whole[start : start + self.length]
             usual = energy(whole) * self.length / clip.length
-            if clip.label == label or clip.label not in forbidden and energy(samples) > 0.01 * usual:
+            if clip.label == label or (clip.label not in forbidden and energy(samples) > 0.01 * usual):
                 coloured = Colouring(rng, self.length, self.sample_rate, self.options)(samples)
                 stems[clip.label] = coloured * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(usual))
-        if len(stems) < at_least or label is not None and energy(stems[label]) < 0.01:
+        if len(stems) < at_least or (label is not None and energy(stems[label]) < 0.01):
             return {}
         return stems
 
@@ -384,10 +388,14 @@ class Mixer:
             return rng.choice(captions_of(label, language))
 
         def stranger():
-            return self._draw(rng, [
-                label for label in self._weights
-                if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
-            ])
+            return self._draw(
+                rng,
+                [
+                    label
+                    for label in self._weights
+                    if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
+                ],
+            )
 
         label, samples = parts[0]
         if kind == "absent":
@@ -454,7 +462,7 @@ def waveform(spectrum, audio, length):
     n_fft, hop = audio["n_fft"], audio["hop"]
     window = torch.hann_window(n_fft, periodic=True, device=spectrum.device).sqrt()
     frames = torch.fft.irfft(spectrum, n_fft, dim=2) * window
-    batch, count, _ = frames.shape
+    _, count, _ = frames.shape
     # Half-overlapping squares of this window sum to one: plain overlap-add is exact.
     total = torch.nn.functional.fold(
         frames.transpose(1, 2), (1, n_fft + (count - 1) * hop), (1, n_fft), stride=(1, hop)

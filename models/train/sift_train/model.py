@@ -11,7 +11,7 @@ Shapes: B batch, C channels, T frames, F frequencies (bins or bands), E embeddin
 """
 
 import math
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -175,7 +175,7 @@ def band_edges(bins, linear, merged):
 def merging_matrix(edges):
     """[bins, bands]: sums the energies of a band's bins."""
     matrix = np.zeros((edges[-1], len(edges) - 1), np.float32)
-    for band, (low, high) in enumerate(zip(edges[:-1], edges[1:])):
+    for band, (low, high) in enumerate(pairwise(edges)):
         matrix[low:high, band] = 1.0
     return torch.from_numpy(matrix)
 

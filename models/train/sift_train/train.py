@@ -81,10 +81,12 @@ class Naming(nn.Module):
 
     def loss(self, query, count, noise):
         """Cross entropies of some `count` captions drawn at random, embedded by `query`."""
-        drawn = torch.cat([
-            self.places[kind][torch.randint(len(self.places[kind]), (round(share * count),))]
-            for kind, share in self.SHARES.items()
-        ])
+        drawn = torch.cat(
+            [
+                self.places[kind][torch.randint(len(self.places[kind]), (round(share * count),))]
+                for kind, share in self.SHARES.items()
+            ]
+        )
         sentences = self.sentences[drawn]
         sentences = sentences + noise * torch.randn_like(sentences)
         named = functional.cross_entropy(self.linear(query(sentences)[:, :-1]), self.labels[drawn])
@@ -376,7 +378,7 @@ def main():
     device = "cpu"
     if torch.cuda.is_available():
         config["training"] |= config["training"]["on_gpu"]
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
     if "RANK" in os.environ:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

@@ -6,7 +6,18 @@ import soundfile
 import torch
 
 from sift_train import captions
-from sift_train.data import FAMILIES, INSTRUMENTS, QUESTIONS, Corpus, Mixer, conflicts, energy, scale_to_snr, spectrogram, waveform
+from sift_train.data import (
+    FAMILIES,
+    INSTRUMENTS,
+    QUESTIONS,
+    Corpus,
+    Mixer,
+    conflicts,
+    energy,
+    scale_to_snr,
+    spectrogram,
+    waveform,
+)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +226,7 @@ def test_error_names_a_label_without_captions(corpus, config, tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
     (tmp_path / "index.csv").write_text("path,label,source,group,split\na.wav,theremin,mine,mine:a,val\n")
     larger = Corpus(config["corpus"]["path"], "val", 32_000, further=[tmp_path])
-    with pytest.raises(ValueError, match="captions.toml.*theremin"):
+    with pytest.raises(ValueError, match=r"captions\.toml.*theremin"):
         Mixer(larger, config)
 
 

@@ -96,7 +96,9 @@ def test_best_weights_are_stored_and_start_a_new_run(start, small_config, corpus
     best = read_weights(tmp_path / "run" / "best.safetensors")
     for name, value in seen[1].state_dict().items():
         assert torch.allclose(best[name], value, rtol=1e-3, atol=1e-4), name
-    fresh = Run(small_config, tmp_path / "fresh", corpus, run.sentences, begin_from=tmp_path / "run" / "best.safetensors")
+    fresh = Run(
+        small_config, tmp_path / "fresh", corpus, run.sentences, begin_from=tmp_path / "run" / "best.safetensors"
+    )
     assert fresh.step == 0
     for name, value in fresh.model.state_dict().items():
         assert torch.equal(value, best[name]), name
@@ -198,7 +200,7 @@ def test_start_weights_may_lack_parts_but_not_have_others(start, small_config, c
     assert "begin untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
     assert torch.allclose(fresh.model.query.linear.weight, run.model.query.linear.weight, atol=1e-3)
     write_weights({**weights, "separator.other": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="separator.other"):
+    with pytest.raises(ValueError, match=r"separator\.other"):
         Run(small_config, tmp_path / "b", corpus, run.sentences, begin_from=tmp_path / "other.safetensors")
 
 
