@@ -120,3 +120,17 @@ def trained_captions():
 def caption_numbers():
     """The position of each of `trained_captions()`."""
     return {caption: number for number, caption in enumerate(trained_captions())}
+
+
+class CaptionSet(NamedTuple):
+    """The captions that a run trains by."""
+
+    meanings: dict
+    """The Meaning of each caption, in the order in which batches count captions."""
+    names: list
+    """Every label or name that a meaning refers to."""
+
+
+def caption_set():
+    """The captions of `captions.toml`."""
+    return CaptionSet(trained_captions(), LABELS)

@@ -1,0 +1,98 @@
+"""The vocabulary: what answers to a name, what may not stand beside it, and what is typed for it."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from sift_train import config as configuration
+from sift_train.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return Vocabulary(configuration.TRAIN_FOLDER / "vocabulary")
+
+
+def make_folder(folder, rows, captions):
+    (folder / "captions").mkdir()
+    (folder / "concepts.csv").write_text("\n".join(["concept,labels,umbrellas,near", *rows]) + "\n", encoding="utf-8")
+    text = "".join(
+        f'["{name}"]\nnoun = "a {name}"\nenglish = []\nenglish_held_out = []\nkorean = []\nkorean_held_out = []\n'
+        for name in captions
+    )
+    (folder / "captions" / "all.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_members_of_an_umbrella_answer_to_its_name(vocabulary):
+    assert {"kick drum", "snare drum", "drums"} <= vocabulary.members["drums"]
+    assert {"female speech", "speech"} <= vocabulary.members["speech"]
+    assert vocabulary.members["dog barking"] == {"dog barking"}
+
+
+def test_members_are_never_interferers_of_their_umbrella(vocabulary):
+    for name in vocabulary.names:
+        assert vocabulary.members[name] <= vocabulary.conflicts[name], name
+
+
+def test_nearness_holds_in_both_directions(tmp_path):
+    folder = make_folder(tmp_path, ["a,a,,b", "b,b,,", "c,c,,"], "abc")
+    conflicts = Vocabulary(folder).conflicts
+    assert conflicts["a"] == conflicts["b"] == {"a", "b"} and conflicts["c"] == {"c"}
+
+
+def test_a_recording_of_an_umbrella_is_no_interferer_of_a_member(vocabulary):
+    assert "drums" in vocabulary.conflicts["kick drum"]
+    assert "violin" not in vocabulary.conflicts["electric guitar"]
+
+
+def test_every_corpus_label_has_a_concept(config, vocabulary):
+    indexes = [Path(config["corpus"]["path"]) / "index.csv", Path(config["corpus"]["path"] + "2") / "index.csv"]
+    if not all(index.is_file() for index in indexes):
+        pytest.skip(f"{indexes[0]} or {indexes[1]} is missing")
+    for index in indexes:
+        with open(index, newline="", encoding="utf-8") as file:
+            labels = {row["label"] for row in csv.DictReader(file)}
+        assert labels <= vocabulary.concept_of.keys()
+
+
+def test_captions_name_one_sound_in_its_language(vocabulary):
+    hangul = re.compile(r"[가-힣]")
+    for name in vocabulary.names:
+        for part in ("train", "held_out", "korean", "korean_held_out"):
+            captions = vocabulary.captions(name, part)
+            assert len(captions) == len(set(captions)) and captions, (name, part)
+            # A comma would part a text into two sounds.
+            assert not any("," in caption for caption in captions), (name, part)
+            if part.startswith("korean"):
+                # "BGM" is Korean, too.
+                assert sum(bool(hangul.search(caption)) for caption in captions) > 0.7 * len(captions), name
+
+
+def test_held_out_captions_are_never_trained(vocabulary):
+    trained = {caption.lower() for caption in vocabulary.caption_set().meanings}
+    for name in vocabulary.names:
+        for part in ("held_out", "korean_held_out"):
+            assert not trained & {caption.lower() for caption in vocabulary.captions(name, part)}, name
+
+
+def test_a_caption_set_tells_negations_from_names(vocabulary):
+    meanings = vocabulary.caption_set().meanings
+    assert meanings["drums"].kind == "one" and meanings["drums"].labels == {"drums"}
+    negated = vocabulary.except_captions("drums", "train")[0]
+    assert meanings[negated].kind == "but" and meanings[negated].labels == {"drums"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "captions", "message"),
+    [
+        (["a,x,,", "b,x,,"], "ab", "'x' has two concepts"),
+        (["a,a,u,"], "a", "no captions for u"),
+        (["a,a,,"], "ab", r"not in concepts\.csv: b"),
+    ],
+)
+def test_a_faulty_folder_is_refused_by_name(tmp_path, rows, captions, message):
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(make_folder(tmp_path, rows, captions))
