@@ -15,10 +15,8 @@ import tomllib
 import torch
 
 from . import config as configuration
-from . import evaluate, report
-from .captions import trained_captions
-from .encoder import TextEncoder, encode
-from .train import Run, corpora
+from . import report
+from .train import TrainingRun, read_material
 
 VARIANTS = configuration.TRAIN_FOLDER / "ablations.toml"
 FIGURES = configuration.DEFAULT_WEIGHTS.with_name("ablations.json")
@@ -51,14 +49,14 @@ def apply_changes(config, changes):
     return config
 
 
-def train_variant(config, folder, encoder, sentences):
+def train_variant(config, folder):
     """Trains or resumes one variant and returns its figures; if it is finished, reads them."""
     done = folder / "figures.json"
     if not done.is_file():
-        corpus, validation = corpora(config)
-        run = Run(config, folder, corpus, sentences)
+        generator, captions, sentences, validate = read_material(config)
+        run = TrainingRun(config, folder, generator, captions, sentences)
         run.train()
-        figures = evaluate.QuickCheck(validation, encoder, config)(run.averaged_model())
+        figures = validate(run.averaged_model())
         figures |= {"steps": run.step, "minutes": run.seconds / 60}
         done.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return json.loads(done.read_text(encoding="utf-8"))
@@ -89,8 +87,6 @@ def main():
             parser.error(f"{VARIANTS}: unknown variant {name!r}; expected one of: {', '.join(known)}")
     base = configuration.load()
     torch.set_num_threads(base["training"]["threads"])
-    encoder = TextEncoder()
-    sentences = encode(encoder, list(trained_captions()), base["query"]["max_tokens"])
     rows = {}
     for name in arguments.variants or known:
         config = apply_changes(base, known[name])
@@ -98,7 +94,7 @@ def main():
         settings = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         folder = configuration.cache_folder() / "ablations" / settings[:12]
         print(f"{name}: {folder}", flush=True)
-        rows[name] = train_variant(config, folder, encoder, sentences)
+        rows[name] = train_variant(config, folder)
         print(rows[name], flush=True)
     table = make_markdown(rows)
     print(table)

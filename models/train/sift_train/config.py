@@ -21,6 +21,8 @@ def load(path=DEFAULT_CONFIG):
     corpus = config["corpus"]
     corpus["path"] = str((REPOSITORY / corpus["path"]).resolve())
     corpus["further"] = [str((REPOSITORY / folder).resolve()) for folder in corpus["further"]]
+    if "vocabulary" in config["query"]:
+        config["query"]["vocabulary"] = str(REPOSITORY / config["query"]["vocabulary"])
     return config
 
 

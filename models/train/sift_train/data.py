@@ -8,6 +8,7 @@ import csv
 import hashlib
 import itertools
 import os
+import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -83,13 +84,21 @@ def conflicts(label):
 class Clip:
     path: str
     label: str
+    source: str
     group: str
+    window: str | None
+    """The song and the second that it begins at: the same for stems that sound together."""
     start: int
     """Position in the decoded samples."""
     length: int
     """In samples."""
     rendered: bool
     """By a synthesiser, for training."""
+
+
+def _window(row):
+    found = re.search(r"-(\d+)s-\d+\.\w+$", row["path"]) if row.get("song") else None
+    return f"{row['song']}@{found[1]}" if found else None
 
 
 class Corpus:
@@ -104,7 +113,16 @@ class Corpus:
         recorded = len(parts) - len(rendered)
         rows = [(row, number >= recorded) for number, (rows, _, _) in enumerate(parts) for row in rows]
         self.clips = [
-            Clip(row["path"], row["label"], row["group"], int(start), int(length), is_rendered)
+            Clip(
+                row["path"],
+                row["label"],
+                row["source"],
+                row["group"],
+                _window(row),
+                int(start),
+                int(length),
+                is_rendered,
+            )
             for (row, is_rendered), start, length in zip(rows, starts, lengths)
         ]
         self.by_label = defaultdict(list)
@@ -179,7 +197,7 @@ def change_speed(samples, factor):
     return samples[before] * (1 - fraction) + samples[before + 1] * fraction
 
 
-class Colouring:
+class Augmentation:
     """Random equaliser and reverberation, applied as one multiplication of spectra."""
 
     REVERBERATION = 0.4  # seconds, at most
@@ -213,7 +231,7 @@ class Colouring:
         return coloured[: len(samples)].astype(np.float32)
 
 
-class Mixer:
+class MixtureGenerator:
     """Draws training examples: a mixture, one of its sources as the target, and a caption of that source."""
 
     def __init__(self, corpus, config):
@@ -290,7 +308,7 @@ class Mixer:
                 break
             clip = followers[rng.integers(len(followers))]
             first = False
-        return Colouring(rng, self.length, self.sample_rate, self.options)(segment)
+        return Augmentation(rng, self.length, self.sample_rate, self.options)(segment)
 
     def _clips(self, rng, label):
         """The recorded clips of a label or, at times, its rendered ones, however many there are of each."""
@@ -327,7 +345,7 @@ class Mixer:
             samples = whole[start : start + self.length]
             usual = energy(whole) * self.length / clip.length
             if clip.label == label or (clip.label not in forbidden and energy(samples) > 0.01 * usual):
-                coloured = Colouring(rng, self.length, self.sample_rate, self.options)(samples)
+                coloured = Augmentation(rng, self.length, self.sample_rate, self.options)(samples)
                 stems[clip.label] = coloured * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(usual))
         if len(stems) < at_least or (label is not None and energy(stems[label]) < 0.01):
             return {}
@@ -436,7 +454,7 @@ class Mixer:
 
 
 class Steps(torch.utils.data.Dataset):
-    """A Mixer as a map from step numbers to batches, for a loader process."""
+    """A MixtureGenerator as a map from step numbers to batches, for a loader process."""
 
     def __init__(self, mixer):
         self.mixer = mixer

@@ -3,9 +3,8 @@
 `--split train` uses the recordings of the training. The difference to the validation split shows how much more
 recordings could improve the model.
 
-The exported graphs separate each mixture in ONNX Runtime, frame by frame, as in the plugin. The figures are defined as
-in AudioSep (Liu et al., "Separate Anything You Describe", 2023): SDR = 10 log10(mean r² / mean (e − r)²), SDRi = SDR −
-SDR of the mixture, SI-SDR without removal of means.
+The exported graphs separate each mixture in ONNX Runtime, frame by frame, as in the plugin. SDRi is the SDR less that of
+the mixture.
 """
 
 import argparse
@@ -27,6 +26,7 @@ from . import config as configuration
 from .captions import usual_caption
 from .data import INSTRUMENTS, Corpus, energy, spectrogram, waveform
 from .encoder import encode
+from .metrics import sdr, si_sdr
 from .report import draw_spectrograms, make_markdown, write_into_card
 from .validation_list import PEAK, SECONDS, ValidationList
 
@@ -43,23 +43,6 @@ OUTPUTS = (
 )
 HELD_OUT_OUTPUTS = {"held-out captions": "held_out", "held-out Korean captions": "korean_held_out"}
 """Outputs for captions that were not used in training, with their part of `captions_of`."""
-EPSILON = 1e-10
-"""Added to mean squares, so that silence gives finite figures."""
-
-
-def sdr(reference, estimate):
-    """Signal-to-distortion ratio in dB."""
-    error = estimate - reference
-    return 10 * np.log10((energy(reference) / len(reference) + EPSILON) / (energy(error) / len(error) + EPSILON))
-
-
-def si_sdr(reference, estimate):
-    """Scale-invariant signal-to-distortion ratio in dB; −100 for a silent estimate."""
-    projection = np.dot(estimate, reference) / (energy(reference) + 1e-12) * reference
-    signal, noise = energy(projection), energy(estimate - projection)
-    if signal <= 1e-10 * energy(reference):
-        return -100.0
-    return float(np.clip(10 * np.log10(signal / (noise + 1e-12)), -100, 100))
 
 
 class Package:

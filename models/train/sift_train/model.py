@@ -26,18 +26,18 @@ LEAK = 0.01
 class QueryProjection(nn.Module):
     """Sentence vector of the frozen text encoder → embedding: Linear and ReLU, as in LASS-Net, and the negation."""
 
-    def __init__(self, embedding_size):
+    def __init__(self, embedding_size, sentence_size=SENTENCE_SIZE):
         """`embedding_size`: with the negation, which is the last number."""
         super().__init__()
-        self.linear = nn.Linear(SENTENCE_SIZE, embedding_size - 1)
-        self.negation = nn.Linear(SENTENCE_SIZE, 1)
+        self.linear = nn.Linear(sentence_size, embedding_size - 1)
+        self.negation = nn.Linear(sentence_size, 1)
         with torch.no_grad():
             # Begins by taking every text as it is.
             self.negation.weight.zero_()
             self.negation.bias.fill_(-3.0)
 
     def forward(self, sentence):
-        """`sentence` [B, 384], components of about unit variance → [B, E]."""
+        """`sentence` [B, sentence_size], components of about unit variance → [B, E]."""
         # Exactly 0 or 1 for texts that are clear: a little of a negation would let the rest leak.
         negation = functional.hardsigmoid(self.negation(sentence))
         return torch.cat((functional.relu(self.linear(sentence)), negation), dim=1)
@@ -129,7 +129,7 @@ class UpsamplingBlock(nn.Module):
         return self.refine(torch.cat((x, skip), dim=1), films[1:], pasts)
 
 
-class Memory(nn.Module):
+class GruBlock(nn.Module):
     """A GRU over the features of all bands, with a shortcut around it."""
 
     def __init__(self, channels, bands, size):
@@ -166,10 +166,14 @@ class Presence(nn.Module):
         return torch.sigmoid(product.mean(dim=2, dtype=torch.float32) + self.bias)
 
 
-def band_edges(bins, linear, merged):
-    """Edges of the bands in bins: `linear` single bins, then `merged` bands of logarithmically growing width."""
-    upper = np.round(np.geomspace(linear, bins, merged + 1)).astype(int)
-    return np.concatenate((np.arange(linear), upper))
+def band_edges(bins, separator):
+    """Edges of the bands in bins: `linear_bands` single bins, `merged_bands` bands of logarithmically growing width up to
+    `top_bin`, and `top_bands` equally wide ones from there to the last bin. `separator`: the configuration's table.
+    """
+    linear, merged, top = separator["linear_bands"], separator["merged_bands"], separator.get("top_bands", 0)
+    middle = np.round(np.geomspace(linear, separator["top_bin"] if top else bins, merged + 1)).astype(int)
+    upper = np.round(np.linspace(middle[-1], bins, top + 1)).astype(int)[1:]
+    return np.concatenate((np.arange(linear), middle, upper))
 
 
 def merging_matrix(edges):
@@ -200,7 +204,7 @@ class SeparationNet(nn.Module):
         self.embedding_size = embedding_size
         described = embedding_size - 1  # without the negation
         bins = audio["n_fft"] // 2 + 1
-        edges = band_edges(bins, separator["linear_bands"], separator["merged_bands"])
+        edges = band_edges(bins, separator)
         bands = len(edges) - 1
         channels = separator["channels"]
         if bands % 2 ** len(channels):
@@ -223,7 +227,7 @@ class SeparationNet(nn.Module):
         size = separator["recurrent_size"]
         after = len(channels) - self.LOWER  # the level at which the second one is
         self.memories = nn.ModuleList(
-            (Memory(width, bands >> len(channels), size), Memory(channels[after], bands >> after, size))
+            (GruBlock(width, bands >> len(channels), size), GruBlock(channels[after], bands >> after, size))
         )
         self.presence = Presence(2 * size, described)
         self.decoders = nn.ModuleList()
@@ -367,7 +371,7 @@ class Model(nn.Module):
     def __init__(self, config):
         super().__init__()
         size = config["query"]["embedding_size"]
-        self.query = QueryProjection(size)
+        self.query = QueryProjection(size, config["query"].get("sentence_size", SENTENCE_SIZE))
         self.separator = SeparationNet(config["audio"], config["separator"], size)
 
     def forward(self, magnitude, sentence, state=None):

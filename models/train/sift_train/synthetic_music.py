@@ -14,9 +14,9 @@ import soundfile
 
 from .render_cache import rendered_folder
 
-ARRANGEMENTS = 110
+ARRANGEMENTS = 160
 SECONDS = 12.0
-RATE = 32_000
+RATE = 48_000
 TICKS = 480  # per quarter note
 DRUM_CHANNEL = 9
 

@@ -1,6 +1,6 @@
 """Trains query projection and separator:
 
-    python -m sift_train.train [--minutes M] [--begin-from WEIGHTS] [RUN_FOLDER]
+    python -m sift_train.train [--config FILE] [--minutes M] [--begin-from WEIGHTS | --widen WEIGHTS] [RUN_FOLDER]
 
 A run is a folder: `last.pt` (everything needed to go on), `best.safetensors` (the averaged weights that validated best,
 in half precision), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM and SIGINT end it after the current
@@ -10,10 +10,12 @@ step with a checkpoint written. Runs on a GPU where there is one (bfloat16), and
 
 import argparse
 import csv
+import json
 import os
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,13 +26,18 @@ from tqdm import tqdm
 
 from . import config as configuration
 from . import evaluate, synthetic_music, synthetic_speech
-from .captions import LABELS, trained_captions
-from .data import Corpus, Mixer, Steps, spectrogram
+from .captions import CaptionSet, caption_set
+from .data import Corpus, MixtureGenerator, Steps, spectrogram
 from .encoder import TextEncoder, encode
 from .losses import presence_loss, separation_loss
+from .mixtures import VocabularyMixtureGenerator
 from .model import Model
+from .selection_lists import SelectionLists
+from .sentences import sentence_vectors
 from .validation_list import ValidationList
+from .vocabulary import Vocabulary
 from .weights import WeightEma, read_weights, write_weights
+from .widening import widened
 
 
 def learning_rate_factor(progress, step, training):
@@ -55,36 +62,42 @@ def _begin(model, weights):
         print(f"not among the weights, begin untrained: {', '.join(missing)}", flush=True)
 
 
-class Naming(nn.Module):
-    """Which labels a caption is of, and whether it means everything but these.
+class CaptionLabelLoss(nn.Module):
+    """Predicts from an embedding the labels of its caption, and whether the caption means everything but these.
 
-    Keeps unseen ways to say a thing where the seen ones are. Trained beside the separator, which sees few captions a
-    step, and not exported.
+    Keeps unseen captions near the trained ones. Trained with the separator, which gets few captions per step, and not
+    exported.
     """
 
     SHARES = {"one": 0.6, "but": 0.2, "both": 0.2}
-    """Of the kinds of captions among those that are drawn."""
+    """Shares of the kinds of captions among those drawn, scaled to the kinds that the set has."""
 
-    def __init__(self, sentences, embedding_size):
-        """`sentences` [captions, 384]: of `trained_captions()`."""
+    def __init__(self, sentences, captions, embedding_size):
+        """`sentences` [captions, S]: sentence vectors of `captions`, a CaptionSet."""
         super().__init__()
-        meanings = list(trained_captions().values())
-        labels = torch.tensor([[float(label in meaning.labels) for label in LABELS] for meaning in meanings])
+        meanings = list(captions.meanings.values())
+        labels = torch.zeros(len(meanings), len(captions.names))
+        place_of = {name: place for place, name in enumerate(captions.names)}
+        for row, meaning in enumerate(meanings):
+            for label in meaning.labels:
+                labels[row, place_of[label]] = 1 / len(meaning.labels)
         self.places = {
-            kind: torch.tensor([place for place, meaning in enumerate(meanings) if meaning.kind == kind])
+            kind: torch.tensor(places)
             for kind in self.SHARES
+            if (places := [place for place, meaning in enumerate(meanings) if meaning.kind == kind])
         }
         self.register_buffer("sentences", sentences, persistent=False)
-        self.register_buffer("labels", functional.normalize(labels, p=1, dim=1), persistent=False)
+        self.register_buffer("labels", labels, persistent=False)
         self.register_buffer("negated", torch.tensor([float(m.kind == "but") for m in meanings]), persistent=False)
-        self.linear = nn.Linear(embedding_size - 1, len(LABELS))
+        self.linear = nn.Linear(embedding_size - 1, len(captions.names))
 
     def loss(self, query, count, noise):
         """Cross entropies of some `count` captions drawn at random, embedded by `query`."""
+        total = sum(self.SHARES[kind] for kind in self.places)
         drawn = torch.cat(
             [
-                self.places[kind][torch.randint(len(self.places[kind]), (round(share * count),))]
-                for kind, share in self.SHARES.items()
+                places[torch.randint(len(places), (round(self.SHARES[kind] / total * count),))]
+                for kind, places in self.places.items()
             ]
         )
         sentences = self.sentences[drawn]
@@ -94,14 +107,17 @@ class Naming(nn.Module):
         return named + functional.binary_cross_entropy_with_logits(negation, self.negated[drawn])
 
 
-class Run:
+class TrainingRun:
     """One training run: its model, its optimiser, its place in time, and how they are stored."""
 
-    def __init__(self, config, folder, corpus, sentences, budget_seconds=None, device="cpu", begin_from=None):
-        """`sentences` [captions, 384]: of `trained_captions()`, from the frozen encoder. `budget_seconds`: of wall
-        time, else steps count. `begin_from`: weights that a new run starts with, a file of `write_weights`.
+    def __init__(
+        self, config, folder, generator, captions, sentences, budget_seconds=None, device="cpu", begin_from=None
+    ):
+        """`generator`: has `batch(step)`, as a MixtureGenerator. `captions`: a CaptionSet, by which its batches count
+        captions. `sentences` [captions, S]: their sentence vectors, from the frozen encoders. `budget_seconds`: of wall
+        time; None for the number of steps that is configured. `begin_from`: weights that a new run starts with, by name.
 
-        In a process group, every process has a Run of the same folder; the first one writes to it.
+        In a process group, every process has a TrainingRun of the same folder; the first one writes to it.
         """
         self.config = config
         self.training = config["training"]
@@ -113,13 +129,13 @@ class Run:
         if distributed.is_initialized():
             self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
         self.sentences = sentences
-        self.mixer = Mixer(corpus, config)
+        self.generator = generator
         torch.manual_seed(self.training["seed"])
         # On CPUs, convolutions run a sixth faster in this layout.
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)
         torch.backends.cudnn.benchmark = True  # shapes never change
         if begin_from is not None:
-            _begin(self.model, read_weights(begin_from))
+            _begin(self.model, begin_from)
         self.average = WeightEma(self.model, self.training["ema_decay"])
         if self.training["compile"]:
             # Recurrent layers gain nothing, and would cost minutes more to compile.
@@ -127,7 +143,7 @@ class Run:
             separator.descend = torch.compile(separator.descend, dynamic=False)
             separator.ascend_lower = torch.compile(separator.ascend_lower, dynamic=False)
             separator.ascend_upper = torch.compile(separator.ascend_upper, dynamic=False)
-        self.naming = Naming(sentences, config["query"]["embedding_size"]).to(self.device)
+        self.naming = CaptionLabelLoss(sentences, captions, config["query"]["embedding_size"]).to(self.device)
         self.optimiser = torch.optim.AdamW(
             [*self.model.parameters(), *self.naming.parameters()],
             lr=self.training["learning_rate"],
@@ -227,7 +243,7 @@ class Run:
         self.optimiser.param_groups[0]["lr"] = self.training["learning_rate"] * factor
 
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training["bfloat16"]):
             mask, presence, state = self.parallel(mixture.abs(), sentence, self._initial_state(len(mixture)))
         estimate = mask[:, 0].float() * mixture
         loss = separation_loss(estimate, target, mixture, absent, self.training["ratio_weight"])
@@ -256,7 +272,7 @@ class Run:
     def train(self, validate=None, until=1.0):
         """Trains to the end of the budget, or to a share of it. `validate`: model → dictionary of figures."""
         loader = torch.utils.data.DataLoader(
-            Steps(self.mixer),
+            Steps(self.generator),
             batch_size=None,
             # Every process sees batches of its own.
             sampler=range(self.step * self.processes + self.rank, 1 << 40, self.processes),
@@ -298,6 +314,9 @@ class Run:
         """Logs the figures, and keeps the averaged weights if none before had better ones."""
         figures = validate(self.averaged_model())
         self._log(losses, figures)
+        if "lists" in figures:
+            with open(self.folder / "lists.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.step, **figures["lists"]}) + "\n")
         score = figures["sdri"] + figures["si_sdr"]
         if score > self.best:
             self.best = score
@@ -352,18 +371,52 @@ def plot(log, path):
     pyplot.close(figure)
 
 
-def corpora(config):
-    """What is trained on, and the list that is validated on. Rendered and decoded if they are not yet."""
-    rate = config["audio"]["sample_rate"]
+def read_corpus(config):
+    """The recorded and rendered clips of the training split, rendered and decoded if they are not yet."""
     # One process renders and decodes, the others find it done.
     others_wait = distributed.is_initialized() and distributed.get_rank() > 0
     if others_wait:
         distributed.barrier()
+    rate = config["audio"]["sample_rate"]
     rendered = [synthetic_speech.folder(), synthetic_music.folder()] if config["corpus"]["rendered"] else []
     corpus = Corpus(config["corpus"]["path"], "train", rate, config["corpus"]["further"], rendered)
     if distributed.is_initialized() and not others_wait:
         distributed.barrier()
-    return corpus, ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
+    return corpus
+
+
+class Material(NamedTuple):
+    """All that a configuration's runs train on and are judged by."""
+
+    generator: object
+    """Has `batch(step)`."""
+    captions: CaptionSet
+    sentences: torch.Tensor
+    """[captions, S]: the captions' sentence vectors."""
+    validate: object
+    """Model → figures, among them `sdri`, `si_sdr` and `absent`."""
+
+
+def read_material(config):
+    """The Material of a configuration: the first model's, or, where it names a vocabulary, the second's."""
+    corpus = read_corpus(config)
+    rate = config["audio"]["sample_rate"]
+    if "vocabulary" in config["query"]:
+        vocabulary = Vocabulary(config["query"]["vocabulary"])
+        captions = vocabulary.caption_set()
+        generator = VocabularyMixtureGenerator(corpus, vocabulary, config)
+        return Material(
+            generator, captions, sentence_vectors(list(captions.meanings), config), SelectionLists(vocabulary, config)
+        )
+    captions = caption_set()
+    encoder = TextEncoder()
+    validation = ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
+    return Material(
+        MixtureGenerator(corpus, config),
+        captions,
+        encode(encoder, list(captions.meanings), config["query"]["max_tokens"]),
+        evaluate.QuickCheck(validation, encoder, config),
+    )
 
 
 def main():
@@ -371,7 +424,9 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, help="the run (default: `run` in the cache folder)")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
     parser.add_argument("--minutes", type=float, help="wall-clock budget in place of [training] steps")
-    parser.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="kept weights that a new run starts with")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="weights that a new run starts with")
+    start.add_argument("--widen", type=Path, metavar="WEIGHTS", help="the same, of the narrower network of config.toml")
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     torch.set_num_threads(config["training"]["threads"])
@@ -383,15 +438,16 @@ def main():
     if "RANK" in os.environ:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
-    corpus, validation = corpora(config)
-    encoder = TextEncoder()
-    max_tokens = config["query"]["max_tokens"]
-    sentences = encode(encoder, list(trained_captions()), max_tokens)
-    validate = evaluate.QuickCheck(validation, encoder, config)
-
+    material = read_material(config)
+    begin_from = None
+    if arguments.begin_from:
+        begin_from = read_weights(arguments.begin_from)
+    elif arguments.widen:
+        begin_from = widened(read_weights(arguments.widen), configuration.load(), config)
     budget = None if arguments.minutes is None else 60 * arguments.minutes
     folder = arguments.folder or configuration.cache_folder() / "run"
-    run = Run(config, folder, corpus, sentences, budget, device, arguments.begin_from)
+    generator, captions, sentences, validate = material
+    run = TrainingRun(config, folder, generator, captions, sentences, budget, device, begin_from)
 
     def stop(*_):
         run.stopping = True

@@ -11,7 +11,7 @@ from sift_train.data import (
     INSTRUMENTS,
     QUESTIONS,
     Corpus,
-    Mixer,
+    MixtureGenerator,
     conflicts,
     energy,
     scale_to_snr,
@@ -22,7 +22,7 @@ from sift_train.data import (
 
 @pytest.fixture(scope="module")
 def mixer(corpus, config):
-    return Mixer(corpus, config)
+    return MixtureGenerator(corpus, config)
 
 
 @pytest.mark.parametrize("snr", [-15.0, -3.0, 0.0, 7.5, 15.0])
@@ -80,7 +80,7 @@ def bandmates(corpus, tmp_path_factory, config):
     plain |= {"pairing": config["mixing"]["pairing"] | {"instrument_in_arrangement": 1.0}}
     config = config | {"mixing": config["mixing"] | plain}
     larger = Corpus(config["corpus"]["path"], "val", 32_000, rendered=[folder])
-    return Mixer(larger, config)
+    return MixtureGenerator(larger, config)
 
 
 def test_stems_are_in_time_and_without_the_targets_family(bandmates):
@@ -227,7 +227,7 @@ def test_error_names_a_label_without_captions(corpus, config, tmp_path):
     (tmp_path / "index.csv").write_text("path,label,source,group,split\na.wav,theremin,mine,mine:a,val\n")
     larger = Corpus(config["corpus"]["path"], "val", 32_000, further=[tmp_path])
     with pytest.raises(ValueError, match=r"captions\.toml.*theremin"):
-        Mixer(larger, config)
+        MixtureGenerator(larger, config)
 
 
 def test_a_further_folder_adds_its_clips(corpus, config, tmp_path):

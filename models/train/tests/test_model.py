@@ -131,10 +131,16 @@ def test_folding_normalisation_into_film_changes_nothing(separator, inputs):
 
 
 def test_bands_cover_bins_once_and_interpolation_averages():
-    edges = band_edges(BINS, 64, 64)
+    edges = band_edges(BINS, {"linear_bands": 64, "merged_bands": 64})
     assert len(edges) == 129 and edges[0] == 0 and edges[-1] == BINS
     assert (merging_matrix(edges).sum(dim=1) == 1).all()
     matrix = interpolation_matrix(edges)
     assert (matrix >= 0).all()
     assert torch.allclose(matrix.sum(dim=0), torch.ones(BINS))
     assert torch.equal(matrix[:64, :64], torch.eye(64))
+
+
+def test_top_bands_are_equally_wide_and_end_at_the_last_bin():
+    edges = band_edges(769, {"linear_bands": 64, "merged_bands": 60, "top_bin": 513, "top_bands": 4})
+    assert len(edges) == 129 and list(edges[-5:]) == [513, 577, 641, 705, 769]
+    assert (np.diff(edges) > 0).all()

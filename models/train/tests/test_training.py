@@ -7,17 +7,23 @@ import pytest
 import torch
 from torch import distributed
 
-from sift_train.captions import LABELS, both_caption, caption_numbers, except_captions, trained_captions
-from sift_train.data import Corpus, Mixer
+from sift_train.captions import LABELS, both_caption, caption_numbers, caption_set, except_captions
+from sift_train.data import Corpus, MixtureGenerator
 from sift_train.losses import presence_loss, separation_loss
-from sift_train.train import Run, learning_rate_factor
-from sift_train.weights import read_weights, write_weights
+from sift_train.train import TrainingRun, learning_rate_factor
+from sift_train.weights import read_weights
+
+
+def new_run(config, folder, corpus, begin_from=None):
+    """A run on the first model's captions, with random sentence vectors in their place."""
+    captions = caption_set()
+    sentences = torch.randn(len(captions.meanings), 384, generator=torch.Generator().manual_seed(1))
+    return TrainingRun(config, folder, MixtureGenerator(corpus, config), captions, sentences, begin_from=begin_from)
 
 
 @pytest.fixture
 def start(small_config, corpus, tmp_path):
-    sentences = torch.randn(len(trained_captions()), 384, generator=torch.Generator().manual_seed(1))
-    return lambda name: Run(small_config, tmp_path / name, corpus, sentences)
+    return lambda name, begin_from=None: new_run(small_config, tmp_path / name, corpus, begin_from)
 
 
 def test_resuming_gives_the_same_result(start):
@@ -83,7 +89,7 @@ def test_validating_changes_nothing_of_the_training(start):
         assert torch.equal(value, watched.average.values[name]), name
 
 
-def test_best_weights_are_stored_and_start_a_new_run(start, small_config, corpus, tmp_path):
+def test_best_weights_are_stored_and_start_a_new_run(start, tmp_path):
     run = start("run")
     run.training = run.training | {"validate_minutes": 0.0}
     scores, seen = iter([1.0, 3.0, 2.0, 2.5, 1.5, 0.5, 0.0]), []
@@ -96,9 +102,7 @@ def test_best_weights_are_stored_and_start_a_new_run(start, small_config, corpus
     best = read_weights(tmp_path / "run" / "best.safetensors")
     for name, value in seen[1].state_dict().items():
         assert torch.allclose(best[name], value, rtol=1e-3, atol=1e-4), name
-    fresh = Run(
-        small_config, tmp_path / "fresh", corpus, run.sentences, begin_from=tmp_path / "run" / "best.safetensors"
-    )
+    fresh = start("fresh", best)
     assert fresh.step == 0
     for name, value in fresh.model.state_dict().items():
         assert torch.equal(value, best[name]), name
@@ -109,8 +113,7 @@ def _one_of_two(rank, folder, config):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     corpus = Corpus(config["corpus"]["path"], "val", config["audio"]["sample_rate"])
-    sentences = torch.randn(len(trained_captions()), 384, generator=torch.Generator().manual_seed(1))
-    run = Run(config, folder / "run", corpus, sentences)
+    run = new_run(config, folder / "run", corpus)
     seen = []
     train_step = run.train_step
     run.train_step = lambda batch: seen.append(batch[0].clone()) or train_step(batch)
@@ -147,7 +150,7 @@ def test_training_lowers_the_loss(small_config, corpus, start):
     run = start("learns")
     # A budget that is not spent within the test, so that the learning rate stays up.
     run.training = run.training | {"steps": 1000}
-    batch = Mixer(corpus, small_config).batch(0)
+    batch = MixtureGenerator(corpus, small_config).batch(0)
     losses = [run.train_step(batch) for _ in range(40)]
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 1
 
@@ -192,16 +195,14 @@ def test_loss_does_not_depend_on_level():
     assert loud == pytest.approx(quiet.item(), abs=1e-3)
 
 
-def test_start_weights_may_lack_parts_but_not_have_others(start, small_config, corpus, tmp_path, capsys):
+def test_start_weights_may_lack_parts_but_not_have_others(start, capsys):
     run = start("run")
     weights = {name: value for name, value in run.model.state_dict().items() if "negation" not in name}
-    write_weights(weights, tmp_path / "older.safetensors")
-    fresh = Run(small_config, tmp_path / "a", corpus, run.sentences, begin_from=tmp_path / "older.safetensors")
+    fresh = start("a", weights)
     assert "begin untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
     assert torch.allclose(fresh.model.query.linear.weight, run.model.query.linear.weight, atol=1e-3)
-    write_weights({**weights, "separator.other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"separator\.other"):
-        Run(small_config, tmp_path / "b", corpus, run.sentences, begin_from=tmp_path / "other.safetensors")
+        start("b", {**weights, "separator.other": torch.zeros(1)})
 
 
 def test_naming_tells_negations_and_both_sounds_of_a_pair(start):

@@ -1,0 +1,76 @@
+"""The lists that a run of the second model is judged by: right masks get right figures on every list."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sift_train import config as configuration
+from sift_train.data import spectrogram
+from sift_train.selection_lists import SelectionLists
+from sift_train.vocabulary import Vocabulary
+
+RATE = 48_000
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    folders = {"first": [], "second": []}
+    root = tmp_path_factory.mktemp("corpora")
+    time = np.arange(RATE) / RATE
+
+    def add(folder, name, source, split, frequency):
+        path = root / folder / f"{name}-{source}-{split}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, 0.3 * np.sin(2 * np.pi * frequency * time), RATE)
+        folders[folder].append(f"{path.name},{name},{source},{path.stem},{split},,,")
+
+    for number, name in enumerate(["rain", "dog barking", "piano", "drums"]):
+        add("first", name, "mine", "train", 400 + 100 * number)
+        add("first", name, "mine", "val", 400 + 100 * number)
+        add("second", name, "esc50", "val", 400 + 100 * number)
+        add("second", name, "gcompris", "train", 400 + 100 * number)
+    for number, name in enumerate(["vocals", "singing", "bass guitar", "cat meowing", "violin"]):
+        add("second", name, "mine", "train", 900 + 100 * number)
+        add("second", name, "mine", "val", 900 + 100 * number)
+    for folder, rows in folders.items():
+        header = "path,label,source,group,split,licence,author,origin"
+        (root / folder / "index.csv").write_text("\n".join([header, *rows]) + "\n")
+    config = configuration.load(configuration.TRAIN_FOLDER / "wide.toml")
+    config["corpus"] |= {"path": root / "first", "further": [root / "second"]}
+    return SelectionLists(Vocabulary(config["query"]["vocabulary"]), config, cases=4)
+
+
+class _Oracle(torch.nn.Module):
+    """Masks the mixtures of the lists in turn by the ideal ratio mask, or passes them whole."""
+
+    def __init__(self, lists, passes_all=False):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.cases = iter(lists.cases)
+        self.audio, self.passes_all = lists.audio, passes_all
+
+    def forward(self, magnitude, sentence):
+        _, _, mixture, target = next(self.cases)
+        if self.passes_all:
+            return torch.ones_like(magnitude)[:, None], None, None
+        if target is None:
+            return torch.zeros_like(magnitude)[:, None], None, None
+        wanted, rest = (
+            spectrogram(torch.from_numpy(part)[None], self.audio).abs() for part in (target, mixture - target)
+        )
+        return (wanted / (wanted + rest + 1e-9))[:, None], None, None
+
+
+def test_ideal_masks_score_high_on_every_list(lists):
+    figures = lists(_Oracle(lists))
+    assert set(figures["lists"]) == {"old", "new", "esc50", "other", "absent", "vocals", "drums", "but vocals"}
+    assert figures["lists"].pop("absent") == [-90.0, 1.0]
+    assert all(si_sdr > 10 for _, si_sdr, _ in figures["lists"].values())
+
+
+def test_the_mixture_itself_improves_nothing(lists):
+    figures = lists(_Oracle(lists, passes_all=True))
+    assert figures["lists"].pop("absent") == [0.0, 0.0]
+    assert all(abs(improvement) < 0.01 for improvement, _, _ in figures["lists"].values())
+    assert figures["sdri"] == pytest.approx(0, abs=0.01)
