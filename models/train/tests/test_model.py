@@ -1,5 +1,6 @@
 """What streaming rests on: the network is causal, its state is complete, and its masks are gains."""
 
+import numpy as np
 import pytest
 import torch
 
