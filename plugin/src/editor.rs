@@ -144,7 +144,7 @@ impl NiceEguiApp for EditorApp {
         self.fonts.attach(&ctx);
         self.resize = Some(ResizeRequest::new(saved_size(&self.params)));
         // Text that was being typed when the editor was closed takes effect now.
-        if self.params.queries.0.settle() {
+        if self.params.queries.0.commit_drafts() {
             self.params.mark_edited(&host.param_setter());
         }
         self.host = Some(host);
@@ -171,7 +171,7 @@ impl NiceEguiApp for EditorApp {
         let engine = monitor.snapshot();
         let mut is_moving = false;
         ResizableWindow::new("sift").min_size(MIN_SIZE).show(ui, |ui| {
-            let data = EditorData::new(&model, engine.as_ref(), monitor.scope().as_deref());
+            let data = EditorData::new(&model, engine.as_ref(), monitor.analyzer().as_deref());
             is_moving = !data.columns.is_empty();
             self.view.show(ui, &self.params, &host.param_setter(), data);
         });

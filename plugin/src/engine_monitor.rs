@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sift_engine::dsp::analyzer::Scope;
-use sift_engine::inference::provider::Placement;
+use sift_engine::dsp::analyzer::Analyzer;
+use sift_engine::inference::provider::ActiveProvider;
 use sift_engine::{Engine, Readiness, Status};
 
 /// A handle to the newest engine's status; empty while the plugin is not active.
@@ -20,7 +20,7 @@ struct MonitoredEngine {
     sample_rate: f64,
     latency: usize,
     hop: Duration,
-    scope: Arc<Scope>,
+    analyzer: Arc<Analyzer>,
 }
 
 /// State of the running engine at one moment.
@@ -32,7 +32,7 @@ pub struct EngineSnapshot {
     /// Name of the model package.
     pub model: String,
     /// The execution provider of the separator.
-    pub placement: Placement,
+    pub active_provider: ActiveProvider,
     /// In hertz.
     pub sample_rate: f64,
     /// In samples.
@@ -61,7 +61,7 @@ impl EngineMonitor {
             sample_rate: grid.sample_rate,
             latency: engine.latency(),
             hop: Duration::from_secs_f64(grid.hop_seconds()),
-            scope: engine.scope().clone(),
+            analyzer: engine.analyzer().clone(),
         });
     }
 
@@ -71,8 +71,8 @@ impl EngineMonitor {
     }
 
     /// The running engine's spectrum analyzer.
-    pub fn scope(&self) -> Option<Arc<Scope>> {
-        self.0.lock().as_ref().map(|running| running.scope.clone())
+    pub fn analyzer(&self) -> Option<Arc<Analyzer>> {
+        self.0.lock().as_ref().map(|running| running.analyzer.clone())
     }
 
     /// The running engine's state; `None` while no engine runs.
@@ -84,11 +84,11 @@ impl EngineMonitor {
             readiness: status.readiness(),
             problem: status.problem(),
             model: running.model.clone(),
-            placement: status.placement(),
+            active_provider: status.active_provider(),
             sample_rate: running.sample_rate,
             latency: running.latency,
             load: status.hop_time().div_duration_f32(running.hop),
-            late_masks: status.late() + status.dropped(),
+            late_masks: status.late_masks() + status.dropped_frames(),
             presence: status.presence(),
         })
     }

@@ -43,7 +43,7 @@ impl Default for EngineSwitcher {
         Self(Arc::new(Shared {
             queries: Arc::default(),
             monitor: EngineMonitor::default(),
-            model: RwLock::new(package::DEFAULT.to_owned()),
+            model: RwLock::new(package::DEFAULT_PACKAGE.to_owned()),
             config: Mutex::new(None),
             generation: AtomicU64::new(0),
             thread: Mutex::new(None),

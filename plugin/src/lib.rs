@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use nice_plug::prelude::*;
 use nice_plug_egui::EguiEditor;
-use sift_engine::{Aux, Config, Controls, Engine};
+use sift_engine::{AuxOutputs, Config, Controls, Engine};
 
 use crate::editor::{EditorApp, EditorThreads};
 use crate::engine_switcher::EngineSwitcher;
@@ -135,8 +135,8 @@ impl Plugin for Sift {
         if self.next_engine.is_none() {
             self.next_engine = self.switcher.take_next();
         }
-        if let Some(mut next) = self.next_engine.take_if(|next| engine.gives_way_to(next)) {
-            next.take_over(engine);
+        if let Some(mut next) = self.next_engine.take_if(|next| engine.prepare_handover(next)) {
+            next.continue_from(engine);
             context.set_latency_samples(next.latency() as u32);
             self.switcher.retire(std::mem::replace(engine, next));
         }
@@ -165,12 +165,12 @@ impl Plugin for Sift {
             listen_removed: params.listen.value() == ListenParam::Removed,
             bypass: params.bypass.value(),
         };
-        let mut outputs = Aux::default();
+        let mut outputs = AuxOutputs::default();
         if let [target, residual] = aux.outputs
             && target.samples() == samples
             && residual.samples() == samples
         {
-            outputs = Aux { target: target.as_slice(), residual: residual.as_slice() };
+            outputs = AuxOutputs { target: target.as_slice(), residual: residual.as_slice() };
         }
         engine.process(buffer.as_slice(), &mut outputs, &controls);
         ProcessStatus::Tail(engine.latency() as u32)

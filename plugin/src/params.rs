@@ -7,7 +7,7 @@ use nice_plug::prelude::*;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sift_engine::user::preferences::ThemeChoice;
-use sift_engine::{Mode, Queries, SLOTS, Shape};
+use sift_engine::{MaskShaping, Mode, Queries, SLOTS};
 
 use crate::engine_switcher::EngineSwitcher;
 
@@ -140,8 +140,8 @@ impl SiftParams {
     }
 
     /// The settings that shape the mask.
-    pub fn shape(&self) -> Shape {
-        Shape {
+    pub fn shape(&self) -> MaskShaping {
+        MaskShaping {
             sharpness: self.sharpness.value(),
             floor: util::db_to_gain(self.floor.value()),
             smoothing: self.smooth.value() / 1000.0,

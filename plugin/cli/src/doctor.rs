@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sift_engine::inference::provider::{Placement, Provider};
+use sift_engine::inference::provider::{ActiveProvider, Provider};
 use sift_engine::inference::{library, session};
-use sift_engine::package::speed_records::{Speed, Speeds};
-use sift_engine::package::{Listing, search};
-use sift_engine::{FACTORY, Mode};
+use sift_engine::package::speed_records::{SpeedRecord, SpeedRecords};
+use sift_engine::package::{PackageInfo, search};
+use sift_engine::{DEFAULT_QUERIES, Mode};
 
 use crate::message::one_line;
 use crate::model_argument::ModelArgument;
@@ -43,13 +43,13 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
         let remark = if folder.is_dir() { "" } else { " (does not exist)" };
         report.note("model folder", format_args!("{}{remark}", folder.display()))?;
     }
-    for found in search::installed() {
+    for found in search::list_installed() {
         report.outcome("package", found.as_ref().map(describe))?;
     }
     match arguments.model.package() {
         Ok(listing) if has_runtime => check_model(listing, &mut report)?,
         Ok(listing) => {
-            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&listing)))?;
+            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&listing)))?
         }
         Err(error) => report.failure("model", &error)?,
     }
@@ -59,7 +59,7 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
 }
 
 /// Name, version and origin of a package.
-fn describe(listing: &Listing) -> String {
+fn describe(listing: &PackageInfo) -> String {
     format!("{} {}, {}", listing.manifest.name, listing.manifest.version, listing.origin)
 }
 
@@ -77,7 +77,7 @@ fn check_runtime(report: &mut DoctorReport<'_, impl Write>) -> io::Result<bool> 
     Ok(is_working)
 }
 
-fn check_model(listing: Listing, report: &mut DoctorReport<'_, impl Write>) -> io::Result<()> {
+fn check_model(listing: PackageInfo, report: &mut DoctorReport<'_, impl Write>) -> io::Result<()> {
     let name = describe(&listing);
     let timing = match ModelTiming::measure(listing.clone()) {
         Ok(timing) => timing,
@@ -87,11 +87,11 @@ fn check_model(listing: Listing, report: &mut DoctorReport<'_, impl Write>) -> i
         "model",
         Ok::<_, String>(format!("{name}, loaded in {:.2} s", timing.loading.as_secs_f64())),
     )?;
-    let Placement { provider, remark } = &timing.placement;
-    report.outcome("provider", remark.as_ref().map_or(Ok(provider), Err))?;
-    let speed = Speed::new(&listing, *provider, timing.factor());
+    let ActiveProvider { provider, fallback_reason } = &timing.active_provider;
+    report.outcome("provider", fallback_reason.as_ref().map_or(Ok(provider), Err))?;
+    let speed = SpeedRecord::new(&listing, *provider, timing.factor());
     report.outcome("speed", timing.describe(&speed))?;
-    match Speeds::file().map(|file| Speeds::keep(&file, &speed)) {
+    match SpeedRecords::file().map(|file| SpeedRecords::add(&file, &speed)) {
         Some(Err(problem)) => report.failure("speed record", problem),
         Some(Ok(())) | None => Ok(()),
     }
@@ -106,14 +106,14 @@ struct ModelTiming {
     hop: Duration,
     /// Duration of a hop, in seconds.
     hop_seconds: f64,
-    placement: Placement,
+    active_provider: ActiveProvider,
 }
 
 impl ModelTiming {
     /// Loads the package and renders one second of noise.
-    fn measure(listing: Listing) -> Result<Self> {
+    fn measure(listing: PackageInfo) -> Result<Self> {
         let start = Instant::now();
-        let request = RenderRequest { query: FACTORY[0], mode: Mode::Isolate, strength: 1.0 };
+        let request = RenderRequest { query: DEFAULT_QUERIES[0], mode: Mode::Isolate, strength: 1.0 };
         let mut renderer = OfflineRenderer::open(listing, SAMPLE_RATE, CHANNELS, &request)?;
         let loading = start.elapsed();
 
@@ -122,8 +122,8 @@ impl ModelTiming {
         renderer.finish(|_| Ok(()))?;
         renderer.check()?;
         let (second, hop) = (start.elapsed(), renderer.status().hop_time());
-        let placement = renderer.status().placement();
-        Ok(Self { loading, second, hop, hop_seconds: renderer.hop_seconds(), placement })
+        let active_provider = renderer.status().active_provider();
+        Ok(Self { loading, second, hop, hop_seconds: renderer.hop_seconds(), active_provider })
     }
 
     /// Real-time factor of the separator: below 1, it keeps up.
@@ -132,7 +132,7 @@ impl ModelTiming {
     }
 
     /// Describes the times; as an error if this machine is too slow for live use.
-    fn describe(&self, speed: &Speed) -> Result<String, String> {
+    fn describe(&self, speed: &SpeedRecord) -> Result<String, String> {
         let text = format!(
             "1 s of stereo at 48 kHz in {:.3} s; separator {:.2} ms per hop of {:.2} ms: {}",
             self.second.as_secs_f64(),

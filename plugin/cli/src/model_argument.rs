@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sift_engine::package::{self, Listing, PackageError, search};
+use sift_engine::package::{self, PackageError, PackageInfo, search};
 
 /// The argument `--model`.
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ impl ModelArgument {
     ///
     /// # Errors
     /// If the package is missing or invalid.
-    pub fn package(&self) -> Result<Listing, PackageError> {
-        self.model.as_deref().map_or_else(|| search::find(package::DEFAULT), Listing::read)
+    pub fn package(&self) -> Result<PackageInfo, PackageError> {
+        self.model.as_deref().map_or_else(|| search::find(package::DEFAULT_PACKAGE), PackageInfo::read)
     }
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use sift_engine::Grid;
-use sift_engine::package::speed_records::{Speed, Speeds};
-use sift_engine::package::{Kind, Listing, Origin, PackageError, search};
+use sift_engine::package::speed_records::{SpeedRecord, SpeedRecords};
+use sift_engine::package::{Origin, PackageError, PackageInfo, SeparatorKind, search};
 
 use crate::message::one_line;
 
@@ -19,12 +19,12 @@ const BLOCK_SIZE: usize = 512;
 /// # Errors
 /// If `out` cannot be written to.
 pub fn run(out: &mut impl Write) -> Result<()> {
-    let speeds = Speeds::file().map_or(Ok(Speeds::default()), |file| Speeds::read(&file));
+    let speeds = SpeedRecords::file().map_or(Ok(SpeedRecords::default()), |file| SpeedRecords::read(&file));
     let speeds = speeds.unwrap_or_else(|problem| {
         eprintln!("warning: {}", one_line(&problem));
-        Speeds::default()
+        SpeedRecords::default()
     });
-    for found in search::installed() {
+    for found in search::list_installed() {
         match found {
             Ok(listing) => write!(out, "{}", describe(&listing, &speeds))?,
             Err(error) => write!(out, "{}", describe_invalid(&error))?,
@@ -33,21 +33,21 @@ pub fn run(out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn describe(listing: &Listing, speeds: &Speeds) -> String {
+fn describe(listing: &PackageInfo, speeds: &SpeedRecords) -> String {
     let manifest = &listing.manifest;
     let latency =
         Grid::new(&manifest.audio, SAMPLE_RATE).latency(manifest.separator.delay_hops(), BLOCK_SIZE);
     let separator = &manifest.separator;
     let kind = match separator.kind {
-        Kind::Streaming => "streaming".into(),
-        Kind::Window => {
+        SeparatorKind::Streaming => "streaming".into(),
+        SeparatorKind::Window => {
             format!("window of {} frames, run every {}", separator.context(), separator.advance())
         }
     };
     let work = separator.multiply_accumulates.map_or("unknown".into(), |count| {
         format!("{:.2} billion multiply-accumulates per second of audio", count / 1e9)
     });
-    let mut advice: Vec<_> = speeds.of(listing).map(Speed::advice).collect();
+    let mut advice: Vec<_> = speeds.for_package(listing).map(SpeedRecord::advice).collect();
     if advice.is_empty() {
         advice.push(match &listing.origin {
             Origin::BuiltIn => "not measured yet; run `sift doctor`".into(),
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn description_of_the_built_in_package_is_complete() {
-        let text = describe(&Listing::built_in(), &Speeds::default());
-        assert!(text.starts_with(package::DEFAULT), "{text}");
+        let text = describe(&PackageInfo::built_in(), &SpeedRecords::default());
+        assert!(text.starts_with(package::DEFAULT_PACKAGE), "{text}");
         for part in [
             "licence  ",
             "32000 Hz",
@@ -100,7 +100,7 @@ mod tests {
     fn description_of_an_invalid_package_names_the_problem() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("package.toml"), "name = \"mine\"\n").unwrap();
-        let text = describe_invalid(&Listing::read(folder.path()).unwrap_err());
+        let text = describe_invalid(&PackageInfo::read(folder.path()).unwrap_err());
         assert!(
             text.contains("package.toml") && text.contains("version") && text.lines().count() == 2,
             "{text}"

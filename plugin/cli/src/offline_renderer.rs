@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use sift_engine::package::Listing;
+use sift_engine::package::PackageInfo;
 use sift_engine::{
-    Aux, Config, Controls, Engine, Mode, Queries, Readiness, SLOTS, Shape, Stage, Status, Understood,
+    AuxOutputs, ConceptMatch, Config, Controls, Engine, MaskShaping, Mode, Queries, Readiness, SLOTS,
+    SlotState, Status,
 };
 
 /// Number of samples that the engine processes at once.
@@ -28,7 +29,7 @@ pub struct RenderRequest<'a> {
 /// An engine whose latency is removed from the output.
 pub struct OfflineRenderer {
     engine: Engine,
-    understood: Arc<[Understood]>,
+    understood: Arc<[ConceptMatch]>,
     mode: Mode,
     strength: [f32; BLOCK_SIZE],
     gain: [f32; BLOCK_SIZE],
@@ -56,7 +57,7 @@ impl OfflineRenderer {
     /// # Errors
     /// If the model or ONNX Runtime cannot be loaded, or the query cannot be encoded.
     pub fn open(
-        listing: Listing,
+        listing: PackageInfo,
         sample_rate: u32,
         channels: usize,
         request: &RenderRequest<'_>,
@@ -66,19 +67,23 @@ impl OfflineRenderer {
         let queries = Arc::new(Queries::new(texts));
         let config =
             Config { sample_rate: sample_rate.into(), max_block: BLOCK_SIZE, channels, offline: true };
-        let engine = Engine::with_listing(Ok(listing), config, queries.clone());
+        let engine = Engine::with_package(Ok(listing), config, queries.clone());
 
         let deadline = Instant::now() + LOAD_TIMEOUT;
         engine.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
         loop {
-            match queries.stage(0) {
-                Stage::Ready => return Ok(Self::new(engine, channels, request, queries.understood(0))),
-                Stage::Encoding if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-                Stage::Encoding => {
+            match queries.slot_state(0) {
+                SlotState::Ready => {
+                    return Ok(Self::new(engine, channels, request, queries.concept_matches(0)));
+                }
+                SlotState::Encoding if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(1))
+                }
+                SlotState::Encoding => {
                     bail!("query: not encoded within {} s. Try again", LOAD_TIMEOUT.as_secs())
                 }
-                Stage::Empty => bail!("query: no text. Describe a sound, such as \"a dog barking\""),
-                Stage::Failed => {
+                SlotState::Empty => bail!("query: no text. Describe a sound, such as \"a dog barking\""),
+                SlotState::Failed => {
                     let problem = queries.problem().unwrap_or_default();
                     bail!(
                         "query {:?}: cannot be encoded: {problem}. Describe the sound in other words",
@@ -93,7 +98,7 @@ impl OfflineRenderer {
         engine: Engine,
         channels: usize,
         request: &RenderRequest<'_>,
-        understood: Arc<[Understood]>,
+        understood: Arc<[ConceptMatch]>,
     ) -> Self {
         let channel_buffers = || vec![Vec::with_capacity(BLOCK_SIZE); channels];
         Self {
@@ -110,7 +115,7 @@ impl OfflineRenderer {
     }
 
     /// The concepts nearest to the query, nearest first; empty if the model has none.
-    pub fn understood(&self) -> &[Understood] {
+    pub fn understood(&self) -> &[ConceptMatch] {
         &self.understood
     }
 
@@ -167,12 +172,12 @@ impl OfflineRenderer {
             return Err(anyhow::Error::msg(status.problem().unwrap_or_default()))
                 .context("separator: failed");
         }
-        let missing = status.late() + status.dropped();
+        let missing = status.late_masks() + status.dropped_frames();
         ensure!(
             missing == 0,
             "separator: no mask in time for {missing} frames. Try again when the machine is less busy"
         );
-        let invalid = status.unusable();
+        let invalid = status.invalid_masks();
         ensure!(
             invalid == 0,
             "separator: invalid masks for {invalid} frames. Use another model, or install this one again"
@@ -194,12 +199,14 @@ impl OfflineRenderer {
             gain: &self.gain[..length],
             mode: self.mode,
             query: 0,
-            shape: Shape::default(),
+            shape: MaskShaping::default(),
             listen_removed: false,
             bypass: false,
         };
-        let mut aux =
-            Aux { target: &mut slices_mut(&mut self.target), residual: &mut slices_mut(&mut self.residual) };
+        let mut aux = AuxOutputs {
+            target: &mut slices_mut(&mut self.target),
+            residual: &mut slices_mut(&mut self.residual),
+        };
         self.engine.process(&mut slices_mut(&mut self.main), &mut aux, &controls);
 
         let skip = self.skip.min(length);
@@ -235,7 +242,7 @@ mod tests {
         let config =
             Config { sample_rate: sample_rate.into(), max_block: BLOCK_SIZE, channels, offline: true };
         let queries = Arc::new(Queries::default());
-        let engine = Engine::with_listing(search::find("missing model"), config, queries);
+        let engine = Engine::with_package(search::find("missing model"), config, queries);
         let request = RenderRequest { query: "", mode: Mode::Isolate, strength: 1.0 };
         OfflineRenderer::new(engine, channels, &request, Arc::default())
     }

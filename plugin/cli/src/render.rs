@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sift_engine::{MAX_CHARACTERS, SURE, Understood};
+use sift_engine::{ConceptMatch, MAX_CHARACTERS, UNDERSTOOD};
 
 use crate::atomic_file::AtomicFile;
 use crate::audio_reader::AudioReader;
@@ -100,7 +100,7 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
     if let Some(understanding) = describe_understanding(&arguments.query, renderer.understood()) {
         eprintln!("{understanding}");
     }
-    if let Some(remark) = renderer.status().placement().remark {
+    if let Some(remark) = renderer.status().active_provider().fallback_reason {
         eprintln!("warning: {}", one_line(&remark));
     }
     let progress = progress_bar(reader.length());
@@ -122,10 +122,10 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
 }
 
 /// Describes how the model understood the query; `None` if the model has no concepts.
-fn describe_understanding(query: &str, understood: &[Understood]) -> Option<String> {
+fn describe_understanding(query: &str, understood: &[ConceptMatch]) -> Option<String> {
     let nearest = understood.first()?;
-    let names = Understood::told(understood, ", ");
-    Some(match nearest.closeness < SURE {
+    let names = ConceptMatch::describe(understood, ", ");
+    Some(match nearest.closeness < UNDERSTOOD {
         true => format!("The model does not know {query:?} well; nearest known sounds: {names}"),
         false => format!("{query:?} was understood as: {names}"),
     })
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn understanding_of_the_query_is_described() {
-        let near = |closeness| [Understood { name: "dog barking".into(), closeness, meant: true }];
+        let near = |closeness| [ConceptMatch { name: "dog barking".into(), closeness, selected: true }];
         assert_eq!(
             describe_understanding("my dog", &near(0.83)).unwrap(),
             "\"my dog\" was understood as: dog barking 0.83"

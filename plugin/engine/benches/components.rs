@@ -9,17 +9,19 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex32;
 use sift_engine::inference::library;
-use sift_engine::package::Listing;
+use sift_engine::package::PackageInfo;
 use sift_engine::separator::Separator;
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
 use sift_engine::user::preferences::provider_choice;
-use sift_engine::{Grid, History, Mask, Overlap, Shape, Stft, Stop, Tokens};
+use sift_engine::{
+    AnalysisBuffer, CancelToken, Grid, MaskProcessor, MaskShaping, OverlapAdd, QueryTokenizer, Stft,
+};
 
 const RATE: f64 = 48_000.0;
 
 fn grid() -> Grid {
-    Grid::new(&Listing::built_in().manifest.audio, RATE)
+    Grid::new(&PackageInfo::built_in().manifest.audio, RATE)
 }
 
 /// Something with a peak everywhere.
@@ -30,8 +32,8 @@ fn signal(samples: usize) -> Vec<f32> {
 /// One channel's frame, there and back.
 fn transforms(criterion: &mut Criterion) {
     let grid = grid();
-    let mut stft = Stft::new(grid.size, grid.hop, Listing::built_in().manifest.audio.window);
-    let (mut history, mut overlap) = (History::new(grid.size), Overlap::new(grid.size));
+    let mut stft = Stft::new(grid.size, grid.hop, PackageInfo::built_in().manifest.audio.window);
+    let (mut history, mut overlap) = (AnalysisBuffer::new(grid.size), OverlapAdd::new(grid.size));
     history.extend(&signal(grid.size));
     let mut spectrum = vec![Complex32::ZERO; grid.bins()];
     let gain = vec![Complex32::new(0.5, 0.0); grid.bins()];
@@ -67,12 +69,12 @@ fn transforms(criterion: &mut Criterion) {
 /// From a parcel's mask to each host bin's gain.
 fn mask(criterion: &mut Criterion) {
     let grid = grid();
-    let mut mask = Mask::new(&grid);
+    let mut mask = MaskProcessor::new(&grid);
     let new: Vec<_> = (0..grid.model_bins).map(|bin| Complex32::new((bin % 97) as f32 / 97.0, 0.0)).collect();
     let mut group = criterion.benchmark_group("mask of a hop");
     for (name, shape) in [
-        ("as it is", Shape::default()),
-        ("sharpened and smoothed", Shape { sharpness: 2.0, floor: 0.01, smoothing: 0.05 }),
+        ("as it is", MaskShaping::default()),
+        ("sharpened and smoothed", MaskShaping { sharpness: 2.0, floor: 0.01, smoothing: 0.05 }),
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -86,11 +88,11 @@ fn mask(criterion: &mut Criterion) {
 
 /// The network, and the tokens of a text. ONNX Runtime is found by `ORT_DYLIB_PATH`.
 fn model(criterion: &mut Criterion) {
-    let model = LoadedModel::new(Listing::built_in().load().expect("the built-in package is whole"));
+    let model = LoadedModel::new(PackageInfo::built_in().load().expect("the built-in package is whole"));
     let package = &model.package;
     let environment = library::environment().expect("run by `cargo xtask bench`");
     let (mut separator, _) =
-        StreamingSeparator::new(environment, &model, &provider_choice(), &Stop::default())
+        StreamingSeparator::new(environment, &model, &provider_choice(), &CancelToken::default())
             .expect("it is the built-in one");
     let bins = package.manifest.audio.bins();
     let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();
@@ -119,9 +121,9 @@ fn model(criterion: &mut Criterion) {
     group.finish();
 
     let query = &package.manifest.query;
-    let tokens = Tokens::new(&package.tokenizer, query.max_tokens, &query.prefix).unwrap();
+    let tokenizer = QueryTokenizer::new(&package.tokenizer, query.max_tokens, &query.prefix).unwrap();
     criterion.bench_function("tokens of a text", |bencher| {
-        bencher.iter(|| tokens.of(black_box("a dog barking in the street, far away")).unwrap());
+        bencher.iter(|| tokenizer.encode(black_box("a dog barking in the street, far away")).unwrap());
     });
 }
 

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dsp::analyzer::{Peaks, Scope};
+use crate::dsp::analyzer::{Analyzer, PeakLevels};
 use crate::dsp::grid::{self, Grid};
-use crate::dsp::mask_processor::{Mask, Shape};
-use crate::dsp::mixer::{Mix, Mode, Weights};
+use crate::dsp::mask_processor::{MaskProcessor, MaskShaping};
+use crate::dsp::mixer::{MixWeights, Mixer, Mode};
 use crate::dsp::stft::Stft;
-use crate::engine::channel::{Lane, Voice};
-use crate::model_service::Loan;
-use crate::realtime::mask_queue::{AudioEnd, Hop};
-use crate::realtime::offline_detector::Pace;
-use crate::realtime::separator_thread::{PATIENCE, SPIN, Worker};
+use crate::engine::channel::{ChannelScratch, ChannelState};
+use crate::model_service::QueryBinding;
+use crate::realtime::mask_queue::{AudioEndpoint, MaskRequest};
+use crate::realtime::offline_detector::OfflineDetector;
+use crate::realtime::separator_thread::{SPIN_DURATION, SeparatorThread, WAIT_TIMEOUT};
 use crate::realtime::status::{Readiness, Status};
 
 mod channel;
@@ -44,7 +44,7 @@ pub struct Controls<'a> {
     pub mode: Mode,
     /// Active query slot, 0 to 7.
     pub query: usize,
-    pub shape: Shape,
+    pub shape: MaskShaping,
     /// Hear what was taken away instead of the output.
     pub listen_removed: bool,
     pub bypass: bool,
@@ -52,7 +52,7 @@ pub struct Controls<'a> {
 
 /// The auxiliary outputs, one slice a channel; empty when the host has not connected them.
 #[derive(Default)]
-pub struct Aux<'a, 'b> {
+pub struct AuxOutputs<'a, 'b> {
     /// The described sound.
     pub target: &'a mut [&'b mut [f32]],
     /// Everything else.
@@ -62,48 +62,48 @@ pub struct Aux<'a, 'b> {
 /// Separates a stream of audio by the words in its [`Queries`].
 pub struct Engine {
     grid: Grid,
-    /// Frames that a mask lies behind the newest one when it comes home.
-    behind: usize,
+    /// FrameWindow that a mask lies mask_lag the newest one when it comes home.
+    mask_lag: usize,
     /// Hops between a frame's analysis and its synthesis.
-    delay: usize,
+    delay_hops: usize,
     latency: usize,
-    hold: usize,
+    hold_hops: usize,
     offline: bool,
     status: Arc<Status>,
-    scope: Arc<Scope>,
+    analyzer: Arc<Analyzer>,
 
     stft: Stft,
-    voices: Vec<Voice>,
-    mask: Mask,
-    mix: Mix,
-    weights: Vec<Weights>,
+    channels: Vec<ChannelState>,
+    mask: MaskProcessor,
+    mixer: Mixer,
+    weights: Vec<MixWeights>,
     /// One channel's samples, from one hop to the next at most.
-    lane: Lane,
+    scratch: ChannelScratch,
     to_model_scale: f32,
 
-    link: AudioEnd,
-    /// What became of the newest `delay + 1` frames' parcels, by frame.
-    parcels: Vec<Parcel>,
+    queue: AudioEndpoint,
+    /// What became of the newest `delay + 1` frames' requests, by frame.
+    requests: Vec<RequestState>,
     stream: u32,
     /// The next frame does not follow the last one sent: the separator's state cannot go on.
-    broken: bool,
+    discontinuity: bool,
     frame: u64,
-    until_hop: usize,
-    missed: usize,
-    fresh: bool,
-    pace: Pace,
-    patience: Duration,
+    samples_to_hop: usize,
+    missed_hops: usize,
+    first_block: bool,
+    offline_detector: OfflineDetector,
+    wait_timeout: Duration,
 
-    // Dropped in this order: first the thread that may wait for an embedding, then the loan.
-    _worker: Worker,
-    _loan: Option<Loan>,
+    // Dropped in this order: first the thread that may wait for an embedding, then the binding.
+    _separator_thread: SeparatorThread,
+    _query_binding: Option<QueryBinding>,
 }
 
-enum Parcel {
+enum RequestState {
     /// Not sent, or given up.
-    None,
-    Away,
-    Home(Box<Hop>),
+    Idle,
+    InFlight,
+    Done(Box<MaskRequest>),
 }
 
 impl Engine {
@@ -121,8 +121,8 @@ impl Engine {
     }
 
     /// What a window may look at.
-    pub fn scope(&self) -> &Arc<Scope> {
-        &self.scope
+    pub fn analyzer(&self) -> &Arc<Analyzer> {
+        &self.analyzer
     }
 
     /// Whether the host renders. Takes effect at the next hop.
@@ -154,108 +154,114 @@ impl Engine {
     /// Forgets all audio: what was heard before is not heard again.
     pub fn reset(&mut self) {
         self.stream = self.stream.wrapping_add(1);
-        self.link.forget_before(self.stream);
-        for parcel in &mut self.parcels {
-            if let Parcel::Home(hop) = std::mem::replace(parcel, Parcel::None) {
-                self.link.recycle(hop);
+        self.queue.discard_before(self.stream);
+        for parcel in &mut self.requests {
+            if let RequestState::Done(hop) = std::mem::replace(parcel, RequestState::Idle) {
+                self.queue.release(hop);
             }
         }
-        for voice in &mut self.voices {
-            voice.history.clear();
-            voice.overlap.clear();
-            voice.dry.clear();
+        for state in &mut self.channels {
+            state.history.clear();
+            state.overlap.clear();
+            state.dry.clear();
         }
         self.mask.clear();
-        self.mix.wet.snap(0.0);
-        self.mix.level.snap(1.0);
-        self.pace.restart();
-        (self.frame, self.until_hop) = (0, self.grid.hop);
-        (self.broken, self.missed, self.fresh, self.patience) = (false, 0, true, PATIENCE);
+        self.mixer.wet.snap(0.0);
+        self.mixer.level.snap(1.0);
+        self.offline_detector.restart();
+        (self.frame, self.samples_to_hop) = (0, self.grid.hop);
+        (self.discontinuity, self.missed_hops, self.first_block, self.wait_timeout) =
+            (false, 0, true, WAIT_TIMEOUT);
     }
 
-    /// The host jumped: what comes does not follow from what came. Audio goes on, and the separator
+    /// The host jumped: what comes does not follow from what came. SpectrogramFormat goes on, and the separator
     /// starts its recurrent state anew.
     pub fn seek(&mut self) {
-        self.broken = true;
+        self.discontinuity = true;
     }
 
-    /// Whether another engine can [take over](Self::take_over) unheard, now. One of another latency
+    /// Whether another engine can [take over](Self::continue_from) unheard, now. One of another latency
     /// cannot before this one has faded out, which begins with the first asking.
-    pub fn gives_way_to(&mut self, next: &Engine) -> bool {
+    pub fn prepare_handover(&mut self, next: &Engine) -> bool {
         if next.latency == self.latency {
-            return self.mix.wet.is_at(0.0);
+            return self.mixer.wet.is_at(0.0);
         }
-        self.mix.level.set(0.0);
-        self.mix.level.is_at(0.0)
+        self.mixer.level.set(0.0);
+        self.mixer.level.is_at(0.0)
     }
 
-    /// Goes on where `old` stopped, once that [gives way](Self::gives_way_to): the delayed input
+    /// Goes on where `old` stopped, once that [gives way](Self::prepare_handover): the delayed input
     /// without a gap, until this engine's first masks are there. Allocates nothing.
-    pub fn take_over(&mut self, old: &Engine) {
-        for (voice, before) in self.voices.iter_mut().zip(&old.voices) {
-            voice.dry.go_on_from(&before.dry, self.mix.wet.samples());
-            voice.history.go_on_from(&before.history);
+    pub fn continue_from(&mut self, old: &Engine) {
+        for (state, before) in self.channels.iter_mut().zip(&old.channels) {
+            state.dry.copy_from(&before.dry, self.mixer.wet.samples());
+            state.history.copy_from(&before.history);
         }
-        self.mix = old.mix;
-        self.mix.wet.snap(0.0);
-        self.mix.level.set(1.0);
+        self.mixer = old.mixer;
+        self.mixer.wet.snap(0.0);
+        self.mixer.level.set(1.0);
         // No frame of this stream is the first one: the separated sound fades in.
-        self.frame = self.delay as u64 + 1;
-        self.fresh = false;
+        self.frame = self.delay_hops as u64 + 1;
+        self.first_block = false;
     }
 
     /// Processes one block in place: `channels` holds as many equally long slices as the
     /// configuration has channels, and the controls' slices are as long.
-    pub fn process(&mut self, channels: &mut [&mut [f32]], aux: &mut Aux<'_, '_>, controls: &Controls<'_>) {
+    pub fn process(
+        &mut self,
+        channels: &mut [&mut [f32]],
+        aux: &mut AuxOutputs<'_, '_>,
+        controls: &Controls<'_>,
+    ) {
         let samples = controls.strength.len();
-        self.pace.advance(samples, Instant::now());
+        self.offline_detector.advance(samples, Instant::now());
         self.set_switches(controls);
-        let mut peaks = self.scope.is_watched().then(Peaks::default);
+        let mut peaks = self.analyzer.is_active().then(PeakLevels::default);
         let mut done = 0;
         while done < samples {
-            let length = self.until_hop.min(samples - done);
+            let length = self.samples_to_hop.min(samples - done);
             let part = done..done + length;
             let (strength, gain) = (&controls.strength[part.clone()], &controls.gain[part.clone()]);
-            let resting = self.mix.at_rest();
+            let resting = self.mixer.settled_weights();
             if resting.is_none() {
                 self.weights.clear();
-                self.weights.extend((0..length).map(|_| self.mix.next()));
+                self.weights.extend((0..length).map(|_| self.mixer.next_weights()));
             }
-            let lane = &mut self.lane;
-            for (c, (voice, channel)) in self.voices.iter_mut().zip(channels.iter_mut()).enumerate() {
+            let scratch = &mut self.scratch;
+            for (c, (state, channel)) in self.channels.iter_mut().zip(channels.iter_mut()).enumerate() {
                 let channel = &mut channel[part.clone()];
-                channel.iter_mut().for_each(|sample| *sample = sound(*sample));
-                voice.history.extend(channel);
-                voice.dry.process(channel, &mut lane.dry[..length]);
-                voice.overlap.take(&mut lane.target[..length]);
+                channel.iter_mut().for_each(|sample| *sample = sanitize(*sample));
+                state.history.extend(channel);
+                state.dry.process(channel, &mut scratch.dry[..length]);
+                state.overlap.take(&mut scratch.target[..length]);
                 match resting {
-                    Some(weights) => lane.mix(|_| weights, strength, gain, channel),
-                    None => lane.mix(|at| self.weights[at], strength, gain, channel),
+                    Some(weights) => scratch.mix(|_| weights, strength, gain, channel),
+                    None => scratch.mix(|at| self.weights[at], strength, gain, channel),
                 }
                 if let Some(peaks) = &mut peaks {
-                    peaks.raise(&lane.dry, channel, gain);
+                    peaks.update(&scratch.dry, channel, gain);
                 }
                 if let Some(target) = aux.target.get_mut(c) {
-                    target[part.clone()].copy_from_slice(&lane.target[..length]);
+                    target[part.clone()].copy_from_slice(&scratch.target[..length]);
                 }
                 if let Some(residual) = aux.residual.get_mut(c) {
-                    residual[part.clone()].copy_from_slice(&lane.residual[..length]);
+                    residual[part.clone()].copy_from_slice(&scratch.residual[..length]);
                 }
             }
             done += length;
-            self.until_hop -= length;
-            if self.until_hop == 0 {
-                self.until_hop = self.grid.hop;
+            self.samples_to_hop -= length;
+            if self.samples_to_hop == 0 {
+                self.samples_to_hop = self.grid.hop;
                 self.hop(controls);
             }
         }
         if let Some(peaks) = peaks {
-            self.scope.raise(&peaks);
+            self.analyzer.update(&peaks);
         }
     }
 
     fn set_switches(&mut self, controls: &Controls<'_>) {
-        let Mix { remove, removed, bypass, .. } = &mut self.mix;
+        let Mixer { remove, removed, bypass, .. } = &mut self.mixer;
         let remove_now = if controls.mode == Mode::Remove { 1.0 } else { 0.0 };
         for (ramp, value) in [
             (remove, remove_now),
@@ -263,98 +269,99 @@ impl Engine {
             (bypass, f32::from(controls.bypass)),
         ] {
             // Before the first hop there is nothing to fade from.
-            if self.fresh { ramp.snap(value) } else { ramp.set(value) }
+            if self.first_block { ramp.snap(value) } else { ramp.set(value) }
         }
-        self.fresh = false;
+        self.first_block = false;
     }
 
     /// One frame in, and the frame that is due out.
     fn hop(&mut self, controls: &Controls<'_>) {
-        let exact = self.offline || self.pace.is_ahead();
+        let wait_allowed = self.offline || self.offline_detector.is_faster_than_realtime();
         let slot = self.slot(self.frame);
-        for voice in &mut self.voices {
-            self.stft.analyse(&voice.history, &mut voice.spectra[slot]);
+        for state in &mut self.channels {
+            self.stft.analyse(&state.history, &mut state.spectra[slot]);
         }
-        self.send(controls.query, exact);
-        self.collect();
-        if let Some(due) = self.frame.checked_sub(self.delay as u64) {
-            self.take_mask(due, exact, &controls.shape);
+        self.send(controls.query, wait_allowed);
+        self.receive_masks();
+        if let Some(due) = self.frame.checked_sub(self.delay_hops as u64) {
+            self.apply_due_mask(due, wait_allowed, &controls.shape);
             let slot = self.slot(due);
             let gain = self.mask.gain(&controls.shape);
-            for voice in &mut self.voices {
-                self.stft.synthesise(&voice.spectra[slot], gain, &mut voice.overlap);
+            for state in &mut self.channels {
+                self.stft.synthesise(&state.spectra[slot], gain, &mut state.overlap);
             }
         }
         self.frame += 1;
     }
 
     /// Sends the newest frame's magnitude to the separator.
-    fn send(&mut self, query: usize, exact: bool) {
+    fn send(&mut self, query: usize, wait_allowed: bool) {
         let slot = self.slot(self.frame);
         let willing = match self.status.readiness() {
             Readiness::Ready => true,
-            Readiness::Loading => exact,
+            Readiness::Loading => wait_allowed,
             Readiness::Failed => false,
         };
-        let Some(mut hop) = willing.then(|| self.link.take()).flatten() else {
+        let Some(mut hop) = willing.then(|| self.queue.acquire()).flatten() else {
             if willing {
-                self.status.count_dropped();
+                self.status.count_dropped_frame();
             }
-            self.broken = true;
+            self.discontinuity = true;
             return;
         };
-        if std::mem::take(&mut self.broken) {
+        if std::mem::take(&mut self.discontinuity) {
             self.stream = self.stream.wrapping_add(1);
         }
-        (hop.stream, hop.index, hop.query, hop.exact) = (self.stream, self.frame, query as u8, exact);
-        let spectra = self.voices.iter().map(|voice| &*voice.spectra[slot]);
+        (hop.stream, hop.index, hop.query, hop.wait_allowed) =
+            (self.stream, self.frame, query as u8, wait_allowed);
+        let spectra = self.channels.iter().map(|state| &*state.spectra[slot]);
         grid::to_model(spectra, self.to_model_scale, &mut hop.magnitude);
-        self.parcels[slot] = Parcel::Away;
-        self.link.send(hop);
+        self.requests[slot] = RequestState::InFlight;
+        self.queue.send(hop);
     }
 
     /// Takes in every parcel that came home.
-    fn collect(&mut self) {
-        while let Some(hop) = self.link.receive() {
-            self.patience = PATIENCE;
+    fn receive_masks(&mut self) {
+        while let Some(hop) = self.queue.receive() {
+            self.wait_timeout = WAIT_TIMEOUT;
             let slot = self.slot(hop.index);
-            let wanted = hop.index + self.delay as u64 >= self.frame + self.behind as u64;
-            if wanted && matches!(self.parcels[slot], Parcel::Away) {
-                self.parcels[slot] = Parcel::Home(hop);
+            let wanted = hop.index + self.delay_hops as u64 >= self.frame + self.mask_lag as u64;
+            if wanted && matches!(self.requests[slot], RequestState::InFlight) {
+                self.requests[slot] = RequestState::Done(hop);
             } else {
-                self.link.recycle(hop);
+                self.queue.release(hop);
             }
         }
     }
 
     /// Brings the mask of frame `due` into force, or conceals that it is not there: the last one is
     /// held for a while, then the sound fades to the delayed input.
-    fn take_mask(&mut self, due: u64, exact: bool, shape: &Shape) {
-        let slot = self.slot(due + self.behind as u64);
-        if exact {
+    fn apply_due_mask(&mut self, due: u64, wait_allowed: bool, shape: &MaskShaping) {
+        let slot = self.slot(due + self.mask_lag as u64);
+        if wait_allowed {
             self.wait_for(slot);
         }
-        match std::mem::replace(&mut self.parcels[slot], Parcel::None) {
-            Parcel::Home(hop) if hop.masked => {
+        match std::mem::replace(&mut self.requests[slot], RequestState::Idle) {
+            RequestState::Done(hop) if hop.has_mask => {
                 if !self.mask.is_held() && due == 0 {
-                    self.mix.wet.snap(1.0);
+                    self.mixer.wet.snap(1.0);
                 }
-                self.mix.wet.set(1.0);
+                self.mixer.wet.set(1.0);
                 self.mask.update(&hop.mask, shape);
-                self.missed = 0;
-                self.link.recycle(hop);
+                self.missed_hops = 0;
+                self.queue.release(hop);
             }
-            Parcel::Home(hop) => {
-                self.mix.wet.set(0.0);
-                self.link.recycle(hop);
+            RequestState::Done(hop) => {
+                self.mixer.wet.set(0.0);
+                self.queue.release(hop);
             }
             absent => {
-                if matches!(absent, Parcel::Away) {
-                    self.status.count_late();
+                if matches!(absent, RequestState::InFlight) {
+                    self.status.count_late_mask();
                 }
-                self.missed += 1;
-                if self.missed > self.hold || !self.mask.is_held() {
-                    self.mix.wet.set(0.0);
+                self.missed_hops += 1;
+                if self.missed_hops > self.hold_hops || !self.mask.is_held() {
+                    self.mixer.wet.set(0.0);
                 }
             }
         }
@@ -363,30 +370,32 @@ impl Engine {
     /// Waits until the parcel in `slot` is home, as long as that makes sense.
     fn wait_for(&mut self, slot: usize) {
         let start = Instant::now();
-        while matches!(self.parcels[slot], Parcel::Away) && self.status.readiness() != Readiness::Failed {
-            if start.elapsed() > self.patience {
+        while matches!(self.requests[slot], RequestState::InFlight)
+            && self.status.readiness() != Readiness::Failed
+        {
+            if start.elapsed() > self.wait_timeout {
                 // It will not come: later frames are not waited for until one does.
-                self.patience = Duration::ZERO;
+                self.wait_timeout = Duration::ZERO;
                 break;
             }
-            if start.elapsed() < SPIN {
+            if start.elapsed() < SPIN_DURATION {
                 std::thread::yield_now();
             } else {
                 std::thread::sleep(Duration::from_micros(50));
             }
-            self.collect();
+            self.receive_masks();
         }
-        self.pace.waited(start.elapsed());
+        self.offline_detector.waited(start.elapsed());
     }
 
     /// Where `frame` lies in the rings of the newest `delay + 1` frames.
     fn slot(&self, frame: u64) -> usize {
-        (frame % (self.delay as u64 + 1)) as usize
+        (frame % (self.delay_hops as u64 + 1)) as usize
     }
 }
 
 /// The sample, or silence in place of what is no number or no sound: +120 dBFS and beyond, whose
 /// power would overflow.
-fn sound(sample: f32) -> f32 {
+fn sanitize(sample: f32) -> f32 {
     if sample.abs() < 1e6 { sample } else { 0.0 }
 }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! [`Engine`] is the audio thread's face. [`Queries`] holds the words; the
-//! [librarian](librarian::Librarian) encodes them on a thread of its own. A network comes as a
+//! [librarian](librarian::ModelService) encodes them on a thread of its own. A network comes as a
 //! [package](package), and ONNX Runtime is [loaded by absolute path](runtime), on the [provider](provider) that
 //! the person [prefers](preferences). The engine knows no plugin framework and no window.
 //!
@@ -21,7 +21,7 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, Shape, package};
+//! use sift_engine::{AuxOutputs, Config, Controls, Engine, Mode, Queries, MaskShaping, package};
 //!
 //! let queries = Arc::new(Queries::default());
 //! queries.set_text(0, "a dog barking");
@@ -35,11 +35,11 @@
 //!     gain: &[1.0; 512],
 //!     mode: Mode::Isolate,
 //!     query: 0,
-//!     shape: Shape::default(),
+//!     shape: MaskShaping::default(),
 //!     listen_removed: false,
 //!     bypass: false,
 //! };
-//! engine.process(&mut [&mut block], &mut Aux::default(), &controls);
+//! engine.process(&mut [&mut block], &mut AuxOutputs::default(), &controls);
 //! # Ok::<(), String>(())
 //! ```
 
@@ -54,15 +54,15 @@ pub mod separator;
 pub mod user;
 
 pub use dsp::grid::Grid;
-pub use dsp::mask_processor::{Mask, Shape};
+pub use dsp::mask_processor::{MaskProcessor, MaskShaping};
 pub use dsp::mixer::Mode;
-pub use dsp::stft::{History, Overlap, Stft, Window};
-pub use engine::{Aux, Config, Controls, Engine};
-pub use inference::cancel::Stop;
-pub use query::concepts::{SURE, Understood};
-pub use query::encoder::{Encoding, QueryEncoder};
-pub use query::parts::{Part, Role};
-pub use query::slots::{FACTORY, Queries, SLOTS, Stage};
+pub use dsp::stft::{AnalysisBuffer, OverlapAdd, Stft, WindowFunction};
+pub use engine::{AuxOutputs, Config, Controls, Engine};
+pub use inference::cancel::CancelToken;
+pub use query::concepts::{ConceptMatch, UNDERSTOOD};
+pub use query::encoder::{EncodedQuery, QueryEncoder};
+pub use query::parts::{PartRole, QueryPart};
+pub use query::slots::{DEFAULT_QUERIES, Queries, SLOTS, SlotState};
 pub use query::text::{MAX_CHARACTERS, normalise};
-pub use query::tokenizer::Tokens;
+pub use query::tokenizer::QueryTokenizer;
 pub use realtime::status::{Readiness, Status};

@@ -12,23 +12,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::package::files::{
-    CARD_LIMIT, CONCEPTS_LIMIT, MANIFEST_LIMIT, TOKENIZER_LIMIT, read_limited, read_network, read_text,
-    sha256,
+    MAX_CARD_BYTES, MAX_CONCEPTS_BYTES, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, read_limited, read_network,
+    read_text, sha256,
 };
 use crate::package::manifest::claimed_name;
 
 pub use error::PackageError;
-pub use manifest::{Kind, Manifest, QuerySection, SeparatorSection};
+pub use manifest::{Manifest, QuerySection, SeparatorKind, SeparatorSection};
 
 /// The name of the package that is compiled into the binary.
-pub const DEFAULT: &str = "Sift default";
+pub const DEFAULT_PACKAGE: &str = "Sift default";
 
-const MANIFEST: &str = "package.toml";
+const MANIFEST_FILE: &str = "package.toml";
 
 /// What the query's concept is compared with; a package need not have it.
-pub(crate) const CONCEPTS: &str = "concepts.json";
+pub(crate) const CONCEPTS_FILE: &str = "concepts.json";
 
-const CARD: &str = "MODEL_CARD.md";
+const CARD_FILE: &str = "MODEL_CARD.md";
 
 /// Where a package comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl fmt::Display for Origin {
 
 /// A package whose manifest was read; nothing else was.
 #[derive(Clone, Debug)]
-pub struct Listing {
+pub struct PackageInfo {
     pub manifest: Manifest,
     pub origin: Origin,
 }
@@ -67,7 +67,7 @@ pub struct Package {
     pub concepts: Option<Cow<'static, [u8]>>,
 }
 
-impl Listing {
+impl PackageInfo {
     /// The package compiled into the binary.
     pub fn built_in() -> Self {
         let manifest = Manifest::parse(embedded::MANIFEST, Path::new("built-in package.toml"))
@@ -77,12 +77,12 @@ impl Listing {
 
     /// Reads the manifest of the package in `folder`.
     pub fn read(folder: &Path) -> Result<Self, PackageError> {
-        Self::parse(&read_text(&folder.join(MANIFEST), MANIFEST_LIMIT)?, folder)
+        Self::parse(&read_text(&folder.join(MANIFEST_FILE), MAX_MANIFEST_BYTES)?, folder)
     }
 
     /// The package in `folder` whose manifest says `text`.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, PackageError> {
-        let manifest = Manifest::parse(text, &folder.join(MANIFEST))
+        let manifest = Manifest::parse(text, &folder.join(MANIFEST_FILE))
             .map_err(|error| error.of_package(claimed_name(text)))?;
         Ok(Self { manifest, origin: Origin::Folder(folder.to_owned()) })
     }
@@ -91,10 +91,10 @@ impl Listing {
     ///
     /// # Errors
     /// When there is none that could be read.
-    pub fn card(&self) -> Result<Cow<'static, str>, PackageError> {
+    pub fn model_card(&self) -> Result<Cow<'static, str>, PackageError> {
         let Origin::Folder(folder) = &self.origin else { return Ok(embedded::CARD.into()) };
-        let place = folder.join(CARD);
-        Ok(read_text(&place, CARD_LIMIT)?.into())
+        let place = folder.join(CARD_FILE);
+        Ok(read_text(&place, MAX_CARD_BYTES)?.into())
     }
 
     /// Tells this package from every other and from what it was before a change: the SHA-256 of what its
@@ -117,9 +117,9 @@ impl Listing {
             Origin::Folder(folder) => (
                 read_network(&folder.join(&separator.file), "separator.sha256", &separator.sha256)?.into(),
                 read_network(&folder.join(&query.file), "query.sha256", &query.sha256)?.into(),
-                read_limited(&folder.join(&query.tokenizer), TOKENIZER_LIMIT)?.into(),
-                match folder.join(CONCEPTS) {
-                    place if place.exists() => Some(read_limited(&place, CONCEPTS_LIMIT)?.into()),
+                read_limited(&folder.join(&query.tokenizer), MAX_TOKENIZER_BYTES)?.into(),
+                match folder.join(CONCEPTS_FILE) {
+                    place if place.exists() => Some(read_limited(&place, MAX_CONCEPTS_BYTES)?.into()),
                     _ => None,
                 },
             ),
@@ -137,12 +137,12 @@ impl Listing {
 
 impl Package {
     /// Whether anybody may have made it: its networks are held to limits.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn is_untrusted(&self) -> bool {
         self.origin != Origin::BuiltIn
     }
 
     /// The file of this package that `field` names, for messages.
-    pub(crate) fn place(&self, file: &str) -> String {
+    pub(crate) fn file_label(&self, file: &str) -> String {
         match &self.origin {
             Origin::BuiltIn => format!("built-in model, {file}"),
             Origin::Folder(folder) => folder.join(file).display().to_string(),
@@ -168,29 +168,29 @@ mod tests {
 
     #[test]
     fn the_built_in_package_is_whole() {
-        let listing = Listing::built_in();
-        let package = listing.load().unwrap();
-        assert_eq!(listing.manifest.name, DEFAULT);
-        assert_eq!(sha256(&package.separator), listing.manifest.separator.sha256);
-        assert_eq!(sha256(&package.query), listing.manifest.query.sha256);
+        let info = PackageInfo::built_in();
+        let package = info.load().unwrap();
+        assert_eq!(info.manifest.name, DEFAULT_PACKAGE);
+        assert_eq!(sha256(&package.separator), info.manifest.separator.sha256);
+        assert_eq!(sha256(&package.query), info.manifest.query.sha256);
     }
 
     #[test]
     fn the_card_is_read_from_the_package_and_missed_by_name() {
-        assert!(Listing::built_in().card().unwrap().contains("# Sift default"));
+        assert!(PackageInfo::built_in().model_card().unwrap().contains("# Sift default"));
         let folder = std::env::temp_dir().join(format!("sift-card-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(MANIFEST), VALID).unwrap();
-        let listing = Listing::read(&folder).unwrap();
-        assert!(listing.card().unwrap_err().to_string().contains("MODEL_CARD.md"));
-        std::fs::write(folder.join(CARD), "# Mine").unwrap();
-        assert_eq!(listing.card().unwrap(), "# Mine");
+        std::fs::write(folder.join(MANIFEST_FILE), VALID).unwrap();
+        let info = PackageInfo::read(&folder).unwrap();
+        assert!(info.model_card().unwrap_err().to_string().contains("MODEL_CARD.md"));
+        std::fs::write(folder.join(CARD_FILE), "# Mine").unwrap();
+        assert_eq!(info.model_card().unwrap(), "# Mine");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn the_networks_of_the_default_package_may_be_loaded() {
-        let package = Listing::built_in().load().unwrap();
+        let package = PackageInfo::built_in().load().unwrap();
         for network in [&package.separator, &package.query] {
             assert!(onnx_check::check(network).unwrap() > 50);
         }
@@ -200,12 +200,12 @@ mod tests {
     fn a_changed_file_is_refused_by_its_hash() {
         let folder = std::env::temp_dir().join(format!("sift-package-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(MANIFEST), VALID).unwrap();
+        std::fs::write(folder.join(MANIFEST_FILE), VALID).unwrap();
         std::fs::write(folder.join("separator.onnx"), b"not it").unwrap();
-        let message = Listing::read(&folder).unwrap().load().err().unwrap().to_string();
+        let message = PackageInfo::read(&folder).unwrap().load().err().unwrap().to_string();
         assert!(message.contains("separator.onnx") && message.contains("separator.sha256"), "{message}");
         std::fs::remove_file(folder.join("separator.onnx")).unwrap();
-        let message = Listing::read(&folder).unwrap().load().err().unwrap().to_string();
+        let message = PackageInfo::read(&folder).unwrap().load().err().unwrap().to_string();
         assert!(message.contains("separator.onnx") && message.contains("Install"), "{message}");
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -19,7 +19,7 @@ pub trait Separator {
     fn fork(&self) -> Result<Box<dyn Separator>, String>;
 
     /// Takes the newest frame and fills in the mask of the frame that lies so far before it as the package
-    /// says ([`SeparatorSection::behind`](crate::package::SeparatorSection::behind)).
+    /// says ([`SeparatorSection::mask_lag`](crate::package::SeparatorSection::mask_lag)).
     ///
     /// `magnitude` is linear, on the model's grid, `F` bins; `embedding` is what the query became;
     /// `mask` is the complex gain of each of the `F` bins. On an error the mask is not used.
@@ -34,7 +34,7 @@ pub trait Separator {
 
     /// As [`run`](Self::run), at once with the frames of other streams where some wait and the network takes several.
     /// Their number may change the last bits of the mask.
-    fn run_along(
+    fn run_batched(
         &mut self,
         magnitude: &[f32],
         embedding: &[f32],

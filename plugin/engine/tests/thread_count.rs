@@ -9,17 +9,17 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{OFFLINE, PATIENCE, package};
-use sift_engine::package::Listing;
+use common::{LOAD_TIMEOUT, OFFLINE, package};
+use sift_engine::package::PackageInfo;
 use sift_engine::{Engine, Queries};
 
 #[test]
 fn hundred_engines_leave_no_thread() {
     let threads = || fs::read_dir("/proc/self/task").expect("Linux lists the threads").count();
     let start_and_drop = || {
-        let listing = Listing::read(&package("identity"));
-        let engine = Engine::with_listing(listing, OFFLINE, Arc::new(Queries::default()));
-        engine.wait_until_ready(PATIENCE).unwrap();
+        let info = PackageInfo::read(&package("identity"));
+        let engine = Engine::with_package(info, OFFLINE, Arc::new(Queries::default()));
+        engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
     };
     // The first engine starts the thread that all engines of the process share.
     start_and_drop();

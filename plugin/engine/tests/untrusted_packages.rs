@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Copy, OFFLINE, PATIENCE, open, package, play, settled, sine};
-use sift_engine::package::Listing;
-use sift_engine::{Config, Engine, Mode, Queries, Stage};
+use common::{LOAD_TIMEOUT, OFFLINE, PackageCopy, open, package, play, sine, wait_until_encoded};
+use sift_engine::package::PackageInfo;
+use sift_engine::{Config, Engine, Mode, Queries, SlotState};
 
 /// The word that the package `query-endless-when-asked` never ends with.
 const KEPT_WORD: &str = "말소리";
@@ -50,7 +50,7 @@ fn alone(name: &str, trial: impl FnOnce()) {
         .unwrap();
     let begin = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if begin.elapsed() > 2 * PATIENCE {
+        if begin.elapsed() > 2 * LOAD_TIMEOUT {
             child.kill().unwrap();
         }
         thread::sleep(Duration::from_millis(10));
@@ -75,8 +75,8 @@ fn peak_memory() -> u64 {
 }
 
 /// A package whose separator or query network is the hostile `kind`.
-fn hostile(kind: &str) -> Copy {
-    let copy = Copy::new(&format!("hostile-{kind}"));
+fn hostile(kind: &str) -> PackageCopy {
+    let copy = PackageCopy::new(&format!("hostile-{kind}"));
     let file = if kind.starts_with("query") { "query.onnx" } else { "separator.onnx" };
     copy.replace(file, &fs::read(package("hostile").join(format!("{kind}.onnx"))).unwrap());
     copy
@@ -110,7 +110,7 @@ test_alone!(a_query_network_that_takes_more_memory_than_it_may_is_refused, {
 test_alone!(what_follows_from_a_networks_constants_does_not_pile_up_while_it_is_loaded, {
     let copy = hostile("constants");
     let (engine, _) = open(&copy.0);
-    engine.wait_until_ready(PATIENCE).unwrap();
+    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
     let peak = peak_memory();
     assert!(peak < 1 << 30, "{peak} bytes, of 2 GiB that its constants make");
 });
@@ -141,31 +141,31 @@ test_alone!(an_engine_closes_while_a_run_does_not_end, {
     let copy = hostile("endless-when-heard");
     let live = Config { offline: false, ..OFFLINE };
     let queries = Arc::new(Queries::default());
-    let mut engine = Engine::with_listing(Listing::read(&copy.0), live, queries.clone());
-    engine.wait_until_ready(PATIENCE).unwrap();
-    assert_eq!(settled(&queries, 0), Stage::Ready);
+    let mut engine = Engine::with_package(PackageInfo::read(&copy.0), live, queries.clone());
+    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    assert_eq!(wait_until_encoded(&queries, 0), SlotState::Ready);
     for block in sine(24_000).chunks(512) {
         // No faster than it sounds: a host that is ahead is one that may be kept waiting.
         thread::sleep(Duration::from_micros(10_700));
         play(&mut engine, block, Mode::Isolate, 0);
     }
-    assert!(engine.status().late() > 10, "{}", engine.status().late());
+    assert!(engine.status().late_masks() > 10, "{}", engine.status().late_masks());
     assert_closes(engine);
 });
 
 test_alone!(a_text_whose_encoding_does_not_end_fails_and_the_next_ones_do_at_once, {
     let copy = hostile("query-endless-when-asked");
     let (engine, queries) = open(&copy.0);
-    engine.wait_until_ready(PATIENCE).unwrap();
-    assert_eq!(settled(&queries, 1), Stage::Ready);
+    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready);
     queries.set_text(1, KEPT_WORD);
     let begin = Instant::now();
-    while queries.stage(1) == Stage::Encoding && begin.elapsed() < AFTER_ITS_TIME {
+    while queries.slot_state(1) == SlotState::Encoding && begin.elapsed() < AFTER_ITS_TIME {
         thread::sleep(Duration::from_millis(10));
     }
     queries.set_text(2, &format!("{KEPT_WORD} speech"));
     for slot in [1, 2] {
-        assert_eq!(settled(&queries, slot), Stage::Failed);
+        assert_eq!(wait_until_encoded(&queries, slot), SlotState::Failed);
     }
     assert!(begin.elapsed() < AFTER_ITS_TIME, "{:?}", begin.elapsed());
     assert!(queries.problem().unwrap().contains("did not end within 30 s"), "{:?}", queries.problem());
@@ -175,8 +175,8 @@ test_alone!(a_text_whose_encoding_does_not_end_fails_and_the_next_ones_do_at_onc
 test_alone!(an_engine_closes_while_the_encoding_of_a_text_does_not_end, {
     let copy = hostile("query-endless-when-asked");
     let (engine, queries) = open(&copy.0);
-    engine.wait_until_ready(PATIENCE).unwrap();
-    assert_eq!(settled(&queries, 1), Stage::Ready);
+    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready);
     queries.set_text(1, KEPT_WORD);
     thread::sleep(Duration::from_secs(1));
     assert_closes(engine);

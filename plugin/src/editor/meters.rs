@@ -2,7 +2,7 @@
 
 use egui::accesskit::Role;
 use egui::{Align2, Color32, Rect, Sense, Ui, WidgetInfo, pos2, remap_clamp, vec2};
-use sift_engine::dsp::analyzer::Peaks;
+use sift_engine::dsp::analyzer::PeakLevels;
 
 use super::theme;
 
@@ -58,7 +58,7 @@ pub struct Meters {
 impl Meters {
     /// Draws the meters over the available height. `presence` of the described sound is 0 to 1, or `None` if the
     /// model does not report it.
-    pub fn show(&mut self, ui: &mut Ui, peaks: Peaks, presence: Option<f32>) {
+    pub fn show(&mut self, ui: &mut Ui, peaks: PeakLevels, presence: Option<f32>) {
         let now = ui.input(|input| input.time);
         let elapsed = (now - self.last_frame).clamp(0.0, 1.0) as f32;
         self.last_frame = now;
@@ -137,12 +137,12 @@ mod tests {
     #[test]
     fn meters_have_descriptions() {
         let show = |ui: &mut Ui, meters: &mut Meters| {
-            meters.show(ui, Peaks { input: 1.0, output: 0.5, removed: 0.0 }, Some(0.83));
+            meters.show(ui, PeakLevels { input: 1.0, output: 0.5, removed: 0.0 }, Some(0.83));
         };
-        let editor = Harness::builder().with_size(vec2(200.0, 120.0)).build_ui_state(show, Meters::default());
-        editor.get_by_label("Input: peak 0.0 dB");
-        editor.get_by_label("Output: peak -6.0 dB");
-        editor.get_by_label("Removed: silent");
-        editor.get_by_label("Presence of the described sound: 83 %");
+        let window = Harness::builder().with_size(vec2(200.0, 120.0)).build_ui_state(show, Meters::default());
+        window.get_by_label("Input: peak 0.0 dB");
+        window.get_by_label("Output: peak -6.0 dB");
+        window.get_by_label("Removed: silent");
+        window.get_by_label("Presence of the described sound: 83 %");
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use egui::containers::menu::{MenuButton, MenuConfig};
 use egui::{Align, Button, Color32, Id, Layout, Modal, PopupCloseBehavior, RichText, ScrollArea, Ui, vec2};
 use egui_commonmark::{CommonMarkCache, CommonMarkViewer};
-use sift_engine::package::speed_records::{Speed, Speeds};
-use sift_engine::package::{Listing, PackageError, search};
+use sift_engine::package::speed_records::{SpeedRecord, SpeedRecords};
+use sift_engine::package::{PackageError, PackageInfo, search};
 
 use super::theme;
 
@@ -26,17 +26,17 @@ pub struct ModelMenu {
 
 /// An entry of the menu.
 pub struct MenuEntry {
-    package: Result<Listing, PackageError>,
+    package: Result<PackageInfo, PackageError>,
     /// Result of `sift doctor` on this machine, one line per provider.
     advice: Vec<String>,
 }
 
 impl MenuEntry {
     /// Creates an entry for each package in `found`, with the speeds in the file `speeds`.
-    pub fn list(found: Vec<Result<Listing, PackageError>>, speeds: Option<&Path>) -> Vec<Self> {
+    pub fn list(found: Vec<Result<PackageInfo, PackageError>>, speeds: Option<&Path>) -> Vec<Self> {
         // Speeds that cannot be read are left out here; `sift models` reports the error.
-        let speeds = speeds.and_then(|file| Speeds::read(file).ok()).unwrap_or_default();
-        let advice = |package: &Listing| speeds.of(package).map(Speed::advice).collect();
+        let speeds = speeds.and_then(|file| SpeedRecords::read(file).ok()).unwrap_or_default();
+        let advice = |package: &PackageInfo| speeds.for_package(package).map(SpeedRecord::advice).collect();
         found
             .into_iter()
             .map(|package| Self { advice: package.as_ref().map_or(Vec::new(), advice), package })
@@ -52,7 +52,7 @@ struct ModelCard {
 
 impl Default for ModelMenu {
     fn default() -> Self {
-        Self::new(|| MenuEntry::list(search::installed(), Speeds::file().as_deref()))
+        Self::new(|| MenuEntry::list(search::list_installed(), SpeedRecords::file().as_deref()))
     }
 }
 
@@ -101,7 +101,7 @@ impl ModelMenu {
                                 .on_hover_text(format!("Model card of {}", manifest.name))
                                 .clicked()
                             {
-                                match listing.card() {
+                                match listing.model_card() {
                                     Ok(text) => self.card = Some(ModelCard::new(listing, &text)),
                                     Err(error) => self.problem = Some(error.to_string()),
                                 }
@@ -163,7 +163,7 @@ fn small(ui: &mut Ui, text: String, color: Color32) {
 }
 
 impl ModelCard {
-    fn new(listing: &Listing, text: &str) -> Self {
+    fn new(listing: &PackageInfo, text: &str) -> Self {
         // Images are separate files, which the editor does not load.
         let text =
             text.lines().filter(|line| !line.trim_start().starts_with("![")).collect::<Vec<_>>().join("\n");
@@ -184,12 +184,12 @@ mod tests {
 
     /// The open menu on its own. `selected` collects the selected models.
     fn menu(selected: &mut Vec<String>) -> Harness<'_> {
-        let mut model_menu = ModelMenu::new(|| MenuEntry::list(vec![Ok(Listing::built_in())], None));
+        let mut model_menu = ModelMenu::new(|| MenuEntry::list(vec![Ok(PackageInfo::built_in())], None));
         let mut harness = Harness::builder()
             .with_size(vec2(700.0, 500.0))
             .with_context_setup(theme::apply)
             .with_step_dt(0.05)
-            .build_ui(move |ui| selected.extend(model_menu.show(ui, package::DEFAULT)));
+            .build_ui(move |ui| selected.extend(model_menu.show(ui, package::DEFAULT_PACKAGE)));
         harness.get_by_label_contains("⏷").click();
         harness.run_steps(4);
         harness
@@ -199,7 +199,7 @@ mod tests {
     fn menu_lists_packages_with_version_and_licence() {
         let mut selected = Vec::new();
         let menu = menu(&mut selected);
-        let manifest = Listing::built_in().manifest;
+        let manifest = PackageInfo::built_in().manifest;
         menu.get_by_label(&manifest.name);
         menu.get_by_label(&format!("version {} · {}", manifest.version, manifest.licence));
     }
@@ -208,10 +208,11 @@ mod tests {
     fn menu_lists_the_measured_speed_of_a_package() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("speeds.toml");
-        let advice = |file| MenuEntry::list(vec![Ok(Listing::built_in())], Some(file)).pop().unwrap().advice;
+        let advice =
+            |file| MenuEntry::list(vec![Ok(PackageInfo::built_in())], Some(file)).pop().unwrap().advice;
         assert!(advice(&file).is_empty(), "nothing is measured yet");
-        let speed = Speed::new(&Listing::built_in(), Provider::Cpu, 3.1);
-        Speeds::keep(&file, &speed).unwrap();
+        let speed = SpeedRecord::new(&PackageInfo::built_in(), Provider::Cpu, 3.1);
+        SpeedRecords::add(&file, &speed).unwrap();
         assert_eq!(advice(&file), [speed.advice()]);
     }
 
@@ -231,14 +232,14 @@ mod tests {
 
     #[test]
     fn model_is_selected_once_by_name_and_by_reload() {
-        for (button, label) in [(package::DEFAULT, "name"), ("Reload", "again")] {
+        for (button, label) in [(package::DEFAULT_PACKAGE, "name"), ("Reload", "again")] {
             let mut selected = Vec::new();
             let mut menu = menu(&mut selected);
             menu.get_by_label(button).click();
             menu.run_steps(4);
             assert!(menu.query_by_label("Reload").is_none(), "the menu closes after {label}");
             drop(menu);
-            assert_eq!(selected, [package::DEFAULT]);
+            assert_eq!(selected, [package::DEFAULT_PACKAGE]);
         }
     }
 }

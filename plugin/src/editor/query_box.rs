@@ -9,7 +9,7 @@ use egui::{
     Align, Align2, Color32, Frame, Key, Label, Layout, Margin, Modifiers, Popup, PopupCloseBehavior,
     Response, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
 };
-use sift_engine::{MAX_CHARACTERS, Queries, Readiness, SURE, Stage, Understood};
+use sift_engine::{ConceptMatch, MAX_CHARACTERS, Queries, Readiness, SlotState, UNDERSTOOD};
 
 use super::clipboard;
 use super::theme::{self, Severity};
@@ -65,7 +65,8 @@ impl QueryBox {
     ) -> Option<Edit> {
         self.update_text(queries, active);
         let now = ui.input(|input| input.time);
-        let suggestions = if self.is_typing { suggestions(&queries.known(), &self.text) } else { Vec::new() };
+        let suggestions =
+            if self.is_typing { suggestions(&queries.concept_names(), &self.text) } else { Vec::new() };
         self.select_suggestion(ui, &suggestions);
         let mut lost_focus = false;
         ui.horizontal(|ui| {
@@ -223,10 +224,10 @@ impl QueryBox {
 
     fn show_feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<Readiness>) {
         let stage = match self.pending {
-            Some(_) => Stage::Encoding,
-            None => queries.stage(self.slot),
+            Some(_) => SlotState::Encoding,
+            None => queries.slot_state(self.slot),
         };
-        let (mut text, severity) = feedback(stage, engine, &queries.understood(self.slot));
+        let (mut text, severity) = feedback(stage, engine, &queries.concept_matches(self.slot));
         let color = severity.color(theme::of(ui));
         if self.slot != active {
             text = format!("Editing slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
@@ -266,10 +267,10 @@ fn suggestions(known: &[String], typed: &str) -> Vec<String> {
 }
 
 /// Returns the text below the box, and its severity.
-fn feedback(stage: Stage, engine: Option<Readiness>, understood: &[Understood]) -> (String, Severity) {
-    if let (Stage::Ready, Some(Readiness::Ready), Some(nearest)) = (stage, engine, understood.first()) {
-        if nearest.closeness < SURE {
-            let selected = understood.iter().filter(|near| near.meant).count();
+fn feedback(stage: SlotState, engine: Option<Readiness>, understood: &[ConceptMatch]) -> (String, Severity) {
+    if let (SlotState::Ready, Some(Readiness::Ready), Some(nearest)) = (stage, engine, understood.first()) {
+        if nearest.closeness < UNDERSTOOD {
+            let selected = understood.iter().filter(|near| near.selected).count();
             let names: Vec<_> =
                 understood.iter().take(selected.max(2)).map(|near| near.name.as_str()).collect();
             let start = match selected {
@@ -278,17 +279,17 @@ fn feedback(stage: Stage, engine: Option<Readiness>, understood: &[Understood]) 
             };
             return (format!("{start} “{}”", names.join("” or “")), Severity::Warning);
         }
-        let near = understood.iter().filter(|near| near.meant || near.closeness >= MIN_CLOSENESS);
-        return (Understood::told(near, " · "), Severity::Good);
+        let near = understood.iter().filter(|near| near.selected || near.closeness >= MIN_CLOSENESS);
+        return (ConceptMatch::describe(near, " · "), Severity::Good);
     }
     let (text, severity) = match (stage, engine) {
-        (Stage::Empty, _) => ("Describe the sound to isolate or remove", Severity::Waiting),
-        (Stage::Failed, _) => ("This text could not be encoded", Severity::Warning),
-        (Stage::Encoding, None) => ("Takes effect once the host activates Sift", Severity::Waiting),
-        (Stage::Encoding, Some(Readiness::Loading)) => ("Waiting for the model", Severity::Waiting),
+        (SlotState::Empty, _) => ("Describe the sound to isolate or remove", Severity::Waiting),
+        (SlotState::Failed, _) => ("This text could not be encoded", Severity::Warning),
+        (SlotState::Encoding, None) => ("Takes effect once the host activates Sift", Severity::Waiting),
+        (SlotState::Encoding, Some(Readiness::Loading)) => ("Waiting for the model", Severity::Waiting),
         (_, Some(Readiness::Failed)) => ("No effect: the model could not be loaded", Severity::Warning),
-        (Stage::Encoding, Some(Readiness::Ready)) => ("Encoding …", Severity::Waiting),
-        (Stage::Ready, _) => ("Ready", Severity::Good),
+        (SlotState::Encoding, Some(Readiness::Ready)) => ("Encoding …", Severity::Waiting),
+        (SlotState::Ready, _) => ("Ready", Severity::Good),
     };
     (text.to_owned(), severity)
 }
@@ -466,25 +467,29 @@ mod tests {
     #[test]
     fn feedback_follows_slot_and_engine() {
         let text = |stage, engine| feedback(stage, engine, &[]).0;
-        assert_eq!(text(Stage::Encoding, None), "Takes effect once the host activates Sift");
-        assert_eq!(text(Stage::Encoding, Some(Readiness::Loading)), "Waiting for the model");
-        assert_eq!(text(Stage::Encoding, Some(Readiness::Ready)), "Encoding …");
-        assert_eq!(text(Stage::Ready, Some(Readiness::Ready)), "Ready");
-        assert_eq!(text(Stage::Ready, Some(Readiness::Failed)), "No effect: the model could not be loaded");
-        assert_eq!(text(Stage::Failed, Some(Readiness::Ready)), "This text could not be encoded");
+        assert_eq!(text(SlotState::Encoding, None), "Takes effect once the host activates Sift");
+        assert_eq!(text(SlotState::Encoding, Some(Readiness::Loading)), "Waiting for the model");
+        assert_eq!(text(SlotState::Encoding, Some(Readiness::Ready)), "Encoding …");
+        assert_eq!(text(SlotState::Ready, Some(Readiness::Ready)), "Ready");
+        assert_eq!(
+            text(SlotState::Ready, Some(Readiness::Failed)),
+            "No effect: the model could not be loaded"
+        );
+        assert_eq!(text(SlotState::Failed, Some(Readiness::Ready)), "This text could not be encoded");
     }
 
-    fn near(name: &str, closeness: f32) -> Understood {
-        Understood { name: name.into(), closeness, meant: false }
+    fn near(name: &str, closeness: f32) -> ConceptMatch {
+        ConceptMatch { name: name.into(), closeness, selected: false }
     }
 
-    fn selected(name: &str, closeness: f32) -> Understood {
-        Understood { meant: true, ..near(name, closeness) }
+    fn selected(name: &str, closeness: f32) -> ConceptMatch {
+        ConceptMatch { selected: true, ..near(name, closeness) }
     }
 
     #[test]
     fn feedback_names_understood_concepts_with_closeness() {
-        let text = |understood: &[Understood]| feedback(Stage::Ready, Some(Readiness::Ready), understood).0;
+        let text =
+            |understood: &[ConceptMatch]| feedback(SlotState::Ready, Some(Readiness::Ready), understood).0;
         let dog = [selected("dog barking", 0.83), near("rooster crowing", 0.31), near("cello", 0.04)];
         assert_eq!(text(&dog), "dog barking 0.83 · rooster crowing 0.31");
         let none = [selected("kitchen", 0.21), near("fan", 0.12), near("wind", 0.1)];
@@ -517,7 +522,7 @@ mod tests {
         fixture
             .state()
             .queries
-            .set_known(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
+            .set_concept_names(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
         type_text(&mut fixture, "gui");
         fixture.step();
         for key in [Key::ArrowDown, Key::ArrowDown, Key::ArrowDown, Key::ArrowUp, Key::ArrowDown, Key::Enter]
@@ -536,7 +541,7 @@ mod tests {
         fixture
             .state()
             .queries
-            .set_known(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
+            .set_concept_names(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
         type_text(&mut fixture, "gui");
         fixture.run_steps(2);
         fixture.get_by_label("acoustic guitar").click();
@@ -548,7 +553,7 @@ mod tests {
     #[test]
     fn enter_without_selection_keeps_the_typed_text() {
         let mut fixture = fixture();
-        fixture.state().queries.set_known(["drums"].map(String::from).into());
+        fixture.state().queries.set_concept_names(["drums"].map(String::from).into());
         type_text(&mut fixture, "dr");
         fixture.key_press(Key::Enter);
         fixture.run_steps(2);

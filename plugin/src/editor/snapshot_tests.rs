@@ -9,9 +9,9 @@ use egui::{Event, Ui, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::Readiness;
-use sift_engine::dsp::analyzer::{Column, Peaks, ROWS};
-use sift_engine::inference::provider::Placement;
-use sift_engine::package::Listing;
+use sift_engine::dsp::analyzer::{PeakLevels, ROWS, SpectrumColumn};
+use sift_engine::inference::provider::ActiveProvider;
+use sift_engine::package::PackageInfo;
 
 use super::mock_host::MockHost;
 use super::model_menu::{MenuEntry, ModelMenu};
@@ -30,7 +30,7 @@ pub fn running(readiness: Readiness) -> EngineSnapshot {
         readiness,
         problem: None,
         model: "Sift default".into(),
-        placement: Placement::default(),
+        active_provider: ActiveProvider::default(),
         sample_rate: 48_000.0,
         latency: 2_304,
         load: 0.1,
@@ -40,9 +40,9 @@ pub fn running(readiness: Readiness) -> EngineSnapshot {
 }
 
 /// Columns of a falling harmonic sound, of which the mask keeps one band.
-pub fn sound() -> Vec<Column> {
+pub fn sound() -> Vec<SpectrumColumn> {
     let column = |at: usize| {
-        let mut column = Column { level: [0; ROWS], mask: [0; ROWS] };
+        let mut column = SpectrumColumn { level: [0; ROWS], mask: [0; ROWS] };
         for row in 0..ROWS {
             let partial = (row + at / 4) % 40;
             column.level[row] = (230_usize.saturating_sub(partial * 8)) as u8;
@@ -55,7 +55,7 @@ pub fn sound() -> Vec<Column> {
 
 /// The built-in package and a broken one.
 fn installed() -> Vec<MenuEntry> {
-    MenuEntry::list(vec![Ok(Listing::built_in()), Listing::read(Path::new("models/mine"))], None)
+    MenuEntry::list(vec![Ok(PackageInfo::built_in()), PackageInfo::read(Path::new("models/mine"))], None)
 }
 
 /// Draws the editor in both themes and compares it with the images called `name`. `prepare` sets the host's
@@ -78,20 +78,20 @@ fn compare(
             frame += 1;
             // The first frames measure the height that is free for the spectrogram.
             let columns = if engine.is_some() && frame == 3 { sound() } else { Vec::new() };
-            let peaks = Peaks { input: 0.5, output: 0.25, removed: 0.4 };
-            let peaks = if engine.is_some() { peaks } else { Peaks::default() };
+            let peaks = PeakLevels { input: 0.5, output: 0.25, removed: 0.4 };
+            let peaks = if engine.is_some() { peaks } else { PeakLevels::default() };
             let data = EditorData { engine: engine.as_ref(), columns, peaks, ..EditorData::default() };
             view.show(ui, &host.params, &host.setter(), data);
         };
         let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
         let builder = Harness::builder().with_size(size).with_context_setup(theme::apply).with_theme(theme);
-        let mut editor = builder.with_step_dt(0.05).build_ui(show);
-        editor.run_steps(4);
-        act(&mut editor);
-        editor.run_steps(4);
+        let mut window = builder.with_step_dt(0.05).build_ui(show);
+        window.run_steps(4);
+        act(&mut window);
+        window.run_steps(4);
         let options = SnapshotOptions::new().output_path(FOLDER);
-        editor.snapshot_options(format!("{name}-{theme:?}").to_lowercase(), &options);
-        results.extend_harness(&mut editor);
+        window.snapshot_options(format!("{name}-{theme:?}").to_lowercase(), &options);
+        results.extend_harness(&mut window);
     }
 }
 
@@ -108,12 +108,15 @@ fn running_with_sound() {
 #[test]
 fn typing_with_suggestions() {
     let prepare = |host: &MockHost| {
-        host.params.queries.0.set_known(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
+        host.params
+            .queries
+            .0
+            .set_concept_names(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
     };
-    compare("typing", Some(running(Readiness::Ready)), prepare, |editor| {
-        editor.get_by_role(Role::TextInput).click();
-        editor.run_steps(2);
-        editor.event(Event::Text("guit".into()));
+    compare("typing", Some(running(Readiness::Ready)), prepare, |window| {
+        window.get_by_role(Role::TextInput).click();
+        window.run_steps(2);
+        window.event(Event::Text("guit".into()));
     });
 }
 
@@ -153,8 +156,8 @@ fn model_menu_open() {
         "models",
         Some(running(Readiness::Ready)),
         |_| (),
-        |editor| {
-            editor.get_by_label_contains("⏷").click();
+        |window| {
+            window.get_by_label_contains("⏷").click();
         },
     );
 }
@@ -165,8 +168,8 @@ fn query_set_menu_open() {
         "sets",
         Some(running(Readiness::Ready)),
         |_| (),
-        |editor| {
-            editor.get_by_label("Sets").click();
+        |window| {
+            window.get_by_label("Sets").click();
         },
     );
 }
@@ -177,8 +180,8 @@ fn slot_menu_open() {
         "slot",
         Some(running(Readiness::Ready)),
         |_| (),
-        |editor| {
-            editor.get_by_label("Slot 3: piano").click_secondary();
+        |window| {
+            window.get_by_label("Slot 3: piano").click_secondary();
         },
     );
 }

@@ -6,7 +6,7 @@ use egui::{
     Theme, Ui, WidgetInfo, lerp, pos2, remap, vec2,
 };
 use sift_engine::Mode;
-use sift_engine::dsp::analyzer::{Column, LEVELS, ROWS, Scale};
+use sift_engine::dsp::analyzer::{FrequencyScale, LEVEL_RANGE, ROWS, SpectrumColumn};
 
 use super::theme::{self, Palette};
 use crate::params::SpectrogramView;
@@ -16,7 +16,7 @@ const COLUMNS: usize = 512;
 /// Labels of the frequency axis, in hertz.
 const FREQUENCIES: [f32; 8] = [100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0];
 /// Levels from black to the brightest colour, in dBFS.
-const LEVEL_RANGE: std::ops::Range<f32> = -90.0..-10.0;
+const DISPLAYED_RANGE: std::ops::Range<f32> = -90.0..-10.0;
 /// Brightness of the removed part, relative to the kept part.
 const REMOVED_BRIGHTNESS: f32 = 0.45;
 
@@ -48,7 +48,7 @@ impl MaskDisplay {
 /// The spectrogram and the newest hops, from which it is drawn.
 pub struct Spectrogram {
     /// Ring buffer; the oldest column is at `next`.
-    columns: Vec<Column>,
+    columns: Vec<SpectrumColumn>,
     next: usize,
     texture: Option<TextureHandle>,
     /// Settings that the texture was drawn with.
@@ -58,7 +58,7 @@ pub struct Spectrogram {
 
 impl Default for Spectrogram {
     fn default() -> Self {
-        let silence = Column { level: [0; ROWS], mask: [255; ROWS] };
+        let silence = SpectrumColumn { level: [0; ROWS], mask: [255; ROWS] };
         Self { columns: vec![silence; COLUMNS], next: 0, texture: None, drawn: None, is_frozen: false }
     }
 }
@@ -69,9 +69,9 @@ impl Spectrogram {
     pub fn show(
         &mut self,
         ui: &mut Ui,
-        columns: impl IntoIterator<Item = Column>,
+        columns: impl IntoIterator<Item = SpectrumColumn>,
         shown: (SpectrogramView, MaskDisplay),
-        scale: Scale,
+        scale: FrequencyScale,
     ) -> Option<SpectrogramView> {
         self.update_texture(ui, columns, shown);
         let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click());
@@ -94,7 +94,7 @@ impl Spectrogram {
     fn update_texture(
         &mut self,
         ui: &Ui,
-        columns: impl IntoIterator<Item = Column>,
+        columns: impl IntoIterator<Item = SpectrumColumn>,
         shown: (SpectrogramView, MaskDisplay),
     ) {
         let texture = self.texture.get_or_insert_with(|| {
@@ -131,22 +131,22 @@ impl Spectrogram {
     }
 
     /// Shows time, frequency, level and mask under the pointer.
-    fn show_values(&self, response: Response, rect: Rect, scale: Scale) {
+    fn show_values(&self, response: Response, rect: Rect, scale: FrequencyScale) {
         let Some(position) = response.hover_pos() else { return };
         let (column, age, row) = self.at(rect, position);
         let frequency = scale.frequency(row);
-        let level = lerp(LEVELS.start..=LEVELS.end, f32::from(column.level[row]) / 255.0);
+        let level = lerp(LEVEL_RANGE.start..=LEVEL_RANGE.end, f32::from(column.level[row]) / 255.0);
         let mask = 100.0 * f32::from(column.mask[row]) / 255.0;
         let text = format!(
             "{} · {:.1} s ago · {level:.0} dB · mask {mask:.0} %",
-            format_frequency(frequency),
+            hertz(frequency),
             age as f32 * scale.hop,
         );
         response.on_hover_text_at_pointer(text);
     }
 
     /// The column at `position`, its age in hops, and the row.
-    fn at(&self, rect: Rect, position: Pos2) -> (&Column, usize, usize) {
+    fn at(&self, rect: Rect, position: Pos2) -> (&SpectrumColumn, usize, usize) {
         let share = ((position.x - rect.left()) / rect.width()).clamp(0.0, 1.0);
         let from_left = ((share * COLUMNS as f32) as usize).min(COLUMNS - 1);
         let height = ((rect.bottom() - position.y) / rect.height()).clamp(0.0, 1.0);
@@ -185,10 +185,10 @@ fn view_switch(ui: &mut Ui, rect: Rect, shown: SpectrogramView) -> Option<Spectr
 }
 
 /// Colours `columns`, with the highest frequency in the top row.
-fn image(columns: &[Column], (view, mask): (SpectrogramView, MaskDisplay)) -> ColorImage {
+fn image(columns: &[SpectrumColumn], (view, mask): (SpectrogramView, MaskDisplay)) -> ColorImage {
     let pixels = (0..ROWS).rev().flat_map(|row| {
         columns.iter().map(move |column| {
-            let level = lerp(LEVELS.start..=LEVELS.end, f32::from(column.level[row]) / 255.0);
+            let level = lerp(LEVEL_RANGE.start..=LEVEL_RANGE.end, f32::from(column.level[row]) / 255.0);
             colour(level, mask.gain(f32::from(column.mask[row]) / 255.0), view)
         })
     });
@@ -198,7 +198,7 @@ fn image(columns: &[Column], (view, mask): (SpectrogramView, MaskDisplay)) -> Co
 /// The colour of a point of `level` dBFS, which the mask multiplies by `gain`.
 fn colour(level: f32, gain: f32, view: SpectrogramView) -> Color32 {
     let bright = |level: f32| {
-        let share = remap(level, LEVEL_RANGE.start..=LEVEL_RANGE.end, 0.0..=1.0).clamp(0.0, 1.0);
+        let share = remap(level, DISPLAYED_RANGE.start..=DISPLAYED_RANGE.end, 0.0..=1.0).clamp(0.0, 1.0);
         let colorous::Color { r, g, b } = colorous::INFERNO.eval_continuous(f64::from(share));
         Color32::from_rgb(r, g, b)
     };
@@ -220,7 +220,7 @@ fn text_palette() -> &'static Palette {
 }
 
 /// Draws grid lines and labels for frequency and time.
-fn axes(painter: &Painter, rect: Rect, scale: Scale) {
+fn axes(painter: &Painter, rect: Rect, scale: FrequencyScale) {
     let font = theme::font(theme::SMALL - 2.0);
     let faint = Stroke::new(1.0, Color32::from_white_alpha(20));
     for frequency in FREQUENCIES.into_iter().filter(|frequency| *frequency < scale.highest) {
@@ -229,7 +229,7 @@ fn axes(painter: &Painter, rect: Rect, scale: Scale) {
         painter.text(
             pos2(rect.left() + 5.0, y),
             Align2::LEFT_CENTER,
-            format_frequency(frequency),
+            hertz(frequency),
             font.clone(),
             text_palette().text_weak,
         );
@@ -249,7 +249,7 @@ fn axes(painter: &Painter, rect: Rect, scale: Scale) {
     }
 }
 
-fn format_frequency(frequency: f32) -> String {
+fn hertz(frequency: f32) -> String {
     match frequency {
         below if below < 1_000.0 => format!("{below:.0} Hz"),
         round if (round / 1_000.0).fract() < 0.005 => format!("{:.0} kHz", round / 1_000.0),
@@ -267,14 +267,14 @@ mod tests {
     const ISOLATE: MaskDisplay = MaskDisplay { mode: Mode::Isolate, strength: 1.0 };
 
     /// A column of equal level everywhere, whose mask keeps the upper half.
-    const HALF: Column = {
+    const HALF: SpectrumColumn = {
         let mut mask = [0; ROWS];
         let mut row = ROWS / 2;
         while row < ROWS {
             mask[row] = 255;
             row += 1;
         }
-        Column { level: [200; ROWS], mask }
+        SpectrumColumn { level: [200; ROWS], mask }
     };
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
     #[derive(Default)]
     struct Fixture {
         spectrogram: Spectrogram,
-        new_columns: Vec<Column>,
+        new_columns: Vec<SpectrumColumn>,
         shown: SpectrogramView,
     }
 
@@ -314,7 +314,7 @@ mod tests {
         let show = |ui: &mut Ui, fixture: &mut Fixture| {
             let columns = std::mem::take(&mut fixture.new_columns);
             let shown = (fixture.shown, ISOLATE);
-            let selected = fixture.spectrogram.show(ui, columns, shown, Scale::default());
+            let selected = fixture.spectrogram.show(ui, columns, shown, FrequencyScale::default());
             fixture.shown = selected.unwrap_or(fixture.shown);
         };
         Harness::builder().with_size(vec2(512.0, 200.0)).build_ui_state(show, Fixture::default())
@@ -355,6 +355,6 @@ mod tests {
 
     #[test]
     fn frequencies_are_formatted_briefly() {
-        assert_eq!([100.0, 1_000.0, 1_530.0].map(format_frequency), ["100 Hz", "1 kHz", "1.5 kHz"]);
+        assert_eq!([100.0, 1_000.0, 1_530.0].map(hertz), ["100 Hz", "1 kHz", "1.5 kHz"]);
     }
 }

@@ -62,10 +62,14 @@ pub fn status_text(
                  or render offline"
                     .into()
             });
-            let placement = &engine.placement;
-            let problem =
-                engine.problem.clone().or(other_problem).or(too_slow).or_else(|| placement.remark.clone());
-            let on = match placement.provider {
+            let active_provider = &engine.active_provider;
+            let problem = engine
+                .problem
+                .clone()
+                .or(other_problem)
+                .or(too_slow)
+                .or_else(|| active_provider.fallback_reason.clone());
+            let on = match active_provider.provider {
                 Provider::Cpu => String::new(),
                 accelerator => format!(" on {accelerator}"),
             };
@@ -128,7 +132,7 @@ fn line(text: &str, color: Color32, rows: usize) -> Label {
 
 #[cfg(test)]
 mod tests {
-    use sift_engine::inference::provider::Placement;
+    use sift_engine::inference::provider::ActiveProvider;
 
     use super::*;
 
@@ -137,7 +141,7 @@ mod tests {
             readiness,
             problem: None,
             model: "Sift default".into(),
-            placement: Placement::default(),
+            active_provider: ActiveProvider::default(),
             sample_rate: 48_000.0,
             latency: 2_304,
             load: 0.384,
@@ -169,9 +173,10 @@ mod tests {
 
     #[test]
     fn status_names_the_provider_or_the_fallback_reason() {
-        let on = |provider, remark: Option<&str>| {
-            let placement = Placement { provider, remark: remark.map(str::to_owned) };
-            let engine = EngineSnapshot { placement, ..engine(Readiness::Ready) };
+        let on = |provider, fallback_reason: Option<&str>| {
+            let active_provider =
+                ActiveProvider { provider, fallback_reason: fallback_reason.map(str::to_owned) };
+            let engine = EngineSnapshot { active_provider, ..engine(Readiness::Ready) };
             status_text(Some(&engine), None, false, false)
         };
         let active = on(Provider::Cuda, None);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sift_engine::Grid;
-use sift_engine::package::{Listing, Manifest};
+use sift_engine::package::{Manifest, PackageInfo};
 
 const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
@@ -17,13 +17,13 @@ const MAX_MEMORY: usize = 256 << 20;
 /// If the error lacks place or remedy, or if the manifest allows files outside its folder or too much memory.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match Listing::parse(text, Path::new("folder")) {
+    match PackageInfo::parse(text, Path::new("folder")) {
         Err(error) => {
             let message = error.to_string();
             assert!(message.starts_with("folder/package.toml: "), "{message}");
             assert!(message.ends_with("install the package again"), "{message}");
         }
-        Ok(Listing { manifest, .. }) => {
+        Ok(PackageInfo { manifest, .. }) => {
             for file in [&manifest.separator.file, &manifest.query.file, &manifest.query.tokenizer] {
                 let name = Path::new(file).file_name();
                 assert!(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use sift_engine::package::Listing;
-use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, SLOTS, Shape, Stage};
+use sift_engine::package::PackageInfo;
+use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, SLOTS, SlotState};
 use sift_tests::audio::Random;
 use sift_tests::fixtures::{self, KEPT_WORD};
 use sift_tests::process::eventually;
@@ -69,12 +69,12 @@ impl Pair {
         Self([(); 2].map(|()| {
             let texts = std::array::from_fn(|slot| if slot % 2 == 0 { KEPT_WORD } else { "drums" }.into());
             let queries = Arc::new(Queries::new(texts));
-            let listing = Listing::read(&fixtures::package("recurrent"));
-            let engine = Engine::with_listing(listing, config, queries.clone());
+            let listing = PackageInfo::read(&fixtures::package("recurrent"));
+            let engine = Engine::with_package(listing, config, queries.clone());
             engine
                 .wait_until_ready(LOAD_TIMEOUT)
                 .expect("the engine is ready: `cargo xtask` sets ORT_DYLIB_PATH");
-            let encoded = || (0..SLOTS).all(|slot| queries.stage(slot) == Stage::Ready);
+            let encoded = || (0..SLOTS).all(|slot| queries.slot_state(slot) == SlotState::Ready);
             assert!(eventually(LOAD_TIMEOUT, encoded), "the queries are not encoded");
             engine
         }))
@@ -112,7 +112,7 @@ pub fn check(bytes: &[u8]) {
         }
         for engine in [whole, split] {
             assert_eq!(
-                (engine.status().late(), engine.status().dropped()),
+                (engine.status().late_masks(), engine.status().dropped_frames()),
                 (0, 0),
                 "masks are late although the engine renders offline"
             );
@@ -164,7 +164,7 @@ impl Part {
                 gain: &gain[range.clone()],
                 mode: if self.remove { Mode::Remove } else { Mode::Isolate },
                 query: usize::from(self.query) % SLOTS,
-                shape: Shape {
+                shape: MaskShaping {
                     sharpness: 0.5 + 3.5 * f32::from(self.sharpness) / 255.0,
                     floor: f32::from(self.floor) / 255.0,
                     smoothing: 0.2 * f32::from(self.smoothing) / 255.0,
@@ -174,7 +174,7 @@ impl Part {
             };
             let [mut main, mut target, mut residual] = [&mut main, &mut target, &mut residual]
                 .map(|port| port.iter_mut().map(|channel| &mut channel[range.clone()]).collect::<Vec<_>>());
-            let mut aux = Aux { target: &mut target, residual: &mut residual };
+            let mut aux = AuxOutputs { target: &mut target, residual: &mut residual };
             engine.process(&mut main, &mut aux, &controls);
             start = range.end;
         }

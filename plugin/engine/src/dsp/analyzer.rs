@@ -7,24 +7,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crossbeam_queue::ArrayQueue;
 use realfft::num_complex::Complex32;
 
-use crate::dsp::grid::Audio;
+use crate::dsp::grid::SpectrogramFormat;
 
 /// Rows of a column, spaced logarithmically.
 pub const ROWS: usize = 160;
 
 /// The lowest frequency of the rows, in hertz.
-const LOWEST: f32 = 50.0;
+const MIN_FREQUENCY: f32 = 50.0;
 
 /// Levels that a column tells apart, in dBFS: a full-scale sine is 0.
-pub const LEVELS: Range<f32> = -100.0..0.0;
+pub const LEVEL_RANGE: Range<f32> = -100.0..0.0;
 
 /// Columns that wait for the window, four seconds of them: when they are not taken, nobody looks.
-const WAITING: usize = 256;
+const MAX_COLUMNS: usize = 256;
 
 /// One hop as the window sees it; the lowest frequency first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Column {
-    /// From the lowest of [`LEVELS`], 0, to the highest, 255.
+pub struct SpectrumColumn {
+    /// From the lowest of [`LEVEL_RANGE`], 0, to the highest, 255.
     pub level: [u8; ROWS],
     /// The mask's gain, 0 to 255. All of it where nothing is separated.
     pub mask: [u8; ROWS],
@@ -32,22 +32,22 @@ pub struct Column {
 
 /// What rows and columns stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scale {
+pub struct FrequencyScale {
     /// The highest frequency of the rows, in hertz: the model's Nyquist.
     pub highest: f32,
     /// Seconds between two columns.
     pub hop: f32,
 }
 
-impl Default for Scale {
+impl Default for FrequencyScale {
     /// That of a model at 32 kHz.
     fn default() -> Self {
         Self { highest: 16_000.0, hop: 0.016 }
     }
 }
 
-impl Scale {
-    fn of(audio: &Audio) -> Self {
+impl FrequencyScale {
+    fn new(audio: &SpectrogramFormat) -> Self {
         let rate = audio.sample_rate as f32;
         Self { highest: rate / 2.0, hop: audio.hop as f32 / rate }
     }
@@ -59,26 +59,26 @@ impl Scale {
 
     /// Where a frequency lies: 0 at the lower end of the rows, 1 at the upper.
     pub fn height(&self, frequency: f32) -> f32 {
-        (frequency / LOWEST).ln() / (self.highest / LOWEST).ln()
+        (frequency / MIN_FREQUENCY).ln() / (self.highest / MIN_FREQUENCY).ln()
     }
 
     fn at(&self, height: f32) -> f32 {
-        LOWEST * (self.highest / LOWEST).powf(height)
+        MIN_FREQUENCY * (self.highest / MIN_FREQUENCY).powf(height)
     }
 }
 
 /// Largest absolute samples since they were last taken, linear.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Peaks {
+pub struct PeakLevels {
     pub input: f32,
     pub output: f32,
     /// What the output lacks of the input.
     pub removed: f32,
 }
 
-impl Peaks {
+impl PeakLevels {
     /// Takes in samples of one channel: `dry` the delayed input, `gain` what the output was made louder by.
-    pub(crate) fn raise(&mut self, dry: &[f32], output: &[f32], gain: &[f32]) {
+    pub(crate) fn update(&mut self, dry: &[f32], output: &[f32], gain: &[f32]) {
         for ((dry, output), gain) in dry.iter().zip(output).zip(gain) {
             self.input = self.input.max(dry.abs());
             self.output = self.output.max(output.abs());
@@ -88,9 +88,9 @@ impl Peaks {
 }
 
 /// Where the engine's threads show what they do.
-pub struct Scope {
-    scale: Scale,
-    columns: ArrayQueue<Column>,
+pub struct Analyzer {
+    scale: FrequencyScale,
+    columns: ArrayQueue<SpectrumColumn>,
     /// The bins of each row; neighbours share one where bins are wider than rows.
     rows: Box<[Range<usize>]>,
     /// From a magnitude to the amplitude of a sine.
@@ -99,10 +99,10 @@ pub struct Scope {
     peaks: [AtomicU32; 3],
 }
 
-impl Scope {
+impl Analyzer {
     /// For spectra of a model's `audio`.
-    pub fn new(audio: &Audio) -> Self {
-        let scale = Scale::of(audio);
+    pub fn new(audio: &SpectrogramFormat) -> Self {
+        let scale = FrequencyScale::new(audio);
         let bin = scale.highest / (audio.bins() - 1) as f32;
         let edge = |row: usize| scale.at(row as f32 / ROWS as f32) / bin;
         let rows = (0..ROWS).map(|row| {
@@ -112,33 +112,33 @@ impl Scope {
         });
         Self {
             scale,
-            columns: ArrayQueue::new(WAITING),
+            columns: ArrayQueue::new(MAX_COLUMNS),
             rows: rows.collect(),
             to_amplitude: 2.0 / audio.window.samples(audio.n_fft).iter().sum::<f32>(),
             peaks: Default::default(),
         }
     }
 
-    pub fn scale(&self) -> Scale {
+    pub fn scale(&self) -> FrequencyScale {
         self.scale
     }
 
     /// Whether somebody took what was shown lately.
-    pub(crate) fn is_watched(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         !self.columns.is_full()
     }
 
     /// Shows a hop: `magnitude` on the model's grid, and its mask if there is one.
-    pub(crate) fn show(&self, magnitude: &[f32], mask: Option<&[Complex32]>) {
-        if !self.is_watched() {
+    pub(crate) fn push_frame(&self, magnitude: &[f32], mask: Option<&[Complex32]>) {
+        if !self.is_active() {
             return;
         }
-        let mut column = Column { level: [0; ROWS], mask: [255; ROWS] };
+        let mut column = SpectrumColumn { level: [0; ROWS], mask: [255; ROWS] };
         for (row, bins) in self.rows.iter().enumerate() {
             let loudest = bins.clone().max_by(|&a, &b| magnitude[a].total_cmp(&magnitude[b]));
             let loudest = loudest.unwrap_or(bins.start);
             let decibels = 20.0 * (self.to_amplitude * magnitude[loudest]).max(1e-9).log10();
-            let share = (decibels - LEVELS.start) / (LEVELS.end - LEVELS.start);
+            let share = (decibels - LEVEL_RANGE.start) / (LEVEL_RANGE.end - LEVEL_RANGE.start);
             // A cast of what lies outside of the range stops at its ends.
             column.level[row] = (255.0 * share).round() as u8;
             if let Some(mask) = mask {
@@ -150,34 +150,35 @@ impl Scope {
     }
 
     /// Raises the peaks to at least these.
-    pub(crate) fn raise(&self, peaks: &Peaks) {
+    pub(crate) fn update(&self, peaks: &PeakLevels) {
         for (held, peak) in self.peaks.iter().zip([peaks.input, peaks.output, peaks.removed]) {
             held.fetch_max(peak.to_bits(), Ordering::Relaxed);
         }
     }
 
     /// The hops since the last call, oldest first; none of them if that was too long ago.
-    pub fn columns(&self) -> impl Iterator<Item = Column> {
-        if !self.is_watched() {
+    pub fn take_columns(&self) -> impl Iterator<Item = SpectrumColumn> {
+        if !self.is_active() {
             while self.columns.pop().is_some() {}
         }
         std::iter::from_fn(|| self.columns.pop())
     }
 
     /// The largest samples since the last call.
-    pub fn peaks(&self) -> Peaks {
+    pub fn take_peaks(&self) -> PeakLevels {
         let [input, output, removed] =
             self.peaks.each_ref().map(|peak| f32::from_bits(peak.swap(0, Ordering::Relaxed)));
-        Peaks { input, output, removed }
+        PeakLevels { input, output, removed }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::stft::Window;
+    use crate::dsp::stft::WindowFunction;
 
-    const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
+    const AUDIO: SpectrogramFormat =
+        SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 
     /// The spectrum of a full-scale sine at a bin, about.
     fn sine(bin: usize) -> Vec<f32> {
@@ -188,36 +189,36 @@ mod tests {
 
     #[test]
     fn what_nobody_takes_is_made_no_more_until_somebody_looks_again() {
-        let scope = Scope::new(&AUDIO);
+        let analyzer = Analyzer::new(&AUDIO);
         for _ in 0..2 {
-            for _ in 0..2 * WAITING {
-                scope.show(&sine(32), None);
+            for _ in 0..2 * MAX_COLUMNS {
+                analyzer.push_frame(&sine(32), None);
             }
-            assert!(!scope.is_watched());
-            assert_eq!(scope.columns().count(), 0, "what is old is not shown");
-            scope.show(&sine(32), None);
-            assert_eq!(scope.columns().count(), 1);
+            assert!(!analyzer.is_active());
+            assert_eq!(analyzer.take_columns().count(), 0, "what is old is not shown");
+            analyzer.push_frame(&sine(32), None);
+            assert_eq!(analyzer.take_columns().count(), 1);
         }
     }
 
     #[test]
     fn a_full_scale_sine_is_at_the_top_level_in_the_row_of_its_frequency() {
-        let scope = Scope::new(&AUDIO);
-        scope.show(&sine(32), None);
-        let column = scope.columns().next().unwrap();
+        let analyzer = Analyzer::new(&AUDIO);
+        analyzer.push_frame(&sine(32), None);
+        let column = analyzer.take_columns().next().unwrap();
         let row = column.level.iter().position(|&level| level > 0).unwrap();
         assert_eq!(column.level[row], 255);
-        let at = scope.scale().frequency(row);
+        let at = analyzer.scale().frequency(row);
         assert!((at / 1_000.0 - 1.0).abs() < 0.03, "{at} Hz");
     }
 
     #[test]
     fn the_mask_is_shown_where_the_sound_is_loudest() {
-        let scope = Scope::new(&AUDIO);
+        let analyzer = Analyzer::new(&AUDIO);
         let mut mask = vec![Complex32::ZERO; AUDIO.bins()];
         mask[400] = Complex32::new(0.5, 0.0);
-        scope.show(&sine(400), Some(&mask));
-        let column = scope.columns().next().unwrap();
+        analyzer.push_frame(&sine(400), Some(&mask));
+        let column = analyzer.take_columns().next().unwrap();
         let row = column.level.iter().position(|&level| level == 255).unwrap();
         assert_eq!(column.mask[row], 128);
         assert_eq!(column.mask[0], 0);
@@ -225,10 +226,10 @@ mod tests {
 
     #[test]
     fn peaks_are_the_largest_since_they_were_taken() {
-        let scope = Scope::new(&AUDIO);
-        scope.raise(&Peaks { input: 0.5, output: 0.1, removed: 0.0 });
-        scope.raise(&Peaks { input: 0.2, output: 0.3, removed: 0.0 });
-        assert_eq!(scope.peaks(), Peaks { input: 0.5, output: 0.3, removed: 0.0 });
-        assert_eq!(scope.peaks(), Peaks::default());
+        let analyzer = Analyzer::new(&AUDIO);
+        analyzer.update(&PeakLevels { input: 0.5, output: 0.1, removed: 0.0 });
+        analyzer.update(&PeakLevels { input: 0.2, output: 0.3, removed: 0.0 });
+        assert_eq!(analyzer.take_peaks(), PeakLevels { input: 0.5, output: 0.3, removed: 0.0 });
+        assert_eq!(analyzer.take_peaks(), PeakLevels::default());
     }
 }

@@ -1,12 +1,12 @@
 //! A delay of a fixed number of samples.
 
 /// A delay of a fixed number of samples.
-pub struct Delay {
+pub struct DelayLine {
     ring: Vec<f32>,
     next: usize,
 }
 
-impl Delay {
+impl DelayLine {
     /// A delay of `samples`, at least one.
     pub fn new(samples: usize) -> Self {
         Self { ring: vec![0.0; samples], next: 0 }
@@ -32,7 +32,7 @@ impl Delay {
 
     /// Holds the newest samples that `other` holds, as many as go in. Before them, in a longer delay,
     /// there is silence, from which the oldest ones rise within `fade` samples.
-    pub fn go_on_from(&mut self, other: &Delay, fade: usize) {
+    pub fn copy_from(&mut self, other: &DelayLine, fade: usize) {
         let (newer, older) = other.ring.split_at(other.next);
         let missing = self.ring.len().saturating_sub(other.ring.len());
         let held = older.iter().chain(newer).skip(other.ring.len().saturating_sub(self.ring.len()));
@@ -56,14 +56,14 @@ mod tests {
     #[test]
     fn a_delay_goes_on_from_a_longer_or_shorter_one() {
         for length in [2, 3, 5] {
-            let mut old = Delay::new(3);
+            let mut old = DelayLine::new(3);
             let mut delayed = [0.0; 7];
             for (at, sample) in (1..=7).enumerate() {
                 old.process(&[sample as f32], &mut delayed[at..=at]);
             }
             assert_eq!(delayed, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]);
-            let mut new = Delay::new(length);
-            new.go_on_from(&old, 2);
+            let mut new = DelayLine::new(length);
+            new.copy_from(&old, 2);
             let mut heard = vec![0.0; length];
             new.process(&vec![0.0; length], &mut heard);
             let expected: &[f32] =

@@ -6,7 +6,7 @@
 use realfft::num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
-use crate::dsp::stft::Window;
+use crate::dsp::stft::WindowFunction;
 
 /// How many of the model's highest mask bins speak for the frequencies above its Nyquist.
 const TOP_BINS: usize = 8;
@@ -14,17 +14,17 @@ const TOP_BINS: usize = 8;
 /// The spectrogram the model was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Audio {
+pub struct SpectrogramFormat {
     /// Hertz.
     pub sample_rate: u32,
     /// Samples a frame, even.
     pub n_fft: usize,
     /// Samples between frames.
     pub hop: usize,
-    pub window: Window,
+    pub window: WindowFunction,
 }
 
-impl Audio {
+impl SpectrogramFormat {
     /// Bins of a frame.
     pub fn bins(&self) -> usize {
         self.n_fft / 2 + 1
@@ -46,10 +46,10 @@ pub struct Grid {
 
 impl Grid {
     /// Time the separator is given beyond the host's largest block, in seconds.
-    pub const BUDGET: f64 = 0.004;
+    pub const BUDGET_SECONDS: f64 = 0.004;
 
     /// The grid of a model's frames at `sample_rate` hertz.
-    pub fn new(audio: &Audio, sample_rate: f64) -> Self {
+    pub fn new(audio: &SpectrogramFormat, sample_rate: f64) -> Self {
         let ratio = sample_rate / f64::from(audio.sample_rate);
         Self {
             size: 2 * ((audio.n_fft as f64 * ratio / 2.0).round() as usize).max(1),
@@ -72,7 +72,7 @@ impl Grid {
     /// Hops between a frame's analysis and its synthesis: a parcel is sent in one block and must
     /// be home `max_block` samples and the separator's budget later. `model_delay`: hops that the model delays its masks by.
     pub fn delay_hops(&self, model_delay: usize, max_block: usize) -> usize {
-        let due = max_block as f64 + Self::BUDGET * self.sample_rate;
+        let due = max_block as f64 + Self::BUDGET_SECONDS * self.sample_rate;
         model_delay + (due / self.hop as f64).ceil() as usize
     }
 
@@ -120,7 +120,8 @@ pub fn to_host(mask: &[Complex32], gain: &mut [Complex32]) {
 mod tests {
     use super::*;
 
-    const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
+    const AUDIO: SpectrogramFormat =
+        SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 
     #[test]
     fn the_default_grid_at_48_khz_in_blocks_of_512_takes_48_ms() {

@@ -6,7 +6,7 @@ use crate::dsp::grid::{self, Grid};
 
 /// How the mask is shaped before it is applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shape {
+pub struct MaskShaping {
     /// The power the mask's magnitude is raised to, 0.5 to 4.
     pub sharpness: f32,
     /// The least gain, linear.
@@ -15,7 +15,7 @@ pub struct Shape {
     pub smoothing: f32,
 }
 
-impl Default for Shape {
+impl Default for MaskShaping {
     /// The mask as the separator made it, down to −80 dB.
     fn default() -> Self {
         Self { sharpness: 1.0, floor: 1e-4, smoothing: 0.0 }
@@ -23,7 +23,7 @@ impl Default for Shape {
 }
 
 /// The mask in force, and the gain made of it.
-pub struct Mask {
+pub struct MaskProcessor {
     /// On the model's grid, smoothed.
     mask: Vec<Complex32>,
     /// On the host's grid, shaped.
@@ -33,7 +33,7 @@ pub struct Mask {
     held: bool,
 }
 
-impl Mask {
+impl MaskProcessor {
     /// For masks and gains of the bins of `grid`.
     pub fn new(grid: &Grid) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Mask {
     }
 
     /// Takes the mask of the next frame, as many values as the model has bins.
-    pub fn update(&mut self, mask: &[Complex32], shape: &Shape) {
+    pub fn update(&mut self, mask: &[Complex32], shape: &MaskShaping) {
         // One pole: the share of the old mask that is left after a hop.
         let keep = match self.held && shape.smoothing > 0.0 {
             true => (-self.hop_seconds / shape.smoothing).exp(),
@@ -68,7 +68,7 @@ impl Mask {
     }
 
     /// The gain of each host bin, shaped.
-    pub fn gain(&mut self, shape: &Shape) -> &[Complex32] {
+    pub fn gain(&mut self, shape: &MaskShaping) -> &[Complex32] {
         grid::to_host(&self.mask, &mut self.gain);
         let least = shape.floor * shape.floor;
         for gain in &mut self.gain {
@@ -87,12 +87,13 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsp::grid::Audio;
-    use crate::dsp::stft::Window;
+    use crate::dsp::grid::SpectrogramFormat;
+    use crate::dsp::stft::WindowFunction;
 
-    fn mask() -> Mask {
-        let audio = Audio { sample_rate: 32_000, n_fft: 64, hop: 32, window: Window::SqrtHann };
-        Mask::new(&Grid::new(&audio, 32_000.0))
+    fn mask() -> MaskProcessor {
+        let audio =
+            SpectrogramFormat { sample_rate: 32_000, n_fft: 64, hop: 32, window: WindowFunction::SqrtHann };
+        MaskProcessor::new(&Grid::new(&audio, 32_000.0))
     }
 
     fn real(value: f32) -> Vec<Complex32> {
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn sharpness_is_a_power_of_the_magnitude_and_keeps_the_phase() {
         let mut mask = mask();
-        let shape = Shape { sharpness: 2.0, ..Shape::default() };
+        let shape = MaskShaping { sharpness: 2.0, ..MaskShaping::default() };
         mask.update(&[Complex32::new(0.0, 0.5); 33], &shape);
         assert!((mask.gain(&shape)[3] - Complex32::new(0.0, 0.25)).norm() < 1e-6);
     }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn no_gain_is_below_the_floor() {
         let mut mask = mask();
-        let shape = Shape { floor: 0.1, ..Shape::default() };
+        let shape = MaskShaping { floor: 0.1, ..MaskShaping::default() };
         mask.update(&real(0.0), &shape);
         assert!(mask.gain(&shape).iter().all(|gain| gain.re == 0.1));
     }
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn smoothing_follows_its_time_constant_from_the_first_mask_on() {
         let mut mask = mask();
-        let shape = Shape { smoothing: 0.1, ..Shape::default() };
+        let shape = MaskShaping { smoothing: 0.1, ..MaskShaping::default() };
         mask.update(&real(1.0), &shape);
         assert_eq!(mask.gain(&shape)[0].re, 1.0);
         for _ in 0..100 {

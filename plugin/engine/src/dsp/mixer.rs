@@ -19,7 +19,7 @@ pub enum Mode {
 }
 
 /// Seconds that a switch of mode, listening, bypass or concealment takes.
-const FADE: f64 = 0.01;
+const FADE_SECONDS: f64 = 0.01;
 
 /// A value that moves linearly, so that a switch makes no click.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +30,9 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    /// A ramp from 0 to 1 in `FADE` at `sample_rate` hertz, resting at 0.
+    /// A ramp from 0 to 1 in `FADE_SECONDS` at `sample_rate` hertz, resting at 0.
     pub fn new(sample_rate: f64) -> Self {
-        Self { value: 0.0, target: 0.0, step: (1.0 / (FADE * sample_rate)).min(1.0) as f32 }
+        Self { value: 0.0, target: 0.0, step: (1.0 / (FADE_SECONDS * sample_rate)).min(1.0) as f32 }
     }
 
     pub fn set(&mut self, target: f32) {
@@ -67,7 +67,7 @@ impl Ramp {
 
 /// One sample's weights, the same for every channel.
 #[derive(Clone, Copy)]
-pub struct Weights {
+pub struct MixWeights {
     /// 0 isolate … 1 remove.
     remove: f32,
     /// 0 the output … 1 what was taken away.
@@ -82,7 +82,7 @@ pub struct Weights {
 
 /// One sample of each output.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outputs {
+pub struct OutputSamples {
     pub main: f32,
     pub target: f32,
     pub residual: f32,
@@ -90,7 +90,7 @@ pub struct Outputs {
 
 /// The switches, each faded.
 #[derive(Clone, Copy)]
-pub struct Mix {
+pub struct Mixer {
     pub remove: Ramp,
     pub removed: Ramp,
     pub bypass: Ramp,
@@ -98,7 +98,7 @@ pub struct Mix {
     pub level: Ramp,
 }
 
-impl Mix {
+impl Mixer {
     pub fn new(sample_rate: f64) -> Self {
         let ramp = Ramp::new(sample_rate);
         let mut level = ramp;
@@ -107,15 +107,15 @@ impl Mix {
     }
 
     /// The weights of all samples to come, until a switch is set.
-    pub fn at_rest(&self) -> Option<Weights> {
+    pub fn settled_weights(&self) -> Option<MixWeights> {
         let ramps = [self.remove, self.removed, self.bypass, self.wet, self.level];
-        ramps.iter().all(|ramp| ramp.value == ramp.target).then(|| self.clone().next())
+        ramps.iter().all(|ramp| ramp.value == ramp.target).then(|| self.clone().next_weights())
     }
 
     /// The weights of the next sample.
     #[inline]
-    pub fn next(&mut self) -> Weights {
-        Weights {
+    pub fn next_weights(&mut self) -> MixWeights {
+        MixWeights {
             remove: self.remove.next(),
             removed: self.removed.next(),
             bypass: self.bypass.next(),
@@ -125,10 +125,10 @@ impl Mix {
     }
 }
 
-impl Weights {
+impl MixWeights {
     /// Mixes one sample. `strength` is 0 to 1, `gain` linear.
     #[inline]
-    pub fn mix(&self, dry: f32, separated: f32, strength: f32, gain: f32) -> Outputs {
+    pub fn mix(&self, dry: f32, separated: f32, strength: f32, gain: f32) -> OutputSamples {
         let blend = |from: f32, to: f32, amount: f32| match amount {
             0.0 => from,
             1.0 => to,
@@ -144,10 +144,10 @@ impl Weights {
         let heard = blend(processed, dry - processed, self.removed) * gain;
         let main = blend(heard, dry, self.bypass);
         if self.level == 1.0 {
-            return Outputs { main, target, residual: dry - target };
+            return OutputSamples { main, target, residual: dry - target };
         }
         let [main, target, residual] = [main, target, dry - target].map(|sample| sample * self.level);
-        Outputs { main, target, residual }
+        OutputSamples { main, target, residual }
     }
 }
 
@@ -155,8 +155,8 @@ impl Weights {
 mod tests {
     use super::*;
 
-    fn weights(remove: f32) -> Weights {
-        Weights { remove, removed: 0.0, bypass: 0.0, wet: 1.0, level: 1.0 }
+    fn weights(remove: f32) -> MixWeights {
+        MixWeights { remove, removed: 0.0, bypass: 0.0, wet: 1.0, level: 1.0 }
     }
 
     #[test]
@@ -178,19 +178,19 @@ mod tests {
     #[test]
     fn with_no_mask_both_modes_give_the_dry_signal() {
         for remove in [0.0, 1.0] {
-            let dry = Weights { wet: 0.0, ..weights(remove) }.mix(0.5, 0.2, 1.0, 1.0);
-            assert_eq!(dry, Outputs { main: 0.5, target: 0.5, residual: 0.0 });
+            let dry = MixWeights { wet: 0.0, ..weights(remove) }.mix(0.5, 0.2, 1.0, 1.0);
+            assert_eq!(dry, OutputSamples { main: 0.5, target: 0.5, residual: 0.0 });
         }
     }
 
     #[test]
     fn what_was_taken_away_is_the_rest_of_the_output() {
-        let away = Weights { removed: 1.0, ..weights(0.0) }.mix(0.5, 0.2, 1.0, 1.0);
+        let away = MixWeights { removed: 1.0, ..weights(0.0) }.mix(0.5, 0.2, 1.0, 1.0);
         assert!((away.main - 0.3).abs() < 1e-7);
     }
 
     #[test]
     fn bypass_ignores_strength_and_gain() {
-        assert_eq!(Weights { bypass: 1.0, ..weights(1.0) }.mix(0.5, 0.2, 1.0, 4.0).main, 0.5);
+        assert_eq!(MixWeights { bypass: 1.0, ..weights(1.0) }.mix(0.5, 0.2, 1.0, 4.0).main, 0.5);
     }
 }

@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 /// The analysis window; synthesis uses the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Window {
+pub enum WindowFunction {
     /// Periodic Hann.
     Hann,
     /// Square root of the periodic Hann window, which is a half sine.
     SqrtHann,
 }
 
-impl Window {
+impl WindowFunction {
     /// The window's `size` samples.
     pub fn samples(self, size: usize) -> Vec<f32> {
         (0..size)
             .map(|i| {
                 let half_sine = (std::f64::consts::PI * i as f64 / size as f64).sin();
                 match self {
-                    Window::Hann => (half_sine * half_sine) as f32,
-                    Window::SqrtHann => half_sine as f32,
+                    WindowFunction::Hann => (half_sine * half_sine) as f32,
+                    WindowFunction::SqrtHann => half_sine as f32,
                 }
             })
             .collect()
@@ -46,7 +46,7 @@ pub struct Stft {
 
 impl Stft {
     /// A transform of `size` samples (even) every `hop` samples, `hop <= size`.
-    pub fn new(size: usize, hop: usize, window: Window) -> Self {
+    pub fn new(size: usize, hop: usize, window: WindowFunction) -> Self {
         assert!(size.is_multiple_of(2) && 0 < hop && hop <= size);
         let mut planner = RealFftPlanner::new();
         let forward = planner.plan_fft_forward(size);
@@ -74,7 +74,7 @@ impl Stft {
     }
 
     /// Writes the spectrum of the newest `size` samples in `history` to `spectrum` (`size / 2 + 1` long).
-    pub fn analyse(&mut self, history: &History, spectrum: &mut [Complex32]) {
+    pub fn analyse(&mut self, history: &AnalysisBuffer, spectrum: &mut [Complex32]) {
         let (older, newer) = history.oldest_first();
         let (first, rest) = self.frame.split_at_mut(older.len());
         let (rising, falling) = self.analysis.split_at(older.len());
@@ -86,7 +86,7 @@ impl Stft {
     }
 
     /// Adds the frame whose spectrum is `spectrum · gain`, bin for bin, to `overlap`.
-    pub fn synthesise(&mut self, spectrum: &[Complex32], gain: &[Complex32], overlap: &mut Overlap) {
+    pub fn synthesise(&mut self, spectrum: &[Complex32], gain: &[Complex32], overlap: &mut OverlapAdd) {
         for ((out, bin), gain) in self.spectrum.iter_mut().zip(spectrum).zip(gain) {
             *out = bin * gain;
         }
@@ -111,13 +111,13 @@ fn windowed(samples: &[f32], window: &[f32], out: &mut [f32]) {
 }
 
 /// The newest samples of one channel, as many as a frame has.
-pub struct History {
+pub struct AnalysisBuffer {
     ring: Vec<f32>,
     /// Where the oldest sample lies and the next one goes.
     next: usize,
 }
 
-impl History {
+impl AnalysisBuffer {
     /// `size` samples of silence.
     pub fn new(size: usize) -> Self {
         Self { ring: vec![0.0; size], next: 0 }
@@ -143,7 +143,7 @@ impl History {
     }
 
     /// Holds what `other` holds, as far as that goes.
-    pub fn go_on_from(&mut self, other: &History) {
+    pub fn copy_from(&mut self, other: &AnalysisBuffer) {
         let (older, newer) = other.oldest_first();
         for part in [older, newer] {
             self.extend(&part[part.len().saturating_sub(self.ring.len())..]);
@@ -152,13 +152,13 @@ impl History {
 }
 
 /// The sum of one channel's overlapping output frames.
-pub struct Overlap {
+pub struct OverlapAdd {
     ring: Vec<f32>,
     /// Where the next sample to be heard lies, and where the next frame begins.
     next: usize,
 }
 
-impl Overlap {
+impl OverlapAdd {
     /// Silence, for frames of `size` samples.
     pub fn new(size: usize) -> Self {
         Self { ring: vec![0.0; size], next: 0 }
@@ -193,9 +193,9 @@ impl Overlap {
 mod tests {
     use super::*;
 
-    fn round_trip(size: usize, hop: usize, window: Window) -> f32 {
+    fn round_trip(size: usize, hop: usize, window: WindowFunction) -> f32 {
         let mut stft = Stft::new(size, hop, window);
-        let (mut history, mut overlap) = (History::new(size), Overlap::new(size));
+        let (mut history, mut overlap) = (AnalysisBuffer::new(size), OverlapAdd::new(size));
         let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];
         let gain = vec![Complex32::ONE; size / 2 + 1];
         let input: Vec<f32> =
@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn unit_gain_reconstructs_whatever_the_window_and_hop() {
         for (size, hop, window) in [
-            (1024, 512, Window::SqrtHann),
-            (1024, 256, Window::Hann),
-            (1412, 706, Window::SqrtHann),
-            (1002, 501, Window::SqrtHann),
-            (2048, 500, Window::Hann),
+            (1024, 512, WindowFunction::SqrtHann),
+            (1024, 256, WindowFunction::Hann),
+            (1412, 706, WindowFunction::SqrtHann),
+            (1002, 501, WindowFunction::SqrtHann),
+            (2048, 500, WindowFunction::Hann),
         ] {
             let error = round_trip(size, hop, window);
             assert!(error < 1e-5, "{size}/{hop} {window:?}: {error}");
@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn complex_gain_at_dc_and_nyquist_is_no_error() {
-        let mut stft = Stft::new(64, 32, Window::SqrtHann);
+        let mut stft = Stft::new(64, 32, WindowFunction::SqrtHann);
         let spectrum = vec![Complex32::new(1.0, 1.0); 33];
         let gain = vec![Complex32::I; 33];
-        let mut overlap = Overlap::new(64);
+        let mut overlap = OverlapAdd::new(64);
         stft.synthesise(&spectrum, &gain, &mut overlap);
         let mut heard = [0.0; 32];
         overlap.take(&mut heard);
@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn magnitude_over_the_window_sum_does_not_depend_on_the_size() {
         let level = |size: usize| {
-            let mut stft = Stft::new(size, size / 2, Window::SqrtHann);
-            let mut history = History::new(size);
+            let mut stft = Stft::new(size, size / 2, WindowFunction::SqrtHann);
+            let mut history = AnalysisBuffer::new(size);
             let tone = |at: usize| (std::f32::consts::TAU * 8.0 * at as f32 / size as f32).cos();
             history.extend(&(0..size).map(tone).collect::<Vec<_>>());
             let mut spectrum = vec![Complex32::ZERO; size / 2 + 1];

@@ -2,28 +2,28 @@
 
 use realfft::num_complex::Complex32;
 
-use crate::dsp::delay_line::Delay;
-use crate::dsp::mixer::Weights;
-use crate::dsp::stft::{History, Overlap};
+use crate::dsp::delay_line::DelayLine;
+use crate::dsp::mixer::MixWeights;
+use crate::dsp::stft::{AnalysisBuffer, OverlapAdd};
 
 /// One channel's buffers.
-pub(super) struct Voice {
-    pub history: History,
+pub(super) struct ChannelState {
+    pub history: AnalysisBuffer,
     /// The newest `delay + 1` frames' spectra, by frame.
     pub spectra: Vec<Box<[Complex32]>>,
-    pub overlap: Overlap,
-    pub dry: Delay,
+    pub overlap: OverlapAdd,
+    pub dry: DelayLine,
 }
 
 /// What a channel's samples are mixed from, and to beside the main output.
-pub(super) struct Lane {
+pub(super) struct ChannelScratch {
     pub dry: Vec<f32>,
     /// The separated sound, and then the target made of it.
     pub target: Vec<f32>,
     pub residual: Vec<f32>,
 }
 
-impl Lane {
+impl ChannelScratch {
     pub fn new(samples: usize) -> Self {
         let silence = || vec![0.0; samples];
         Self { dry: silence(), target: silence(), residual: silence() }
@@ -32,7 +32,7 @@ impl Lane {
     /// Fills `main`, the target and the residual. `weights` gives those of a sample; `strength` and `gain` are as long as `main`.
     pub fn mix(
         &mut self,
-        weights: impl Fn(usize) -> Weights,
+        weights: impl Fn(usize) -> MixWeights,
         strength: &[f32],
         gain: &[f32],
         main: &mut [f32],

@@ -6,22 +6,23 @@ use std::sync::mpsc;
 use realfft::num_complex::Complex32;
 
 use super::*;
-use crate::dsp::grid::Audio;
-use crate::dsp::stft::Window;
-use crate::inference::provider::Placement;
+use crate::dsp::grid::SpectrogramFormat;
+use crate::dsp::stft::WindowFunction;
+use crate::inference::provider::ActiveProvider;
 use crate::package::SeparatorSection;
-use crate::query::encoder::Encoding;
+use crate::query::encoder::EncodedQuery;
 use crate::query::slots::Queries;
-use crate::realtime::separator_thread::Build;
+use crate::realtime::separator_thread::SeparatorFactory;
 use crate::separator::Separator;
 
-const AUDIO: Audio = Audio { sample_rate: 32_000, n_fft: 1024, hop: 512, window: Window::SqrtHann };
+const AUDIO: SpectrogramFormat =
+    SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];
 
 /// A mask made by a function of magnitude and embedding.
-struct Fake<F>(F);
+struct FakeSeparator<F>(F);
 
-impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for Fake<F> {
+impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for FakeSeparator<F> {
     fn reset(&mut self) {}
 
     fn fork(&self) -> Result<Box<dyn Separator>, String> {
@@ -44,24 +45,24 @@ fn one_sound() -> Result<Box<dyn Separator>, String> {
     Err("asked for several sounds".into())
 }
 
-fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> Build {
-    Box::new(move |_| Ok((Box::new(Fake(make)), Placement::default())))
+fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> SeparatorFactory {
+    Box::new(move |_| Ok((Box::new(FakeSeparator(make)), ActiveProvider::default())))
 }
 
-fn constant(gain: f32) -> Build {
+fn constant(gain: f32) -> SeparatorFactory {
     fake(move |_, _, mask| mask.fill(Complex32::new(gain, 0.0)))
 }
 
 /// The gain that the embedding says: slot 0 says 0, slot 1 says 1.
-fn by_query() -> Build {
+fn by_query() -> SeparatorFactory {
     fake(|_, embedding, mask| mask.fill(Complex32::new(embedding[0], 0.0)))
 }
 
 fn queries() -> Arc<Queries> {
     let queries = Arc::new(Queries::default());
     for slot in 0..crate::SLOTS {
-        let encoding = Encoding::of_one(Arc::from([slot as f32]));
-        queries.deliver(0, slot, &queries.text(slot), Ok(encoding));
+        let encoding = EncodedQuery::single(Arc::from([slot as f32]));
+        queries.set_encoded(0, slot, &queries.text(slot), Ok(encoding));
     }
     queries
 }
@@ -70,16 +71,16 @@ fn config(sample_rate: f64, max_block: usize) -> Config {
     Config { sample_rate, max_block, channels: 1, offline: true }
 }
 
-fn engine(build: Build, config: Config) -> Engine {
+fn engine(factory: SeparatorFactory, config: Config) -> Engine {
     let engine =
-        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), build, None, config, queries());
+        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), factory, None, config, queries());
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
     engine
 }
 
 /// What a test turns: the rest is at its default.
 #[derive(Clone, Copy)]
-struct Knobs {
+struct TestControls {
     strength: f32,
     gain: f32,
     mode: Mode,
@@ -88,38 +89,43 @@ struct Knobs {
     bypass: bool,
 }
 
-impl Default for Knobs {
+impl Default for TestControls {
     fn default() -> Self {
         Self { strength: 1.0, gain: 1.0, mode: Mode::Isolate, query: 0, listen_removed: false, bypass: false }
     }
 }
 
 #[derive(Default, Clone)]
-struct Heard {
+struct Rendered {
     main: Vec<f32>,
     target: Vec<f32>,
     residual: Vec<f32>,
 }
 
 /// Plays `input` in blocks of the sizes that `block` gives.
-fn play(engine: &mut Engine, input: &[f32], knobs: Knobs, mut block: impl FnMut() -> usize) -> Heard {
-    let mut heard = Heard::default();
+fn play(
+    engine: &mut Engine,
+    input: &[f32],
+    controls: TestControls,
+    mut block: impl FnMut() -> usize,
+) -> Rendered {
+    let mut heard = Rendered::default();
     let mut rest = input;
     while !rest.is_empty() {
         let (now, later) = rest.split_at(block().min(rest.len()));
         rest = later;
         let (mut main, mut target, mut residual) = (now.to_vec(), vec![0.0; now.len()], vec![0.0; now.len()]);
-        let (strength, gain) = (vec![knobs.strength; now.len()], vec![knobs.gain; now.len()]);
+        let (strength, gain) = (vec![controls.strength; now.len()], vec![controls.gain; now.len()]);
         let controls = Controls {
             strength: &strength,
             gain: &gain,
-            mode: knobs.mode,
-            query: knobs.query,
-            shape: Shape { floor: 0.0, ..Shape::default() },
-            listen_removed: knobs.listen_removed,
-            bypass: knobs.bypass,
+            mode: controls.mode,
+            query: controls.query,
+            shape: MaskShaping { floor: 0.0, ..MaskShaping::default() },
+            listen_removed: controls.listen_removed,
+            bypass: controls.bypass,
         };
-        let mut aux = Aux { target: &mut [&mut target], residual: &mut [&mut residual] };
+        let mut aux = AuxOutputs { target: &mut [&mut target], residual: &mut [&mut residual] };
         engine.process(&mut [&mut main], &mut aux, &controls);
         heard.main.extend(main);
         heard.target.extend(target);
@@ -181,7 +187,7 @@ fn an_impulse_comes_out_at_exactly_the_latency_at_any_rate_and_block() {
             let latency = engine.latency();
             let mut input = vec![0.0; latency + 3000];
             input[100] = 1.0;
-            let heard = play(&mut engine, &input, Knobs::default(), || block);
+            let heard = play(&mut engine, &input, TestControls::default(), || block);
             let peak =
                 (0..heard.main.len()).max_by(|&a, &b| heard.main[a].total_cmp(&heard.main[b])).unwrap();
             assert_eq!(peak, 100 + latency, "{rate} Hz, blocks of {block}");
@@ -195,7 +201,7 @@ fn an_identity_separator_reconstructs_to_minus_100_db() {
     for rate in RATES {
         let mut engine = engine(constant(1.0), config(rate, 512));
         let input = noise(rate as usize / 2);
-        let heard = play(&mut engine, &input, Knobs::default(), random_blocks(512));
+        let heard = play(&mut engine, &input, TestControls::default(), random_blocks(512));
         let error = largest_difference(&heard.main, &delayed(&input, engine.latency()));
         assert!(error < 0.5e-5, "{rate} Hz: {error}");
     }
@@ -206,8 +212,12 @@ fn strength_zero_is_the_delayed_input_bit_for_bit() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let mut engine = engine(constant(0.3), config(48_000.0, 512));
         let input = noise(20_000);
-        let heard =
-            play(&mut engine, &input, Knobs { strength: 0.0, mode, ..Knobs::default() }, random_blocks(512));
+        let heard = play(
+            &mut engine,
+            &input,
+            TestControls { strength: 0.0, mode, ..TestControls::default() },
+            random_blocks(512),
+        );
         assert_same(&heard.main, &delayed(&input, engine.latency()));
     }
 }
@@ -217,7 +227,7 @@ fn target_and_residual_add_up_to_the_delayed_input_and_so_do_isolated_and_remove
     let input = noise(30_000);
     let heard = |mode| {
         let mut engine = engine(constant(0.3), config(44_100.0, 512));
-        let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
+        let heard = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
         (heard, delayed(&input, engine.latency()))
     };
     let ((isolated, dry), (removed, _)) = (heard(Mode::Isolate), heard(Mode::Remove));
@@ -233,8 +243,8 @@ fn bypass_is_the_delayed_input_and_switching_it_does_not_click() {
     let mut engine = engine(constant(0.0), config(rate, 512));
     let mut heard = Vec::new();
     for (block, part) in input.chunks(512).enumerate() {
-        let knobs = Knobs { bypass: block / 20 % 2 == 0, ..Knobs::default() };
-        heard.extend(play(&mut engine, part, knobs, || 512).main);
+        let controls = TestControls { bypass: block / 20 % 2 == 0, ..TestControls::default() };
+        heard.extend(play(&mut engine, part, controls, || 512).main);
     }
     let dry = delayed(&input, engine.latency());
     assert_same(&heard[5000..10_000], &dry[5000..10_000]);
@@ -255,7 +265,7 @@ fn offline_the_block_partition_does_not_change_a_bit() {
     let input = noise(100_000);
     let render = |block: &mut dyn FnMut() -> usize| {
         let mut engine = engine(recurrent(), config(44_100.0, 2048));
-        play(&mut engine, &input, Knobs::default(), block).main
+        play(&mut engine, &input, TestControls::default(), block).main
     };
     let whole = render(&mut || 2048);
     for size in [1, 64, 480, 512] {
@@ -272,12 +282,12 @@ fn a_host_that_renders_without_saying_so_loses_no_parcel() {
     });
     let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
     let input = noise(96_000);
-    let heard = play(&mut engine, &input, Knobs::default(), || 512);
-    assert_eq!(engine.status().late(), 0);
+    let heard = play(&mut engine, &input, TestControls::default(), || 512);
+    assert_eq!(engine.status().late_masks(), 0);
     assert!(largest_difference(&heard.main, &delayed(&input, engine.latency())) < 1e-4);
 }
 
-/// Plays at the pace of a sound card. `script` is called before each block.
+/// Plays at the offline_detector of a sound card. `script` is called before each block.
 fn play_live(engine: &mut Engine, input: &[f32], block: usize, mut script: impl FnMut(usize)) -> Vec<f32> {
     let rate = engine.grid().sample_rate;
     let start = Instant::now();
@@ -286,7 +296,7 @@ fn play_live(engine: &mut Engine, input: &[f32], block: usize, mut script: impl 
         let due = start + Duration::from_secs_f64((number * block) as f64 / rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         script(number);
-        heard.extend(play(engine, part, Knobs::default(), || block).main);
+        heard.extend(play(engine, part, TestControls::default(), || block).main);
     }
     heard
 }
@@ -296,13 +306,13 @@ fn a_stalled_separator_is_held_then_yields_delayed_dry_and_comes_back_aligned_wi
     let rate = 48_000.0;
     let stalled = Arc::new(AtomicBool::new(false));
     let switch = stalled.clone();
-    let build = fake(move |_, _, mask| {
+    let factory = fake(move |_, _, mask| {
         while switch.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
         }
         mask.fill(Complex32::new(0.5, 0.0));
     });
-    let mut engine = engine(build, Config { offline: false, ..config(rate, 512) });
+    let mut engine = engine(factory, Config { offline: false, ..config(rate, 512) });
     let input = sine(3 * 48_000, 300.0, rate);
     // Stalled from the first to the second second of three.
     let second = 48_000 / 512;
@@ -318,7 +328,7 @@ fn a_stalled_separator_is_held_then_yields_delayed_dry_and_comes_back_aligned_wi
     assert!((gain(85_000) - 1.0).abs() < 0.01, "dry while stalled: {}", gain(85_000));
     assert!((gain(130_000) - 0.5).abs() < 0.01, "separated again: {}", gain(130_000));
     assert_same(&heard[85_000..90_000], &dry[85_000..90_000]);
-    assert!(engine.status().late() + engine.status().dropped() > 40, "counted");
+    assert!(engine.status().late_masks() + engine.status().dropped_frames() > 40, "counted");
     assert!(largest_jump(&heard) < largest_jump(&input) + 0.005, "no click");
 }
 
@@ -331,16 +341,16 @@ fn a_separator_slower_than_real_time_still_gives_finite_sound_without_clicks() {
     let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
     let input = sine(48_000, 300.0, 48_000.0);
     let heard = play_live(&mut engine, &input, 512, |_| ());
-    assert!(engine.status().late() > 10);
+    assert!(engine.status().late_masks() > 10);
     assert!(largest_jump(&heard) < largest_jump(&input) + 0.005);
 }
 
 #[test]
 fn after_a_reset_nothing_of_the_old_stream_is_heard() {
     let mut engine = engine(constant(1.0), config(48_000.0, 512));
-    play(&mut engine, &noise(30_000), Knobs::default(), || 512);
+    play(&mut engine, &noise(30_000), TestControls::default(), || 512);
     engine.reset();
-    let heard = play(&mut engine, &vec![0.0; 30_000], Knobs::default(), || 512);
+    let heard = play(&mut engine, &vec![0.0; 30_000], TestControls::default(), || 512);
     assert!(heard.main.iter().chain(&heard.target).all(|&sample| sample == 0.0));
 }
 
@@ -358,12 +368,12 @@ fn the_presence_that_the_separator_tells_is_shown() {
         }
     }
     let mut telling =
-        engine(Box::new(|_| Ok((Box::new(Teller), Placement::default()))), config(48_000.0, 512));
+        engine(Box::new(|_| Ok((Box::new(Teller), ActiveProvider::default()))), config(48_000.0, 512));
     assert_eq!(telling.status().presence(), None, "nothing was heard yet");
-    play(&mut telling, &noise(20_000), Knobs::default(), || 512);
+    play(&mut telling, &noise(20_000), TestControls::default(), || 512);
     assert_eq!(telling.status().presence(), Some(0.25));
     let mut silent = engine(constant(1.0), config(48_000.0, 512));
-    play(&mut silent, &noise(20_000), Knobs::default(), || 512);
+    play(&mut silent, &noise(20_000), TestControls::default(), || 512);
     assert_eq!(silent.status().presence(), None);
 }
 
@@ -385,55 +395,59 @@ fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not(
     let starts = Arc::new(AtomicUsize::new(0));
     let count = starts.clone();
     let mut engine = engine(
-        Box::new(move |_| Ok((Box::new(Counter(count)), Placement::default()))),
+        Box::new(move |_| Ok((Box::new(Counter(count)), ActiveProvider::default()))),
         config(48_000.0, 512),
     );
     let input = noise(20_000);
-    play(&mut engine, &input, Knobs::default(), || 512);
+    play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 1);
     engine.seek();
-    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    let heard = play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 2);
     let dry = delayed(&input, engine.latency());
     assert!(largest_difference(&heard.main[3000..], &dry[3000..]) < 1e-4, "audio goes on across a seek");
     engine.reset();
-    play(&mut engine, &input, Knobs::default(), || 512);
+    play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 3);
 }
 
 #[test]
 fn input_or_mask_that_is_no_number_or_no_sound_never_reaches_the_output() {
-    let mut broken = 0;
-    let build = fake(move |_, _, mask| {
-        broken += 1;
-        mask.fill(match broken % 3 {
+    let mut discontinuity = 0;
+    let factory = fake(move |_, _, mask| {
+        discontinuity += 1;
+        mask.fill(match discontinuity % 3 {
             0 => Complex32::new(f32::NAN, 0.0),
             1 => Complex32::new(f32::INFINITY, 0.0),
             _ => Complex32::ONE,
         });
     });
-    let mut engine = engine(build, config(48_000.0, 512));
+    let mut engine = engine(factory, config(48_000.0, 512));
     let mut input = noise(48_000);
     for (at, value) in [(5000, f32::NAN), (9000, f32::INFINITY), (9001, f32::NEG_INFINITY), (9002, f32::MAX)]
     {
         input[at] = value;
     }
-    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    let heard = play(&mut engine, &input, TestControls::default(), || 512);
     for signal in [&heard.main, &heard.target, &heard.residual] {
         assert!(signal.iter().all(|sample| sample.is_finite() && sample.abs() < 2.0));
     }
-    assert!(engine.status().unusable() > 10, "counted");
+    assert!(engine.status().invalid_masks() > 10, "counted");
 }
 
 #[test]
 fn the_active_query_switches_at_the_hop() {
     let mut engine = engine(by_query(), config(48_000.0, 512));
     let input = vec![0.5; 96_000];
-    let before = play(&mut engine, &input[..48_000], Knobs { query: 1, ..Knobs::default() }, || 512).main;
-    let after = play(&mut engine, &input[48_000..], Knobs { query: 0, ..Knobs::default() }, || 512).main;
+    let before =
+        play(&mut engine, &input[..48_000], TestControls { query: 1, ..TestControls::default() }, || 512)
+            .main;
+    let after =
+        play(&mut engine, &input[48_000..], TestControls { query: 0, ..TestControls::default() }, || 512)
+            .main;
     let heard = [before, after].concat();
     let (latency, grid) = (engine.latency(), *engine.grid());
-    // Frames that end within the first part carry query 1; the first that ends in the second part
+    // FrameWindow that end within the first part carry query 1; the first that ends in the second part
     // carries query 0, and is heard from its beginning on.
     let first = (48_000 / grid.hop + 1) * grid.hop - grid.size + latency;
     assert!(heard[first - 1] > 0.49, "{}", heard[first - 1]);
@@ -444,7 +458,8 @@ fn the_active_query_switches_at_the_hop() {
 fn the_residual_is_heard_on_request() {
     let input = noise(30_000);
     let mut engine = engine(constant(0.25), config(48_000.0, 512));
-    let heard = play(&mut engine, &input, Knobs { listen_removed: true, ..Knobs::default() }, || 512);
+    let heard =
+        play(&mut engine, &input, TestControls { listen_removed: true, ..TestControls::default() }, || 512);
     let dry = delayed(&input, engine.latency());
     let three_quarters: Vec<_> = dry.iter().map(|sample| 0.75 * sample).collect();
     assert!(largest_difference(&heard.main[6000..], &three_quarters[6000..]) < 1e-4);
@@ -454,15 +469,15 @@ fn the_residual_is_heard_on_request() {
 fn a_band_pass_mask_passes_its_band_at_every_rate() {
     for rate in RATES {
         // 31.25 Hz a bin: bins 16 to 48 are 500 to 1500 Hz.
-        let build = fake(|_, _, mask| {
+        let factory = fake(|_, _, mask| {
             mask.fill(Complex32::ZERO);
             mask[16..=48].fill(Complex32::ONE);
         });
-        let mut engine = engine(build, config(rate, 512));
+        let mut engine = engine(factory, config(rate, 512));
         let samples = rate as usize;
         let (inside, outside) = (sine(samples, 1000.0, rate), sine(samples, 4000.0, rate));
         let mixture: Vec<_> = inside.iter().zip(&outside).map(|(a, b)| a + b).collect();
-        let heard = play(&mut engine, &mixture, Knobs::default(), || 512);
+        let heard = play(&mut engine, &mixture, TestControls::default(), || 512);
         let expected = delayed(&inside, engine.latency());
         let error = largest_difference(&heard.main[samples / 2..], &expected[samples / 2..]);
         assert!(error < 5e-3, "{rate} Hz: {error}");
@@ -472,12 +487,12 @@ fn a_band_pass_mask_passes_its_band_at_every_rate() {
 #[test]
 fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
-        let build: Build =
+        let factory: SeparatorFactory =
             Box::new(|_| Err("models/x/separator.onnx: is missing. Install the package again".into()));
         let mut engine = Engine::with_separator(
             &AUDIO,
             &SeparatorSection::streaming(0),
-            build,
+            factory,
             None,
             config(48_000.0, 512),
             queries(),
@@ -486,27 +501,27 @@ fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() 
         let problem = engine.wait_until_ready(Duration::from_secs(10)).unwrap_err();
         assert!(problem.contains("separator.onnx") && problem.contains("Install"));
         let input = noise(20_000);
-        let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
+        let heard = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
         assert_same(&heard.main, &delayed(&input, 2304));
-        assert_eq!(engine.status().late(), 0);
+        assert_eq!(engine.status().late_masks(), 0);
     }
 }
 
 #[test]
 fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
     let (open, opened) = mpsc::channel::<()>();
-    let build: Build = Box::new(move |_| {
+    let factory: SeparatorFactory = Box::new(move |_| {
         let _ = opened.recv();
         let silence = |_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO);
-        Ok((Box::new(Fake(silence)), Placement::default()))
+        Ok((Box::new(FakeSeparator(silence)), ActiveProvider::default()))
     });
     let live = Config { offline: false, ..config(48_000.0, 512) };
     let mut engine =
-        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), build, None, live, queries());
+        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), factory, None, live, queries());
     let input = noise(24_000);
     let heard = play_live(&mut engine, &input, 512, |_| ());
     assert_same(&heard, &delayed(&input, engine.latency()));
-    assert_eq!(engine.status().late(), 0);
+    assert_eq!(engine.status().late_masks(), 0);
     open.send(()).unwrap();
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
     let heard = play_live(&mut engine, &input, 512, |_| ());
@@ -527,7 +542,7 @@ fn an_empty_query_passes_dry_in_both_modes() {
             queries,
         );
         let input = noise(20_000);
-        let heard = play(&mut engine, &input, Knobs { mode, ..Knobs::default() }, || 512);
+        let heard = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
         assert_same(&heard.main, &delayed(&input, engine.latency()));
     }
 }
@@ -536,7 +551,7 @@ fn an_empty_query_passes_dry_in_both_modes() {
 fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
     // A separator two frames late by nature: its mask is that of the frame two before.
     let mut past = std::collections::VecDeque::from([0.0_f32; 2]);
-    let build = fake(move |magnitude, _, mask| {
+    let factory = fake(move |magnitude, _, mask| {
         past.push_back(magnitude.iter().sum());
         let loud = past.pop_front().unwrap() > 1.0;
         mask.fill(Complex32::new(f32::from(loud), 0.0));
@@ -544,7 +559,7 @@ fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
     let mut engine = Engine::with_separator(
         &AUDIO,
         &SeparatorSection::streaming(2),
-        build,
+        factory,
         None,
         config(32_000.0, 512),
         queries(),
@@ -552,20 +567,23 @@ fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
     let mut input = vec![0.0; 32_000];
     input[8192..16_384].copy_from_slice(&noise(8192));
-    let heard = play(&mut engine, &input, Knobs::default(), || 512);
+    let heard = play(&mut engine, &input, TestControls::default(), || 512);
     assert!(largest_difference(&heard.main, &delayed(&input, engine.latency())) < 1e-4);
 }
 
 /// Plays `input` through `old` until it gives way, and the rest through `new`.
 fn play_both(old: &mut Engine, new: &mut Engine, input: &[f32], at: usize) -> (Vec<f32>, usize) {
-    let mut heard = play(old, &input[..at], Knobs { query: 1, ..Knobs::default() }, || 100).main;
-    while !old.gives_way_to(new) {
+    let mut heard =
+        play(old, &input[..at], TestControls { query: 1, ..TestControls::default() }, || 100).main;
+    while !old.prepare_handover(new) {
         let rest = &input[heard.len()..][..100];
-        heard.extend(play(old, rest, Knobs { query: 1, ..Knobs::default() }, || 100).main);
+        heard.extend(play(old, rest, TestControls { query: 1, ..TestControls::default() }, || 100).main);
     }
-    new.take_over(old);
+    new.continue_from(old);
     let changed = heard.len();
-    heard.extend(play(new, &input[changed..], Knobs { query: 1, ..Knobs::default() }, || 100).main);
+    heard.extend(
+        play(new, &input[changed..], TestControls { query: 1, ..TestControls::default() }, || 100).main,
+    );
     (heard, changed)
 }
 
@@ -576,7 +594,7 @@ fn another_engine_of_the_same_latency_goes_on_without_a_gap() {
     // The old one passes everything by then, as one does whose model is being exchanged.
     let (mut old, mut new) =
         (engine(constant(1.0), config(rate, 512)), engine(constant(1.0), config(rate, 512)));
-    old.mix.wet.snap(0.0);
+    old.mixer.wet.snap(0.0);
     old.status.fail("its model is being exchanged".into());
     let (heard, changed) = play_both(&mut old, &mut new, &input, 30_000);
     assert_eq!(changed, 30_000);

@@ -1,4 +1,4 @@
-//! What can be used by one at a time, and costs so much that all share it: a network's sessions.
+//! What can be used by one at a time, and costs so much that all handle it: a network's sessions.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::inference::cancel::Stop;
+use crate::inference::cancel::CancelToken;
 
 /// How often one who waits looks whether it was stopped.
-const GLANCE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Jobs that are not worth being shared among several.
-const FEW: usize = 4;
+const MIN_BATCH: usize = 4;
 
-/// Things that are all alike, lent to one at a time; and jobs `J` that wait for one, to be done several at once.
-pub struct Pool<T, J = ()> {
+/// Things that are all alike, guard to one at a time; and jobs `J` that wait for one, to be done several at once.
+pub struct BatchingPool<T, J = ()> {
     /// Only one is made at a time, or all who come first would make more than are needed.
     making: Mutex<()>,
-    state: Mutex<State<T, J>>,
-    /// A thing, for whom brought no job.
+    state: Mutex<PoolState<T, J>>,
+    /// A item, for whom brought no job.
     returned: Condvar,
     limit: usize,
 }
 
-struct State<T, J> {
-    /// What nobody has now. The one used last is lent first: it is still in the processor's caches.
+struct PoolState<T, J> {
+    /// What nobody has now. The one used last is guard first: it is still in the processor's caches.
     free: Vec<T>,
     made: usize,
     /// The oldest first.
@@ -35,7 +35,7 @@ struct State<T, J> {
     /// By the numbers of their tickets.
     done: Vec<(u64, J)>,
     /// Of those who went while somebody else was at their jobs.
-    gone: Vec<u64>,
+    cancelled: Vec<u64>,
     newest: u64,
 }
 
@@ -45,39 +45,39 @@ struct Ticket {
     owner: Thread,
 }
 
-impl<T, J> Default for Pool<T, J> {
-    /// A pool of as many things as there are cores to use them at a time.
+impl<T, J> Default for BatchingPool<T, J> {
+    /// A pool of as many items as there are cores to use them at a time.
     fn default() -> Self {
         Self::new(thread::available_parallelism().map_or(1, usize::from))
     }
 }
 
-impl<T, J> Pool<T, J> {
+impl<T, J> BatchingPool<T, J> {
     fn new(limit: usize) -> Self {
-        let state = State {
+        let state = PoolState {
             free: Vec::new(),
             made: 0,
             waiting: VecDeque::new(),
             done: Vec::new(),
-            gone: Vec::new(),
+            cancelled: Vec::new(),
             newest: 0,
         };
         Self { making: Mutex::new(()), state: Mutex::new(state), returned: Condvar::new(), limit }
     }
 
-    /// One more who shares the pool, until it is stopped. Has one more made by `make` if there are too few.
+    /// One more who handles the pool, until it is stopped. Has one more made by `make` if there are too few.
     ///
     /// # Errors
     /// Those of `make`, and that it was stopped meanwhile.
-    pub fn join(
+    pub fn attach(
         self: &Arc<Self>,
-        stop: &Stop,
+        token: &CancelToken,
         make: impl FnOnce() -> Result<T, String>,
-    ) -> Result<Share<T, J>, String> {
+    ) -> Result<PoolHandle<T, J>, String> {
         let making = loop {
-            match self.making.try_lock_for(GLANCE) {
+            match self.making.try_lock_for(POLL_INTERVAL) {
                 Some(making) => break making,
-                None if stop.is_stopped() => return Err(STOPPED.into()),
+                None if token.is_cancelled() => return Err(CANCELLED.into()),
                 None => {}
             }
         };
@@ -87,14 +87,14 @@ impl<T, J> Pool<T, J> {
             self.take_back(made);
         }
         drop(making);
-        Ok(Share { pool: self.clone(), stop: stop.clone() })
+        Ok(PoolHandle { pool: self.clone(), token: token.clone() })
     }
 
     fn deliver(&self, tickets: Vec<Ticket>, jobs: Vec<J>) {
         let mut state = self.state.lock();
         for (ticket, job) in tickets.iter().zip(jobs) {
-            match state.gone.iter().position(|gone| *gone == ticket.number) {
-                Some(at) => drop(state.gone.swap_remove(at)),
+            match state.cancelled.iter().position(|cancelled| *cancelled == ticket.number) {
+                Some(at) => drop(state.cancelled.swap_remove(at)),
                 None => state.done.push((ticket.number, job)),
             }
         }
@@ -102,15 +102,15 @@ impl<T, J> Pool<T, J> {
         tickets.iter().for_each(|ticket| ticket.owner.unpark());
     }
 
-    fn take_back(&self, thing: T) {
+    fn take_back(&self, item: T) {
         let mut state = self.state.lock();
-        state.free.push(thing);
+        state.free.push(item);
         Self::wake_one(state);
         self.returned.notify_one();
     }
 
-    /// Wakes somebody to do jobs, where some wait and there is a thing. One alone: it does those of others, too.
-    fn wake_one(state: MutexGuard<'_, State<T, J>>) {
+    /// Wakes somebody to do jobs, where some wait and there is a item. One alone: it does those of others, too.
+    fn wake_one(state: MutexGuard<'_, PoolState<T, J>>) {
         let first = state.waiting.front().filter(|_| !state.free.is_empty());
         let owner = first.map(|(ticket, _)| ticket.owner.clone());
         drop(state);
@@ -121,49 +121,54 @@ impl<T, J> Pool<T, J> {
 }
 
 /// Why there is no outcome.
-pub const STOPPED: &str = "the network was stopped";
+pub const CANCELLED: &str = "the network was stopped";
 
-/// A share of a pool.
-pub struct Share<T, J = ()> {
-    pool: Arc<Pool<T, J>>,
-    stop: Stop,
+/// A handle of a pool.
+pub struct PoolHandle<T, J = ()> {
+    pool: Arc<BatchingPool<T, J>>,
+    token: CancelToken,
 }
 
-impl<T, J> Clone for Share<T, J> {
-    /// The same share, for who brings one job after another.
+impl<T, J> Clone for PoolHandle<T, J> {
+    /// The same handle, for who brings one job after another.
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), stop: self.stop.clone() }
+        Self { pool: self.pool.clone(), token: self.token.clone() }
     }
 }
 
-impl<T, J> Share<T, J> {
-    pub fn stop(&self) -> &Stop {
-        &self.stop
+impl<T, J> PoolHandle<T, J> {
+    pub fn token(&self) -> &CancelToken {
+        &self.token
     }
 
-    /// One of the pool's things, as soon as there is one that nobody has.
+    /// One of the pool's items, as soon as there is one that nobody has.
     ///
     /// # Errors
     /// That it was stopped meanwhile.
-    pub fn lend(&self) -> Result<Lent<'_, T, J>, String> {
+    pub fn acquire(&self) -> Result<PoolGuard<'_, T, J>, String> {
         let mut state = self.pool.state.lock();
         loop {
-            if let Some(thing) = state.free.pop() {
-                return Ok(Lent { pool: &self.pool, thing: Some(thing) });
+            if let Some(item) = state.free.pop() {
+                return Ok(PoolGuard { pool: &self.pool, item: Some(item) });
             }
-            if self.stop.is_stopped() {
-                return Err(STOPPED.into());
+            if self.token.is_cancelled() {
+                return Err(CANCELLED.into());
             }
-            self.pool.returned.wait_for(&mut state, GLANCE);
+            self.pool.returned.wait_for(&mut state, POLL_INTERVAL);
         }
     }
 
-    /// `job`, done. Whoever is lent a thing does by `work` what waits for one, `most` jobs at once and the oldest first,
+    /// `job`, done. Whoever is guard a item does by `run` what waits for one, `max_batch` jobs at once and the oldest first,
     /// its own and those of others.
     ///
     /// # Errors
     /// That it was stopped meanwhile; the job is lost then.
-    pub fn together(&self, job: J, most: usize, mut work: impl FnMut(&mut T, &mut [J])) -> Result<J, String> {
+    pub fn submit(
+        &self,
+        job: J,
+        max_batch: usize,
+        mut run: impl FnMut(&mut T, &mut [J]),
+    ) -> Result<J, String> {
         let mut state = self.pool.state.lock();
         state.newest += 1;
         let own = state.newest;
@@ -174,71 +179,77 @@ impl<T, J> Share<T, J> {
             }
             let waits = state.waiting.iter().position(|(ticket, _)| ticket.number == own);
             if waits.is_some()
-                && let Some(thing) = state.free.pop()
+                && let Some(item) = state.free.pop()
             {
                 drop(state);
-                self.work_off(Lent { pool: &self.pool, thing: Some(thing) }, most, &mut work);
+                self.run_batch(PoolGuard { pool: &self.pool, item: Some(item) }, max_batch, &mut run);
                 state = self.pool.state.lock();
                 continue;
             }
-            if self.stop.is_stopped() {
+            if self.token.is_cancelled() {
                 match waits {
                     Some(at) => drop(state.waiting.remove(at)),
-                    None => state.gone.push(own),
+                    None => state.cancelled.push(own),
                 }
                 // It may be this one that was woken for all.
-                Pool::wake_one(state);
-                return Err(STOPPED.into());
+                BatchingPool::wake_one(state);
+                return Err(CANCELLED.into());
             }
             drop(state);
-            thread::park_timeout(GLANCE);
+            thread::park_timeout(POLL_INTERVAL);
             state = self.pool.state.lock();
         }
     }
 
-    /// Does by `work` some of the jobs that wait, if any still do.
-    fn work_off(&self, mut lent: Lent<'_, T, J>, most: usize, work: &mut impl FnMut(&mut T, &mut [J])) {
+    /// Does by `run` some of the jobs that wait, if any still do.
+    fn run_batch(
+        &self,
+        mut guard: PoolGuard<'_, T, J>,
+        max_batch: usize,
+        run: &mut impl FnMut(&mut T, &mut [J]),
+    ) {
         // One core's threads of one priority run one after another: those that were woken together have not brought
         // their jobs yet, and would each do its own.
         thread::yield_now();
         let mut state = self.pool.state.lock();
-        // The rest is left to who has the other things, lest one is still at them when all others are done.
-        let share = state.waiting.len().div_ceil(state.made).max(FEW).min(most).min(state.waiting.len());
-        let (tickets, mut jobs): (Vec<_>, Vec<_>) = state.waiting.drain(..share).unzip();
-        Pool::wake_one(state);
+        // The rest is left to who has the other items, lest one is still at them when all others are done.
+        let handle =
+            state.waiting.len().div_ceil(state.made).max(MIN_BATCH).min(max_batch).min(state.waiting.len());
+        let (tickets, mut jobs): (Vec<_>, Vec<_>) = state.waiting.drain(..handle).unzip();
+        BatchingPool::wake_one(state);
         if !jobs.is_empty() {
-            work(&mut lent, &mut jobs);
+            run(&mut guard, &mut jobs);
         }
-        drop(lent);
+        drop(guard);
         self.pool.deliver(tickets, jobs);
     }
 }
 
-/// One of a pool's things, which goes back when this is dropped.
-pub struct Lent<'a, T, J = ()> {
-    pool: &'a Pool<T, J>,
+/// One of a pool's items, which goes back when this is dropped.
+pub struct PoolGuard<'a, T, J = ()> {
+    pool: &'a BatchingPool<T, J>,
     /// There until then.
-    thing: Option<T>,
+    item: Option<T>,
 }
 
-impl<T, J> Deref for Lent<'_, T, J> {
+impl<T, J> Deref for PoolGuard<'_, T, J> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.thing.as_ref().expect("there until it is dropped")
+        self.item.as_ref().expect("there until it is dropped")
     }
 }
 
-impl<T, J> DerefMut for Lent<'_, T, J> {
+impl<T, J> DerefMut for PoolGuard<'_, T, J> {
     fn deref_mut(&mut self) -> &mut T {
-        self.thing.as_mut().expect("there until it is dropped")
+        self.item.as_mut().expect("there until it is dropped")
     }
 }
 
-impl<T, J> Drop for Lent<'_, T, J> {
+impl<T, J> Drop for PoolGuard<'_, T, J> {
     fn drop(&mut self) {
-        if let Some(thing) = self.thing.take() {
-            self.pool.take_back(thing);
+        if let Some(item) = self.item.take() {
+            self.pool.take_back(item);
         }
     }
 }
@@ -250,31 +261,31 @@ mod tests {
 
     use super::*;
 
-    /// Shares of a pool of two, and how many things were made for them.
-    fn shares(number: usize) -> (Vec<Share<usize>>, usize) {
-        let pool = Arc::new(Pool::<usize>::new(2));
+    /// Shares of a pool of two, and how many items were made for them.
+    fn handles(number: usize) -> (Vec<PoolHandle<usize>>, usize) {
+        let pool = Arc::new(BatchingPool::<usize>::new(2));
         let made = AtomicUsize::new(0);
         let make = || Ok(made.fetch_add(1, Ordering::Relaxed));
-        let shares = (0..number).map(|_| pool.join(&Stop::default(), make).unwrap()).collect();
-        (shares, made.into_inner())
+        let handles = (0..number).map(|_| pool.attach(&CancelToken::default(), make).unwrap()).collect();
+        (handles, made.into_inner())
     }
 
     #[test]
     fn no_more_are_made_than_can_be_used_at_a_time() {
-        assert_eq!([1, 2, 5].map(|number| shares(number).1), [1, 2, 2]);
+        assert_eq!([1, 2, 5].map(|number| handles(number).1), [1, 2, 2]);
     }
 
     #[test]
     fn nobody_has_what_another_one_has() {
-        let (shares, _) = shares(5);
+        let (handles, _) = handles(5);
         let using = [const { AtomicUsize::new(0) }; 2];
         thread::scope(|scope| {
-            for share in &shares {
+            for handle in &handles {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        let thing = share.lend().unwrap();
-                        assert_eq!(using[*thing].fetch_add(1, Ordering::SeqCst), 0);
-                        using[*thing].fetch_sub(1, Ordering::SeqCst);
+                        let item = handle.acquire().unwrap();
+                        assert_eq!(using[*item].fetch_add(1, Ordering::SeqCst), 0);
+                        using[*item].fetch_sub(1, Ordering::SeqCst);
                     }
                 });
             }
@@ -283,45 +294,45 @@ mod tests {
 
     #[test]
     fn the_one_used_last_is_lent_first() {
-        let (shares, _) = shares(2);
-        let (first, second) = (shares[0].lend().unwrap(), shares[1].lend().unwrap());
+        let (handles, _) = handles(2);
+        let (first, second) = (handles[0].acquire().unwrap(), handles[1].acquire().unwrap());
         let last = *first;
         drop(second);
         drop(first);
-        assert_eq!(*shares[1].lend().unwrap(), last);
+        assert_eq!(*handles[1].acquire().unwrap(), last);
     }
 
     #[test]
     fn one_who_waits_goes_when_it_is_stopped() {
-        let pool = Arc::new(Pool::<i32>::new(1));
-        let (holder, waiter) = (Stop::default(), Stop::default());
-        let held = pool.join(&holder, || Ok(0)).unwrap();
-        let waiting = pool.join(&waiter, || unreachable!("there are enough")).unwrap();
-        let lent = held.lend().unwrap();
+        let pool = Arc::new(BatchingPool::<i32>::new(1));
+        let (holder, waiter) = (CancelToken::default(), CancelToken::default());
+        let held = pool.attach(&holder, || Ok(0)).unwrap();
+        let waiting = pool.attach(&waiter, || unreachable!("there are enough")).unwrap();
+        let guard = held.acquire().unwrap();
         thread::scope(|scope| {
-            let outcome = scope.spawn(|| waiting.lend().map(|thing| *thing));
-            waiter.now();
-            assert_eq!(outcome.join().unwrap(), Err(STOPPED.into()));
+            let outcome = scope.spawn(|| waiting.acquire().map(|item| *item));
+            waiter.cancel();
+            assert_eq!(outcome.join().unwrap(), Err(CANCELLED.into()));
         });
-        drop(lent);
-        assert_eq!(*held.lend().unwrap(), 0, "the other one goes on");
+        drop(guard);
+        assert_eq!(*held.acquire().unwrap(), 0, "the other one goes on");
     }
 
     #[test]
     fn one_who_waits_for_another_to_make_it_goes_when_it_is_stopped() {
-        let pool = Arc::new(Pool::<i32>::new(1));
+        let pool = Arc::new(BatchingPool::<i32>::new(1));
         let _making = pool.making.lock();
-        let stop = Stop::default();
-        stop.now();
-        assert!(pool.join(&stop, || Ok(0)).is_err());
+        let token = CancelToken::default();
+        token.cancel();
+        assert!(pool.attach(&token, || Ok(0)).is_err());
     }
 
     #[test]
     fn what_could_not_be_made_is_tried_again_by_the_next() {
-        let pool = Arc::new(Pool::<i32>::new(1));
-        let stop = Stop::default();
-        assert_eq!(pool.join(&stop, || Err("broken".into())).err(), Some("broken".into()));
-        assert_eq!(*pool.join(&stop, || Ok(3)).unwrap().lend().unwrap(), 3);
+        let pool = Arc::new(BatchingPool::<i32>::new(1));
+        let token = CancelToken::default();
+        assert_eq!(pool.attach(&token, || Err("broken".into())).err(), Some("broken".into()));
+        assert_eq!(*pool.attach(&token, || Ok(3)).unwrap().acquire().unwrap(), 3);
     }
 
     fn until(condition: impl Fn() -> bool) {
@@ -330,43 +341,45 @@ mod tests {
         }
     }
 
-    /// `number` shares of a pool of so many `things`.
-    fn sharing(things: usize, number: usize) -> Vec<Share<(), i32>> {
-        let pool = Arc::new(Pool::new(things));
-        (0..number).map(|_| pool.join(&Stop::default(), || Ok(())).unwrap()).collect()
+    /// `number` handles of a pool of so many `items`.
+    fn sharing(items: usize, number: usize) -> Vec<PoolHandle<(), i32>> {
+        let pool = Arc::new(BatchingPool::new(items));
+        (0..number).map(|_| pool.attach(&CancelToken::default(), || Ok(())).unwrap()).collect()
     }
 
     #[test]
     fn everyone_gets_its_own_job_back_done() {
-        let shares = sharing(1, 5);
+        let handles = sharing(1, 5);
         thread::scope(|scope| {
-            for (share, own) in shares.iter().zip(0..) {
+            for (handle, own) in handles.iter().zip(0..) {
                 scope.spawn(move || {
                     for round in 0..1000 {
                         let job = 10_000 * own + round;
                         let double =
                             |(): &mut (), jobs: &mut [i32]| jobs.iter_mut().for_each(|job| *job *= 2);
-                        assert_eq!(share.together(job, 3, double), Ok(2 * job));
+                        assert_eq!(handle.submit(job, 3, double), Ok(2 * job));
                     }
                 });
             }
         });
-        assert!(shares[0].pool.state.lock().done.is_empty());
+        assert!(handles[0].pool.state.lock().done.is_empty());
     }
 
-    /// Has `number` bring a job each while all `things` are lent, one of which then comes back; gives how many jobs were
+    /// Has `number` bring a job each while all `items` are guard, one of which then comes back; gives how many jobs were
     /// done at once.
-    fn done_at_once(things: usize, number: usize, most: usize) -> Vec<usize> {
-        let shares = sharing(things, number + things);
+    fn done_at_once(items: usize, number: usize, max_batch: usize) -> Vec<usize> {
+        let handles = sharing(items, number + items);
         let counts = Mutex::new(Vec::new());
-        let (bringing, holding) = shares.split_at(number);
-        let mut lent: Vec<_> = holding.iter().map(|share| share.lend().unwrap()).collect();
+        let (bringing, holding) = handles.split_at(number);
+        let mut guard: Vec<_> = holding.iter().map(|handle| handle.acquire().unwrap()).collect();
         thread::scope(|scope| {
-            for share in bringing {
-                scope.spawn(|| share.together(0, most, |(), jobs| counts.lock().push(jobs.len())).unwrap());
+            for handle in bringing {
+                scope.spawn(|| {
+                    handle.submit(0, max_batch, |(), jobs| counts.lock().push(jobs.len())).unwrap()
+                });
             }
-            until(|| shares[0].pool.state.lock().waiting.len() == number);
-            lent.pop();
+            until(|| handles[0].pool.state.lock().waiting.len() == number);
+            guard.pop();
         });
         counts.into_inner()
     }
@@ -391,9 +404,9 @@ mod tests {
         use audio_thread_priority::promote_current_thread_to_real_time;
 
         const NUMBER: usize = 6;
-        let shares = sharing(1, NUMBER);
+        let handles = sharing(1, NUMBER);
         let (counts, all) = (&Mutex::new(Vec::new()), &Barrier::new(NUMBER));
-        let bring = |share: &Share<(), i32>| {
+        let bring = |handle: &PoolHandle<(), i32>| {
             // SAFETY: the call is of the calling thread, and reads `core` alone.
             let on_one_core = unsafe {
                 let mut core = std::mem::zeroed::<libc::cpu_set_t>();
@@ -402,12 +415,12 @@ mod tests {
             };
             let raised = on_one_core && promote_current_thread_to_real_time(768, 48_000).is_ok();
             all.wait();
-            share.together(0, NUMBER, |(), jobs| counts.lock().push(jobs.len())).unwrap();
+            handle.submit(0, NUMBER, |(), jobs| counts.lock().push(jobs.len())).unwrap();
             raised
         };
         let bring = &bring;
         let raised = thread::scope(|scope| {
-            let bringing: Vec<_> = shares.iter().map(|share| scope.spawn(move || bring(share))).collect();
+            let bringing: Vec<_> = handles.iter().map(|handle| scope.spawn(move || bring(handle))).collect();
             bringing.into_iter().all(|bringing| bringing.join().unwrap())
         });
         assert!(
@@ -419,20 +432,20 @@ mod tests {
 
     #[test]
     fn one_whose_job_waits_goes_when_it_is_stopped() {
-        let shares = sharing(1, 2);
-        let lent = shares[0].lend().unwrap();
-        shares[1].stop().now();
-        assert!(shares[1].together(1, 8, |(), _| unreachable!("the thing is lent")).is_err());
-        drop(lent);
-        assert_eq!(shares[0].together(2, 8, |(), jobs| assert_eq!(jobs, [2])), Ok(2));
+        let handles = sharing(1, 2);
+        let guard = handles[0].acquire().unwrap();
+        handles[1].token().cancel();
+        assert!(handles[1].submit(1, 8, |(), _| unreachable!("the item is guard")).is_err());
+        drop(guard);
+        assert_eq!(handles[0].submit(2, 8, |(), jobs| assert_eq!(jobs, [2])), Ok(2));
     }
 
     #[test]
     fn one_whose_job_another_is_at_goes_when_it_is_stopped() {
-        let shares = sharing(1, 2);
+        let handles = sharing(1, 2);
         let (busy, over) = (AtomicUsize::new(usize::MAX), AtomicBool::new(false));
         let bring = |who: usize| {
-            shares[who].together(0, 8, |(), jobs| {
+            handles[who].submit(0, 8, |(), jobs| {
                 assert_eq!(jobs.len(), 2);
                 busy.store(who, Ordering::SeqCst);
                 until(|| over.load(Ordering::SeqCst));
@@ -440,18 +453,18 @@ mod tests {
         };
         let bring = &bring;
         thread::scope(|scope| {
-            let lent = shares[0].lend().unwrap();
+            let guard = handles[0].acquire().unwrap();
             let mut outcomes = [0, 1].map(|who| Some(scope.spawn(move || bring(who))));
-            until(|| shares[0].pool.state.lock().waiting.len() == 2);
-            drop(lent);
+            until(|| handles[0].pool.state.lock().waiting.len() == 2);
+            drop(guard);
             until(|| busy.load(Ordering::SeqCst) < 2);
             let busy = busy.load(Ordering::SeqCst);
-            shares[1 - busy].stop().now();
+            handles[1 - busy].token().cancel();
             assert!(outcomes[1 - busy].take().unwrap().join().unwrap().is_err());
             over.store(true, Ordering::SeqCst);
             assert_eq!(outcomes[busy].take().unwrap().join().unwrap(), Ok(0));
         });
-        let state = shares[0].pool.state.lock();
-        assert!(state.done.is_empty() && state.gone.is_empty());
+        let state = handles[0].pool.state.lock();
+        assert!(state.done.is_empty() && state.cancelled.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Networks that do not end: stopped from another thread, or when their time is over.
+//! Networks that do not end: cancelled from another thread, or when their time is over.
 
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -11,71 +11,71 @@ use parking_lot::Mutex;
 
 /// How long a network may take to be loaded and run once, and a query to be encoded. A separator that takes
 /// this long for a run is not waited for even when a host renders.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a thread is waited for that was told to stop.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a thread is waited for that was told to token.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Stops what ONNX Runtime does for its owner. A clone is the same one.
 #[derive(Clone, Default)]
-pub struct Stop(Arc<Mutex<State>>);
+pub struct CancelToken(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    stopped: bool,
-    runs: Option<Arc<RunOptions>>,
+    cancelled: bool,
+    run_options: Option<Arc<RunOptions>>,
     loading: Option<LoadCanceler>,
     children: Vec<Weak<Mutex<State>>>,
 }
 
-impl Stop {
-    /// Another one, which is stopped with this one.
+impl CancelToken {
+    /// Another one, which is cancelled with this one.
     pub fn child(&self) -> Self {
         let child = Self::default();
         let mut state = self.0.lock();
         state.children.retain(|child| child.strong_count() > 0);
         state.children.push(Arc::downgrade(&child.0));
-        if state.stopped {
-            child.now();
+        if state.cancelled {
+            child.cancel();
         }
         child
     }
 
     /// What goes on ends after the operator that it has come to, and nothing begins any more.
-    pub fn now(&self) {
+    pub fn cancel(&self) {
         let mut state = self.0.lock();
-        state.stopped = true;
-        if let Some(runs) = &state.runs {
-            let _ = runs.terminate();
+        state.cancelled = true;
+        if let Some(run_options) = &state.run_options {
+            let _ = run_options.terminate();
         }
         if let Some(loading) = &state.loading {
             let _ = loading.cancel();
         }
-        state.children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).now());
+        state.children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).cancel());
     }
 
-    pub fn is_stopped(&self) -> bool {
-        self.0.lock().stopped
+    pub fn is_cancelled(&self) -> bool {
+        self.0.lock().cancelled
     }
 
     /// What sessions are to be run with. ONNX Runtime must be loaded.
-    pub fn runs(&self) -> ort::Result<Arc<RunOptions>> {
+    pub fn run_options(&self) -> ort::Result<Arc<RunOptions>> {
         let mut state = self.0.lock();
-        let runs = match &state.runs {
-            Some(runs) => runs.clone(),
-            None => state.runs.insert(Arc::new(RunOptions::new()?)).clone(),
+        let run_options = match &state.run_options {
+            Some(run_options) => run_options.clone(),
+            None => state.run_options.insert(Arc::new(RunOptions::new()?)).clone(),
         };
-        if state.stopped {
-            runs.terminate()?;
+        if state.cancelled {
+            run_options.terminate()?;
         }
-        Ok(runs)
+        Ok(run_options)
     }
 
-    /// The session that `builder` is about to load is stopped, too.
-    pub fn loading(&self, builder: &SessionBuilder) -> ort::Result<()> {
+    /// The session that `builder` is about to load is cancelled, too.
+    pub fn watch_load(&self, builder: &SessionBuilder) -> ort::Result<()> {
         let mut state = self.0.lock();
         let canceler = builder.canceler();
-        if state.stopped {
+        if state.cancelled {
             canceler.cancel()?;
         }
         state.loading = Some(canceler);
@@ -83,20 +83,20 @@ impl Stop {
     }
 }
 
-/// What `work` gives, which is stopped by `stop` when [`LIMIT`] is over.
+/// What `work` gives, which is cancelled by `token` when [`NETWORK_TIMEOUT`] is over.
 ///
 /// # Errors
-/// When it was stopped, now or before.
-pub fn within_limit<T>(stop: &Stop, work: impl FnOnce() -> T) -> Result<T, String> {
-    let late = || format!("the network did not end within {} s", LIMIT.as_secs());
-    if stop.is_stopped() {
+/// When it was cancelled, now or before.
+pub fn with_timeout<T>(token: &CancelToken, work: impl FnOnce() -> T) -> Result<T, String> {
+    let late = || format!("the network did not end within {} s", NETWORK_TIMEOUT.as_secs());
+    if token.is_cancelled() {
         return Err(late());
     }
     let outcome = thread::scope(|scope| {
         let (done, over) = bounded::<()>(0);
         let watch = move || {
-            if over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-                stop.now();
+            if over.recv_timeout(NETWORK_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+                token.cancel();
             }
         };
         thread::Builder::new()
@@ -107,13 +107,13 @@ pub fn within_limit<T>(stop: &Stop, work: impl FnOnce() -> T) -> Result<T, Strin
         drop(done);
         Ok(outcome)
     });
-    if stop.is_stopped() { Err(late()) } else { outcome }
+    if token.is_cancelled() { Err(late()) } else { outcome }
 }
 
 /// Waits until `thread` has ended, which was told to. One that is in the middle of an operator that takes
-/// long is left to itself: its host goes on, and the code that it runs [stays loaded](crate::inference::library).
-pub fn join(thread: JoinHandle<()>) {
-    let deadline = Instant::now() + GRACE;
+/// long is left to itself: its host goes on, and the code that it run_options [stays loaded](crate::inference::library).
+pub fn join_with_timeout(thread: JoinHandle<()>) {
+    let deadline = Instant::now() + JOIN_TIMEOUT;
     while !thread.is_finished() {
         if Instant::now() > deadline {
             return;
@@ -130,27 +130,27 @@ mod tests {
 
     #[test]
     fn what_ends_in_time_gives_its_outcome() {
-        let stop = Stop::default();
-        assert_eq!(within_limit(&stop, || 3), Ok(3));
-        assert!(!stop.is_stopped());
+        let token = CancelToken::default();
+        assert_eq!(with_timeout(&token, || 3), Ok(3));
+        assert!(!token.is_cancelled());
     }
 
     #[test]
     fn what_was_stopped_does_not_begin_again() {
-        let stop = Stop::default();
-        stop.now();
-        let message = within_limit(&stop, || unreachable!("it does not begin")).unwrap_err();
+        let token = CancelToken::default();
+        token.cancel();
+        let message = with_timeout(&token, || unreachable!("it does not begin")).unwrap_err();
         assert_eq!(message, "the network did not end within 30 s");
     }
 
     #[test]
     fn children_are_stopped_with_their_parent_and_not_the_other_way_round() {
-        let parent = Stop::default();
+        let parent = CancelToken::default();
         let (first, second) = (parent.child(), parent.child());
-        first.now();
-        assert!(!parent.is_stopped() && !second.is_stopped());
-        parent.now();
-        assert!(second.is_stopped() && parent.child().is_stopped());
+        first.cancel();
+        assert!(!parent.is_cancelled() && !second.is_cancelled());
+        parent.cancel();
+        assert!(second.is_cancelled() && parent.child().is_cancelled());
     }
 
     #[test]
@@ -158,8 +158,8 @@ mod tests {
         let (end, ended) = bounded::<()>(0);
         let thread = thread::spawn(move || ended.recv().unwrap_or_default());
         let begin = Instant::now();
-        join(thread);
-        assert!((GRACE..2 * GRACE).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        join_with_timeout(thread);
+        assert!((JOIN_TIMEOUT..2 * JOIN_TIMEOUT).contains(&begin.elapsed()), "{:?}", begin.elapsed());
         drop(end);
     }
 }

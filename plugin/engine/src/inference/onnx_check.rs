@@ -2,7 +2,7 @@
 //! make large while it is being loaded, where no limit holds.
 
 /// Messages within messages that are looked at; protobuf, too, ends at a hundred.
-const DEPTH: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 /// Where the `ort` format, which is none of ONNX, has its name.
 const ORT_FORMAT: (std::ops::Range<usize>, &[u8]) = (4..8, b"ORTM");
@@ -26,7 +26,7 @@ pub fn check(onnx: &[u8]) -> Result<usize, &'static str> {
     if onnx.get(place) == Some(name) {
         return Err("is in the format of ONNX Runtime, not of ONNX");
     }
-    check_message(Message::Model, onnx, DEPTH)
+    check_message(Message::Model, onnx, MAX_DEPTH)
 }
 
 fn check_message(message: Message, mut bytes: &[u8], depth: usize) -> Result<usize, &'static str> {

@@ -58,28 +58,28 @@ impl TryFrom<String> for Provider {
 
 /// What the person chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct ProviderChoice {
     provider: Provider,
     /// The variable, or the field and its file.
-    made_by: String,
+    source: String,
     /// Why what was chosen does not count.
     problem: Option<String>,
 }
 
 /// On what a network runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Placement {
+pub struct ActiveProvider {
     pub provider: Provider,
     /// Why it is not what the person chose, and the remedy.
-    pub remark: Option<String>,
+    pub fallback_reason: Option<String>,
 }
 
-impl Choice {
-    /// `provider`, chosen in the place that `made_by` names; else the processor, for the reason why it cannot be read.
-    pub fn new(made_by: String, provider: Result<Provider, String>) -> Self {
+impl ProviderChoice {
+    /// `provider`, chosen in the place that `source` names; else the processor, for the reason why it cannot be read.
+    pub fn new(source: String, provider: Result<Provider, String>) -> Self {
         match provider {
-            Ok(provider) => Self { provider, made_by, problem: None },
-            Err(problem) => Self { provider: Provider::Cpu, made_by, problem: Some(problem) },
+            Ok(provider) => Self { provider, source, problem: None },
+            Err(problem) => Self { provider: Provider::Cpu, source, problem: Some(problem) },
         }
     }
 
@@ -87,19 +87,23 @@ impl Choice {
     ///
     /// # Errors
     /// Those of `make` on the processor.
-    pub fn place<T>(&self, make: impl Fn(Provider) -> Result<T, String>) -> Result<(T, Placement), String> {
-        let Self { provider: chosen, made_by, problem } = self;
+    pub fn with_fallback<T>(
+        &self,
+        make: impl Fn(Provider) -> Result<T, String>,
+    ) -> Result<(T, ActiveProvider), String> {
+        let Self { provider: chosen, source, problem } = self;
         let reason = match chosen {
             Provider::Cpu => problem.clone(),
             _ => match make(*chosen) {
-                Ok(made) => return Ok((made, Placement { provider: *chosen, remark: None })),
+                Ok(made) => return Ok((made, ActiveProvider { provider: *chosen, fallback_reason: None })),
                 Err(error) => Some(format!(
-                    "{made_by} asks for {chosen}, but {error}. Set ORT_DYLIB_PATH to an ONNX Runtime that has it, or choose cpu"
+                    "{source} asks for {chosen}, but {error}. Set ORT_DYLIB_PATH to an ONNX Runtime that has it, or choose cpu"
                 )),
             },
         };
-        let remark = reason.map(|reason| format!("{reason}. Until then the separator runs on the CPU"));
-        Ok((make(Provider::Cpu)?, Placement { provider: Provider::Cpu, remark }))
+        let fallback_reason =
+            reason.map(|reason| format!("{reason}. Until then the separator runs on the CPU"));
+        Ok((make(Provider::Cpu)?, ActiveProvider { provider: Provider::Cpu, fallback_reason }))
     }
 }
 
@@ -107,19 +111,19 @@ impl Choice {
 mod tests {
     use super::*;
 
-    fn chosen(provider: Provider) -> Choice {
-        Choice::new("SIFT_PROVIDER".into(), Ok(provider))
+    fn chosen(provider: Provider) -> ProviderChoice {
+        ProviderChoice::new("SIFT_PROVIDER".into(), Ok(provider))
     }
 
     /// Where a network comes to run that runs everywhere but on `missing`.
-    fn placement(choice: &Choice, missing: Option<Provider>) -> Placement {
+    fn active(choice: &ProviderChoice, missing: Option<Provider>) -> ActiveProvider {
         let make = |provider| match missing {
             Some(missing) if missing == provider => Err(format!("there is no {missing}")),
             _ => Ok(provider),
         };
-        let (made, placement) = choice.place(make).unwrap();
-        assert_eq!(made, placement.provider);
-        placement
+        let (made, active) = choice.with_fallback(make).unwrap();
+        assert_eq!(made, active.provider);
+        active
     }
 
     #[test]
@@ -131,37 +135,42 @@ mod tests {
             ("directml", Provider::DirectMl),
         ] {
             assert_eq!(text.parse(), Ok(provider));
-            assert_eq!(placement(&chosen(provider), None), Placement { provider, remark: None });
+            assert_eq!(active(&chosen(provider), None), ActiveProvider { provider, fallback_reason: None });
         }
     }
 
     #[test]
     fn nothing_chosen_is_the_processor_without_a_word() {
-        assert_eq!(placement(&Choice::default(), None), Placement::default());
+        assert_eq!(active(&ProviderChoice::default(), None), ActiveProvider::default());
     }
 
     #[test]
     fn a_choice_that_cannot_be_read_is_the_processor_and_says_why() {
         let problem = "gpu".parse::<Provider>().unwrap_err();
-        let Placement { provider, remark } =
-            placement(&Choice::new("SIFT_PROVIDER".into(), Err(problem)), None);
-        let remark = remark.unwrap();
+        let ActiveProvider { provider, fallback_reason } =
+            active(&ProviderChoice::new("SIFT_PROVIDER".into(), Err(problem)), None);
+        let fallback_reason = fallback_reason.unwrap();
         assert_eq!(provider, Provider::Cpu);
-        assert!(remark.contains("allowed are cpu, cuda, coreml, directml"), "{remark}");
-        assert!(remark.ends_with("runs on the CPU"), "{remark}");
+        assert!(fallback_reason.contains("allowed are cpu, cuda, coreml, directml"), "{fallback_reason}");
+        assert!(fallback_reason.ends_with("runs on the CPU"), "{fallback_reason}");
     }
 
     #[test]
     fn a_provider_that_does_not_work_falls_back_to_the_processor_and_says_who_asked_for_it() {
-        let Placement { provider, remark } = placement(&chosen(Provider::Cuda), Some(Provider::Cuda));
+        let ActiveProvider { provider, fallback_reason } =
+            active(&chosen(Provider::Cuda), Some(Provider::Cuda));
         assert_eq!(provider, Provider::Cpu);
-        let remark = remark.unwrap();
-        assert!(remark.starts_with("SIFT_PROVIDER asks for CUDA, but there is no CUDA"), "{remark}");
+        let fallback_reason = fallback_reason.unwrap();
+        assert!(
+            fallback_reason.starts_with("SIFT_PROVIDER asks for CUDA, but there is no CUDA"),
+            "{fallback_reason}"
+        );
     }
 
     #[test]
     fn what_works_nowhere_is_told_as_on_the_processor() {
-        let failed = chosen(Provider::Cuda).place(|provider| Err::<(), _>(format!("broken on {provider}")));
+        let failed =
+            chosen(Provider::Cuda).with_fallback(|provider| Err::<(), _>(format!("broken on {provider}")));
         assert_eq!(failed, Err("broken on CPU".into()));
     }
 }

@@ -10,31 +10,31 @@ use ort::value::Outlet;
 use ort::{AsPointer, ortsys};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::inference::cancel::Stop;
+use crate::inference::cancel::CancelToken;
 use crate::inference::onnx_check;
 use crate::inference::provider::Provider;
 
 /// Memory that a network of somebody else's may have on the processor, beside its weights, in GiB: three times what
 /// AudioSep takes for windows of 5 s, and what most machines can spare.
-const MEMORY_LIMIT: usize = 4;
+const MAX_MEMORY_GIB: usize = 4;
 
 /// Bytes that it may have for what follows from its constants and is computed while it is loaded, beside that memory.
-const CONSTANTS_LIMIT: usize = 1 << 30;
+const MAX_CONSTANT_BYTES: usize = 1 << 30;
 
 /// A network that is loaded, to be run on the calling thread alone.
 pub struct Session(ort::session::Session);
 
 impl Session {
-    /// Loads the network in `onnx`, which is `foreign` where anybody may have made it: its memory is limited then. What
-    /// `provider` cannot compute of it is left to the processor. Denormals are flushed. Loading ends with `stop`.
+    /// Loads the network in `onnx`, which is `untrusted` where anybody may have made it: its memory is limited then. What
+    /// `provider` cannot compute of it is left to the processor. Denormals are flushed. Loading ends with `token`.
     pub fn new(
         environment: &Environment,
         onnx: &[u8],
-        foreign: bool,
+        untrusted: bool,
         provider: Provider,
-        stop: &Stop,
+        token: &CancelToken,
     ) -> ort::Result<Self> {
-        load(environment, onnx, foreign, provider, stop).map(Self)
+        load(environment, onnx, untrusted, provider, token).map(Self)
     }
 
     pub fn inputs(&self) -> &[Outlet] {
@@ -45,17 +45,17 @@ impl Session {
         self.0.outputs()
     }
 
-    /// One run, which ends with the [`Stop`] that `runs` is of.
+    /// One run, which ends with the [`CancelToken`] that `run_options` is of.
     pub fn run<'s, 'i, 'v: 'i, const N: usize>(
         &'s mut self,
         inputs: impl Into<SessionInputs<'i, 'v, N>>,
-        runs: &'s RunOptions,
+        run_options: &'s RunOptions,
     ) -> ort::Result<SessionOutputs<'s>> {
-        self.0.run_with_options(inputs, runs).map_err(|error| {
+        self.0.run_with_options(inputs, run_options).map_err(|error| {
             // So says an arena that may not grow any more.
             match error.message().contains("Available memory of") {
                 true => ort::Error::new(format!(
-                    "the network takes more than the {MEMORY_LIMIT} GiB of memory that a network may have"
+                    "the network takes more than the {MAX_MEMORY_GIB} GiB of memory that a network may have"
                 )),
                 false => error,
             }
@@ -66,9 +66,9 @@ impl Session {
 fn load(
     environment: &Environment,
     onnx: &[u8],
-    foreign: bool,
+    untrusted: bool,
     provider: Provider,
-    stop: &Stop,
+    token: &CancelToken,
 ) -> ort::Result<ort::session::Session> {
     let mut builder = ort::session::Session::builder(environment)?
         .with_intra_threads(1)?
@@ -82,13 +82,13 @@ fn load(
         }
         builder = builder.with_execution_providers([accelerator.error_on_failure()])?;
     }
-    stop.loading(&builder)?;
-    if !foreign {
+    token.watch_load(&builder)?;
+    if !untrusted {
         return builder.commit_from_memory(onnx);
     }
     let nodes = onnx_check::check(onnx).map_err(ort::Error::new)?.max(1);
-    // A node alone is limited. One that makes more is left to the runs, which the arena is for.
-    let largest_constant = (CONSTANTS_LIMIT / nodes).max(1);
+    // A node alone is limited. One that makes more is left to the run_options, which the arena is for.
+    let largest_constant = (MAX_CONSTANT_BYTES / nodes).max(1);
     builder = builder.with_config_entry(
         "optimization.constant_folding_max_output_size_in_bytes",
         largest_constant.to_string(),
@@ -97,7 +97,7 @@ fn load(
     builder.with_env_allocators()?.commit_from_memory(onnx)
 }
 
-/// An arena of [`MEMORY_LIMIT`], which the session takes that is made while this is there. The session alone keeps it.
+/// An arena of [`MAX_MEMORY_GIB`], which the session takes that is made while this is there. The session alone keeps it.
 struct Arena<'a> {
     environment: &'a Environment,
     info: MemoryInfo<'static>,
@@ -113,7 +113,7 @@ impl<'a> Arena<'a> {
         // The rest as it is without an arena of one's own.
         let (strategy, chunk, dead) = (-1, -1, -1);
         let mut config = ptr::null_mut();
-        ortsys![unsafe CreateArenaCfg(MEMORY_LIMIT << 30, strategy, chunk, dead, &mut config)?];
+        ortsys![unsafe CreateArenaCfg(MAX_MEMORY_GIB << 30, strategy, chunk, dead, &mut config)?];
         let registered = ortsys![@ort:
             unsafe CreateAndRegisterAllocator(environment.ptr().cast_mut(), info.ptr(), config) as Result
         ];

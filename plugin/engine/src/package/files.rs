@@ -11,11 +11,11 @@ use crate::inference::onnx_check;
 use crate::package::error::PackageError;
 
 /// Largest manifest, card, network, tokenizer and list of concepts that is read, in bytes.
-pub const MANIFEST_LIMIT: u64 = 64 << 10;
-pub const CARD_LIMIT: u64 = 1 << 20;
-pub const FILE_LIMIT: u64 = 4 << 30;
-pub const TOKENIZER_LIMIT: u64 = 64 << 20;
-pub const CONCEPTS_LIMIT: u64 = 64 << 20;
+pub const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+pub const MAX_CARD_BYTES: u64 = 1 << 20;
+pub const MAX_NETWORK_BYTES: u64 = 4 << 30;
+pub const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
+pub const MAX_CONCEPTS_BYTES: u64 = 64 << 20;
 
 /// The content of a file of the package whose folder it is in.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, PackageError> {
@@ -46,7 +46,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, PackageError> {
 }
 
 pub fn read_network(path: &Path, field: &str, expected: &str) -> Result<Vec<u8>, PackageError> {
-    let bytes = read_limited(path, FILE_LIMIT)?;
+    let bytes = read_limited(path, MAX_NETWORK_BYTES)?;
     let actual = sha256(&bytes);
     if !actual.eq_ignore_ascii_case(expected) {
         return Err(PackageError::new(

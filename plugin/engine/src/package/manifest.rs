@@ -4,19 +4,19 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dsp::grid::Audio;
+use crate::dsp::grid::SpectrogramFormat;
 use crate::package::error::PackageError;
 
 /// Most frames that a streaming model may look ahead, and that a window model may see.
-const LOOKAHEAD_LIMIT: usize = 64;
-const CONTEXT_LIMIT: usize = 8192;
+const MAX_LOOKAHEAD: usize = 64;
+const MAX_CONTEXT: usize = 8192;
 
 /// Values of a window model's window, shortest hop in hops a frame, longest frame and longest latency of a
 /// model in seconds: what an engine holds at a time, and computes in a block, grows with them.
-const WINDOW_LIMIT: usize = 1 << 23;
-const OVERLAP_LIMIT: usize = 16;
-const FRAME_LIMIT: usize = 1;
-const LATENCY_LIMIT: usize = 5;
+const MAX_WINDOW_VALUES: usize = 1 << 23;
+const MAX_HOPS_PER_FRAME: usize = 16;
+const MAX_FRAME_SECONDS: usize = 1;
+const MAX_DELAY_SECONDS: usize = 5;
 
 /// `package.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Manifest {
     pub name: String,
     pub version: String,
     pub licence: String,
-    pub audio: Audio,
+    pub audio: SpectrogramFormat,
     pub separator: SeparatorSection,
     pub query: QuerySection,
 }
@@ -33,7 +33,7 @@ pub struct Manifest {
 /// How the separator's network is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum SeparatorKind {
     /// One hop at a time, with its state passed from run to run.
     Streaming,
     /// On a window of past frames, every few frames.
@@ -45,46 +45,46 @@ pub enum Kind {
 pub struct SeparatorSection {
     pub file: String,
     pub sha256: String,
-    pub kind: Kind,
-    /// Frames that a run's last mask lies behind its newest frame.
+    pub kind: SeparatorKind,
+    /// FrameWindow that a run's last mask lies behind its newest frame.
     #[serde(default)]
     pub lookahead: usize,
-    /// Frames a window model sees at once; given for such a model alone.
+    /// FrameWindow a window model sees at once; given for such a model alone.
     pub context: Option<usize>,
-    /// Frames between two runs of a window model, likewise.
+    /// FrameWindow between two runs of a window model, likewise.
     pub advance: Option<usize>,
     /// What the network computes for a second of audio, as its maker says.
     pub multiply_accumulates: Option<f64>,
 }
 
 impl SeparatorSection {
-    /// Frames that the network sees in a run.
+    /// FrameWindow that the network sees in a run.
     pub fn context(&self) -> usize {
         self.context.unwrap_or(1)
     }
 
-    /// Frames from a run to the next.
+    /// FrameWindow from a run to the next.
     pub fn advance(&self) -> usize {
         self.advance.unwrap_or(1)
     }
 
-    /// Frames that a mask lies behind the newest one when it is there: a window model's first frames wait
+    /// FrameWindow that a mask lies behind the newest one when it is there: a window model's first frames wait
     /// for the last ones of their run.
-    pub fn behind(&self) -> usize {
+    pub fn mask_lag(&self) -> usize {
         self.lookahead + self.advance() - 1
     }
 
-    /// Frames that a run may take beyond the time that any has: a window model has until the next one.
-    pub fn budget(&self) -> usize {
+    /// FrameWindow that a run may take beyond the time that any has: a window model has until the next one.
+    pub fn budget_hops(&self) -> usize {
         match self.kind {
-            Kind::Streaming => 0,
-            Kind::Window => self.advance(),
+            SeparatorKind::Streaming => 0,
+            SeparatorKind::Window => self.advance(),
         }
     }
 
     /// Hops that the model delays its masks by.
     pub fn delay_hops(&self) -> usize {
-        self.behind() + self.budget()
+        self.mask_lag() + self.budget_hops()
     }
 }
 
@@ -94,7 +94,7 @@ pub struct QuerySection {
     pub file: String,
     pub sha256: String,
     pub tokenizer: String,
-    /// Tokens a query is cut to.
+    /// QueryTokenizer a query is cut to.
     pub max_tokens: usize,
     /// Put before every query.
     #[serde(default)]
@@ -122,57 +122,57 @@ impl Manifest {
                 "Correct the field or install the package again",
             ))
         };
-        let Audio { sample_rate, n_fft, hop, .. } = self.audio;
+        let SpectrogramFormat { sample_rate, n_fft, hop, .. } = self.audio;
         if !(8_000..=192_000).contains(&sample_rate) {
             return fault("audio.sample_rate", format!("is {sample_rate}, not within 8000 to 192000 Hz"));
         }
         if !(64..=16_384).contains(&n_fft) || n_fft % 2 != 0 {
             return fault("audio.n_fft", format!("is {n_fft}, not an even number within 64 to 16384"));
         }
-        if n_fft > FRAME_LIMIT * sample_rate as usize {
-            return fault("audio.n_fft", format!("is {n_fft}, longer than {FRAME_LIMIT} s"));
+        if n_fft > MAX_FRAME_SECONDS * sample_rate as usize {
+            return fault("audio.n_fft", format!("is {n_fft}, longer than {MAX_FRAME_SECONDS} s"));
         }
-        let hops = n_fft.div_ceil(OVERLAP_LIMIT)..=n_fft / 2;
+        let hops = n_fft.div_ceil(MAX_HOPS_PER_FRAME)..=n_fft / 2;
         if !hops.contains(&hop) {
             let (least, most) = hops.into_inner();
             return fault(
                 "audio.hop",
-                format!("is {hop}, not within n_fft / {OVERLAP_LIMIT} to n_fft / 2 ({least} to {most})"),
+                format!("is {hop}, not within n_fft / {MAX_HOPS_PER_FRAME} to n_fft / 2 ({least} to {most})"),
             );
         }
         let SeparatorSection { kind, lookahead, context, advance, .. } = self.separator;
         match (kind, context, advance) {
-            (Kind::Streaming, None, None) => {
-                if lookahead > LOOKAHEAD_LIMIT {
+            (SeparatorKind::Streaming, None, None) => {
+                if lookahead > MAX_LOOKAHEAD {
                     return fault(
                         "separator.lookahead",
-                        format!("is {lookahead}, more than {LOOKAHEAD_LIMIT} frames"),
+                        format!("is {lookahead}, more than {MAX_LOOKAHEAD} frames"),
                     );
                 }
             }
-            (Kind::Streaming, Some(_), _) => {
+            (SeparatorKind::Streaming, Some(_), _) => {
                 return fault("separator.context", "is given for a streaming model".into());
             }
-            (Kind::Streaming, None, Some(_)) => {
+            (SeparatorKind::Streaming, None, Some(_)) => {
                 return fault("separator.advance", "is given for a streaming model".into());
             }
-            (Kind::Window, None, _) => {
+            (SeparatorKind::Window, None, _) => {
                 return fault("separator.context", "is missing for a window model".into());
             }
-            (Kind::Window, _, None) => {
+            (SeparatorKind::Window, _, None) => {
                 return fault("separator.advance", "is missing for a window model".into());
             }
-            (Kind::Window, Some(context), Some(advance)) => {
-                if !(1..=CONTEXT_LIMIT).contains(&context) {
+            (SeparatorKind::Window, Some(context), Some(advance)) => {
+                if !(1..=MAX_CONTEXT).contains(&context) {
                     return fault(
                         "separator.context",
-                        format!("is {context}, not within 1 to {CONTEXT_LIMIT} frames"),
+                        format!("is {context}, not within 1 to {MAX_CONTEXT} frames"),
                     );
                 }
-                if context * self.audio.bins() > WINDOW_LIMIT {
+                if context * self.audio.bins() > MAX_WINDOW_VALUES {
                     return fault(
                         "separator.context",
-                        format!("is {context}, which with n_fft makes more than {WINDOW_LIMIT} values"),
+                        format!("is {context}, which with n_fft makes more than {MAX_WINDOW_VALUES} values"),
                     );
                 }
                 if !(1..=context).contains(&advance) {
@@ -190,9 +190,10 @@ impl Manifest {
             }
         }
         let latency = self.separator.delay_hops() * hop;
-        if latency > LATENCY_LIMIT * sample_rate as usize {
-            let field = if kind == Kind::Window { "separator.advance" } else { "separator.lookahead" };
-            return fault(field, format!("makes the sound later by more than {LATENCY_LIMIT} s"));
+        if latency > MAX_DELAY_SECONDS * sample_rate as usize {
+            let field =
+                if kind == SeparatorKind::Window { "separator.advance" } else { "separator.lookahead" };
+            return fault(field, format!("makes the sound later by more than {MAX_DELAY_SECONDS} s"));
         }
         if !(3..=512).contains(&self.query.max_tokens) {
             return fault("query.max_tokens", format!("is {}, not within 3 to 512", self.query.max_tokens));
@@ -226,7 +227,7 @@ impl SeparatorSection {
         Self {
             file,
             sha256,
-            kind: Kind::Streaming,
+            kind: SeparatorKind::Streaming,
             lookahead,
             context: None,
             advance: None,
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn delay_of_a_window_model_is_its_lookahead_and_two_runs() {
         let window = |advance, lookahead| SeparatorSection {
-            kind: Kind::Window,
+            kind: SeparatorKind::Window,
             context: Some(64),
             advance: Some(advance),
             ..SeparatorSection::streaming(lookahead)

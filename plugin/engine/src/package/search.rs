@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 
 use crate::inference::library;
 use crate::package::error::PackageError;
-use crate::package::{Listing, MANIFEST};
+use crate::package::{MANIFEST_FILE, PackageInfo};
 use crate::user::folders;
 
 /// Every package there is, best first: those in `SIFT_MODELS`, the user's data folder, the
 /// plugin's own resources, and the built-in one. A folder that holds a broken manifest is listed
 /// with what is wrong.
-pub fn installed() -> Vec<Result<Listing, PackageError>> {
+pub fn list_installed() -> Vec<Result<PackageInfo, PackageError>> {
     let mut found: Vec<_> = search_folders()
         .iter()
         .flat_map(|folder| package_folders(folder))
-        .map(|folder| Listing::read(&folder))
+        .map(|folder| PackageInfo::read(&folder))
         .collect();
-    found.push(Ok(Listing::built_in()));
+    found.push(Ok(PackageInfo::built_in()));
     found
 }
 
@@ -25,12 +25,12 @@ pub fn installed() -> Vec<Result<Listing, PackageError>> {
 /// # Errors
 /// When there is none, or when that first one's manifest is broken: a package further down the
 /// list never stands in for it silently.
-pub fn find(name: &str) -> Result<Listing, PackageError> {
-    let called = |listing: &Result<Listing, PackageError>| match listing {
-        Ok(listing) => listing.manifest.name == name,
+pub fn find(name: &str) -> Result<PackageInfo, PackageError> {
+    let called = |info: &Result<PackageInfo, PackageError>| match info {
+        Ok(info) => info.manifest.name == name,
         Err(error) => error.package() == Some(name),
     };
-    installed().into_iter().find(called).unwrap_or_else(|| {
+    list_installed().into_iter().find(called).unwrap_or_else(|| {
         let folder = user_folder()
             .map_or("a folder named in SIFT_MODELS".into(), |folder| folder.display().to_string());
         Err(PackageError::new(
@@ -62,7 +62,7 @@ pub fn user_folder() -> Option<PathBuf> {
 
 /// `folder` itself when it is a package, else the packages directly inside it, by name.
 fn package_folders(folder: &Path) -> Vec<PathBuf> {
-    let is_package = |folder: &Path| folder.join(MANIFEST).is_file();
+    let is_package = |folder: &Path| folder.join(MANIFEST_FILE).is_file();
     if is_package(folder) {
         return vec![folder.to_owned()];
     }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::inference::provider::Provider;
-use crate::package::Listing;
+use crate::package::PackageInfo;
 use crate::user::{folders, toml_file};
 
 /// Figures that are kept; the oldest go first.
-const LIMIT: usize = 200;
+const MAX_RECORDS: usize = 200;
 
 /// A separator that works this share of its time has no reserve.
 pub const HEAVY_LOAD: f64 = 0.9;
@@ -17,17 +17,17 @@ pub const HEAVY_LOAD: f64 = 0.9;
 /// A measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Speed {
-    /// [`Listing::fingerprint`].
+pub struct SpeedRecord {
+    /// [`PackageInfo::fingerprint`].
     package: String,
     pub provider: Provider,
     /// Real-time factor: time that the separator takes, over the time that the sound lasts.
     pub factor: f64,
 }
 
-impl Speed {
-    pub fn new(listing: &Listing, provider: Provider, factor: f64) -> Self {
-        Self { package: listing.fingerprint(), provider, factor }
+impl SpeedRecord {
+    pub fn new(info: &PackageInfo, provider: Provider, factor: f64) -> Self {
+        Self { package: info.fingerprint(), provider, factor }
     }
 
     /// What it is good for, in a line.
@@ -51,12 +51,12 @@ impl Speed {
 /// All figures, the oldest first.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Speeds {
+pub struct SpeedRecords {
     #[serde(default)]
-    speed: Vec<Speed>,
+    speed: Vec<SpeedRecord>,
 }
 
-impl Speeds {
+impl SpeedRecords {
     /// Where they are kept.
     pub fn file() -> Option<PathBuf> {
         Some(folders::cache()?.join("speeds.toml"))
@@ -72,8 +72,8 @@ impl Speeds {
 
     /// Those of this very package, one for each provider that was measured. One whose manifest or
     /// networks have changed has none.
-    pub fn of(&self, listing: &Listing) -> impl Iterator<Item = &Speed> {
-        let package = listing.fingerprint();
+    pub fn for_package(&self, info: &PackageInfo) -> impl Iterator<Item = &SpeedRecord> {
+        let package = info.fingerprint();
         self.speed.iter().filter(move |speed| speed.package == package)
     }
 
@@ -81,12 +81,12 @@ impl Speeds {
     ///
     /// # Errors
     /// Why the file cannot be read or written.
-    pub fn keep(path: &Path, speed: &Speed) -> Result<(), String> {
-        let mut speeds = Self::read(path)?;
-        speeds.speed.retain(|old| (&old.package, old.provider) != (&speed.package, speed.provider));
-        speeds.speed.push(speed.clone());
-        speeds.speed.drain(..speeds.speed.len().saturating_sub(LIMIT));
-        toml_file::write(path, &speeds)
+    pub fn add(path: &Path, speed: &SpeedRecord) -> Result<(), String> {
+        let mut records = Self::read(path)?;
+        records.speed.retain(|old| (&old.package, old.provider) != (&speed.package, speed.provider));
+        records.speed.push(speed.clone());
+        records.speed.drain(..records.speed.len().saturating_sub(MAX_RECORDS));
+        toml_file::write(path, &records)
     }
 }
 
@@ -96,8 +96,8 @@ mod tests {
 
     use super::*;
 
-    fn speed(factor: f64) -> Speed {
-        Speed::new(&Listing::built_in(), Provider::Cpu, factor)
+    fn speed(factor: f64) -> SpeedRecord {
+        SpeedRecord::new(&PackageInfo::built_in(), Provider::Cpu, factor)
     }
 
     fn fresh(name: &str) -> PathBuf {
@@ -106,8 +106,8 @@ mod tests {
         folder.join("speeds.toml")
     }
 
-    fn factors(speeds: &Speeds, listing: &Listing) -> Vec<f64> {
-        speeds.of(listing).map(|speed| speed.factor).collect()
+    fn factors(records: &SpeedRecords, info: &PackageInfo) -> Vec<f64> {
+        records.for_package(info).map(|speed| speed.factor).collect()
     }
 
     #[test]
@@ -122,45 +122,47 @@ mod tests {
         ] {
             assert_eq!(speed(factor).advice(), advice);
         }
-        let accelerated = Speed { provider: Provider::Cuda, ..speed(0.5) };
+        let accelerated = SpeedRecord { provider: Provider::Cuda, ..speed(0.5) };
         assert_eq!(accelerated.advice(), "2.0 times faster than real time here on CUDA: it plays live");
     }
 
     #[test]
     fn a_new_figure_takes_the_place_of_the_old_one_on_the_same_provider() {
-        let (path, listing) = (fresh("again"), Listing::built_in());
-        assert_eq!(Speeds::read(&path), Ok(Speeds::default()), "there need not be a file");
+        let (path, info) = (fresh("again"), PackageInfo::built_in());
+        assert_eq!(SpeedRecords::read(&path), Ok(SpeedRecords::default()), "there need not be a file");
         for (provider, factor) in [(Provider::Cpu, 0.5), (Provider::Cuda, 0.1), (Provider::Cpu, 0.25)] {
-            Speeds::keep(&path, &Speed::new(&listing, provider, factor)).unwrap();
+            SpeedRecords::add(&path, &SpeedRecord::new(&info, provider, factor)).unwrap();
         }
-        assert_eq!(factors(&Speeds::read(&path).unwrap(), &listing), [0.1, 0.25]);
+        assert_eq!(factors(&SpeedRecords::read(&path).unwrap(), &info), [0.1, 0.25]);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
     fn a_package_that_has_changed_is_not_described_by_an_old_figure() {
-        let (path, listing) = (fresh("changed"), Listing::built_in());
-        Speeds::keep(&path, &speed(0.5)).unwrap();
-        let speeds = Speeds::read(&path).unwrap();
-        let mut retrained = listing.clone();
+        let (path, info) = (fresh("changed"), PackageInfo::built_in());
+        SpeedRecords::add(&path, &speed(0.5)).unwrap();
+        let records = SpeedRecords::read(&path).unwrap();
+        let mut retrained = info.clone();
         retrained.manifest.separator.sha256 = "00".into();
-        let mut reworded = listing.clone();
+        let mut reworded = info.clone();
         reworded.manifest.query.sha256 = "00".into();
         for changed in [retrained, reworded] {
-            assert!(factors(&speeds, &changed).is_empty());
+            assert!(factors(&records, &changed).is_empty());
         }
-        assert_eq!(factors(&speeds, &listing), [0.5]);
+        assert_eq!(factors(&records, &info), [0.5]);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
     fn the_file_does_not_grow_for_ever() {
         let path = fresh("limit");
-        let old = (0..LIMIT).map(|number| Speed { package: number.to_string(), ..speed(0.5) }).collect();
-        toml_file::write(&path, &Speeds { speed: old }).unwrap();
-        Speeds::keep(&path, &speed(0.5)).unwrap();
-        let kept = Speeds::read(&path).unwrap().speed;
-        assert_eq!((kept.len(), kept[0].package.as_str()), (LIMIT, "1"));
+        let old = (0..MAX_RECORDS)
+            .map(|number| SpeedRecord { package: number.to_string(), ..speed(0.5) })
+            .collect();
+        toml_file::write(&path, &SpeedRecords { speed: old }).unwrap();
+        SpeedRecords::add(&path, &speed(0.5)).unwrap();
+        let kept = SpeedRecords::read(&path).unwrap().speed;
+        assert_eq!((kept.len(), kept[0].package.as_str()), (MAX_RECORDS, "1"));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -1,38 +1,38 @@
-//! Words → what was understood: the concepts of a package that a query is closest to.
+//! Words → what was found: the concepts of a package that a query is closest to.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::query::parts::{Conjunctions, MOST_PARTS};
+use crate::query::parts::{Conjunctions, MAX_PARTS};
 
 /// Concepts that are told of one query, at most. One in doubt may mean all of them, and is separated by its own words, too.
-const TOLD: usize = MOST_PARTS - 1;
+const MAX_MATCHES: usize = MAX_PARTS - 1;
 
-/// Closeness from which a query counts as understood.
-pub const SURE: f32 = 0.5;
+/// Closeness from which a query counts as found.
+pub const UNDERSTOOD: f32 = 0.5;
 
 /// Conjunctions that a package may have.
-const MOST_CONJUNCTIONS: usize = 256;
+const MAX_CONJUNCTIONS: usize = 256;
 
 /// A concept that a query is close to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Understood {
+pub struct ConceptMatch {
     pub name: String,
     /// Probability, as the package calibrated it, that this is what the words mean.
     pub closeness: f32,
     /// The words are taken for it: the nearest one, and those that are hardly farther.
-    pub meant: bool,
+    pub selected: bool,
 }
 
-impl Understood {
-    /// In words, for example "electric guitar 0.62 or acoustic guitar 0.55, harp 0.20" with ", " before what is not meant.
-    pub fn told<'a>(near: impl IntoIterator<Item = &'a Understood>, between: &str) -> String {
+impl ConceptMatch {
+    /// In words, for example "electric guitar 0.62 or acoustic guitar 0.55, harp 0.20" with ", " before what is not selected.
+    pub fn describe<'a>(near: impl IntoIterator<Item = &'a ConceptMatch>, between: &str) -> String {
         let mut words = String::new();
-        for Understood { name, closeness, meant } in near {
+        for ConceptMatch { name, closeness, selected } in near {
             let joint = if words.is_empty() {
                 ""
-            } else if *meant {
+            } else if *selected {
                 " or "
             } else {
                 between
@@ -46,7 +46,7 @@ impl Understood {
 /// `concepts.json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct ConceptsFile {
     closeness: Closeness,
     concepts: Vec<Concept>,
     /// A text means every concept whose cosine is less than this below the nearest one's.
@@ -91,7 +91,7 @@ impl Concepts {
     /// When it is not of that form, a direction is not as long as the others, a number is not finite, the doubt is
     /// negative, or a conjunction is empty or there are too many.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let Table { closeness, concepts, doubt, conjunctions, no_conjunctions } =
+        let ConceptsFile { closeness, concepts, doubt, conjunctions, no_conjunctions } =
             serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
             return Err("field `closeness` is not finite".into());
@@ -112,8 +112,8 @@ impl Concepts {
             }
         }
         for (field, words) in [("conjunctions", &conjunctions), ("no_conjunctions", &no_conjunctions)] {
-            if words.len() > MOST_CONJUNCTIONS || words.iter().any(String::is_empty) {
-                return Err(format!("field `{field}` has an empty one, or more than {MOST_CONJUNCTIONS}"));
+            if words.len() > MAX_CONJUNCTIONS || words.iter().any(String::is_empty) {
+                return Err(format!("field `{field}` has an empty one, or more than {MAX_CONJUNCTIONS}"));
             }
         }
         let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions };
@@ -121,7 +121,7 @@ impl Concepts {
     }
 
     /// Whether a text may be taken for several sounds, so that it must be known which texts negate.
-    pub fn need_negation(&self) -> bool {
+    pub fn needs_negation(&self) -> bool {
         self.doubt > 0.0 || !self.conjunctions.words.is_empty()
     }
 
@@ -140,7 +140,7 @@ impl Concepts {
     ///
     /// # Errors
     /// When `concept` is not as long as the directions.
-    pub fn nearest(&self, text: &str, concept: &[f32]) -> Result<Vec<Understood>, String> {
+    pub fn nearest(&self, text: &str, concept: &[f32]) -> Result<Vec<ConceptMatch>, String> {
         let mut cosines = Vec::with_capacity(self.concepts.len());
         for Concept { name, direction } in &self.concepts {
             if direction.len() != concept.len() {
@@ -153,17 +153,17 @@ impl Concepts {
             cosines.push((direction.iter().zip(concept).map(|(a, b)| a * b).sum::<f32>(), name));
         }
         cosines.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        cosines.truncate(TOLD);
+        cosines.truncate(MAX_MATCHES);
         let text = text.to_ascii_lowercase();
         let named = cosines.first().is_some_and(|(_, name)| text.contains(&name.to_ascii_lowercase()));
         let doubt = if named { 0.0 } else { self.doubt };
         let highest = cosines.first().map_or(0.0, |(cosine, _)| *cosine);
-        let understood = cosines.iter().enumerate().map(|(place, (cosine, name))| Understood {
+        let found = cosines.iter().enumerate().map(|(place, (cosine, name))| ConceptMatch {
             name: name.to_string(),
             closeness: 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp()),
-            meant: place == 0 || *cosine > highest - doubt,
+            selected: place == 0 || *cosine > highest - doubt,
         });
-        Ok(understood.collect())
+        Ok(found.collect())
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_nearest_concept_comes_first_with_its_probability() {
         let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[1.0, 0.0]).unwrap();
-        let names: Vec<_> = near.iter().map(|understood| understood.name.as_str()).collect();
+        let names: Vec<_> = near.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["rain", "wind", "drums"]);
         assert!((near[0].closeness - 0.9933).abs() < 1e-4);
         assert!((near[1].closeness - 0.9526).abs() < 1e-4);
@@ -192,25 +192,25 @@ mod tests {
 
     #[test]
     fn words_mean_the_nearest_concept_and_those_that_are_hardly_farther() {
-        let meant = |doubt: f32, text: &str, concept: &[f32]| -> Vec<String> {
+        let selected = |doubt: f32, text: &str, concept: &[f32]| -> Vec<String> {
             let table = TABLE.replace("\"concepts\"", &format!("\"doubt\": {doubt}, \"concepts\""));
             let near = Concepts::parse(table.as_bytes()).unwrap().nearest(text, concept).unwrap();
-            near.into_iter().filter(|understood| understood.meant).map(|understood| understood.name).collect()
+            near.into_iter().filter(|found| found.selected).map(|found| found.name).collect()
         };
-        assert_eq!(meant(0.15, "weather", &[1.0, 0.0]), ["rain"]);
-        assert_eq!(meant(0.25, "weather", &[1.0, 0.0]), ["rain", "wind"]);
-        assert_eq!(meant(0.25, "weather", &[0.6, 0.8]), ["wind", "drums"]);
-        assert_eq!(meant(0.0, "weather", &[0.0, 0.0]), ["rain"], "without doubt, one alone");
-        assert_eq!(meant(2.0, "weather", &[1.0, 0.0]), ["rain", "wind", "drums"]);
-        assert_eq!(meant(0.25, "Some Rain", &[1.0, 0.0]), ["rain"], "its name is in the text");
-        assert_eq!(meant(0.25, "wind", &[1.0, 0.0]), ["rain", "wind"], "another's name says nothing");
+        assert_eq!(selected(0.15, "weather", &[1.0, 0.0]), ["rain"]);
+        assert_eq!(selected(0.25, "weather", &[1.0, 0.0]), ["rain", "wind"]);
+        assert_eq!(selected(0.25, "weather", &[0.6, 0.8]), ["wind", "drums"]);
+        assert_eq!(selected(0.0, "weather", &[0.0, 0.0]), ["rain"], "without doubt, one alone");
+        assert_eq!(selected(2.0, "weather", &[1.0, 0.0]), ["rain", "wind", "drums"]);
+        assert_eq!(selected(0.25, "Some Rain", &[1.0, 0.0]), ["rain"], "its name is in the text");
+        assert_eq!(selected(0.25, "wind", &[1.0, 0.0]), ["rain", "wind"], "another's name says nothing");
     }
 
     #[test]
     fn who_may_mean_several_sounds_must_tell_which_texts_negate() {
         let needs = |fields: &str| {
             let table = TABLE.replace("\"concepts\"", &format!("{fields} \"concepts\""));
-            Concepts::parse(table.as_bytes()).unwrap().need_negation()
+            Concepts::parse(table.as_bytes()).unwrap().needs_negation()
         };
         assert!(!needs("") && !needs("\"doubt\": 0.0,"));
         assert!(needs("\"doubt\": 0.1,") && needs("\"conjunctions\": [\" and \"],"));
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn words_that_are_near_to_nothing_are_close_to_nothing() {
         let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[-0.7, -0.7]).unwrap();
-        assert!(near.iter().all(|understood| understood.closeness < 0.01));
+        assert!(near.iter().all(|found| found.closeness < 0.01));
     }
 
     #[test]

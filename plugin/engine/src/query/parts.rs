@@ -5,40 +5,40 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Sounds that are separated at once for one text, at most: each costs a run of the network a hop.
-pub const MOST_PARTS: usize = 4;
+pub const MAX_PARTS: usize = 4;
 
 /// One of the sounds that a text names.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct QueryPart {
     /// What the separator is conditioned on.
     pub embedding: Arc<[f32]>,
-    pub role: Role,
+    pub role: PartRole,
 }
 
 /// What becomes of a part's sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum PartRole {
     /// What its mask lets through passes.
-    Kept,
+    Include,
     /// Only what its mask lets through passes: it is that of all other sounds.
-    LeftOut,
-    /// As [`LeftOut`](Self::LeftOut), but its mask is that of the sound and is to be turned around: in "everything but
+    ExcludeNegated,
+    /// As [`ExcludeNegated`](Self::ExcludeNegated), but its mask is that of the sound and is to be turned around: in "everything but
     /// drums and bass", the bass's.
-    Turned,
+    ExcludeInverted,
 }
 
-impl Role {
+impl PartRole {
     /// Those of the parts of `text`, by which of them negate: "everything but A" and what follows it, or what comes
     /// before "A 빼고 전부", since Korean negates at the end.
-    pub fn of(text: &str, negated: &[bool]) -> Vec<Self> {
+    pub fn assign(text: &str, negated: &[bool]) -> Vec<Self> {
         let carried = |at: usize| match is_korean(text) {
             true => negated[at..].contains(&true),
             false => negated[..at].contains(&true),
         };
         let role = |at: usize| match (negated[at], carried(at)) {
-            (true, _) => Role::LeftOut,
-            (false, true) => Role::Turned,
-            (false, false) => Role::Kept,
+            (true, _) => PartRole::ExcludeNegated,
+            (false, true) => PartRole::ExcludeInverted,
+            (false, false) => PartRole::Include,
         };
         (0..negated.len()).map(role).collect()
     }
@@ -58,7 +58,7 @@ pub struct Conjunctions {
 
 /// Where the pieces between `conjunctions` lie in `text`, none of them empty. Where several words begin at one place, the
 /// longest counts; ASCII letters count whatever their case.
-pub fn pieces(text: &str, conjunctions: &Conjunctions) -> Vec<Range<usize>> {
+pub fn split_at_conjunctions(text: &str, conjunctions: &Conjunctions) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let longest = |words: &[String], at: usize| {
         words.iter().filter(|word| lower[at..].starts_with(word.as_str())).map(String::len).max()
@@ -90,7 +90,7 @@ mod tests {
     fn cut<'a>(text: &'a str, words: &[&str]) -> Vec<&'a str> {
         let words = words.iter().map(|&word| word.to_owned()).collect();
         let conjunctions = Conjunctions { words, exceptions: vec!["하고 있".to_owned()] };
-        pieces(text, &conjunctions).into_iter().map(|piece| text[piece].trim()).collect()
+        split_at_conjunctions(text, &conjunctions).into_iter().map(|piece| text[piece].trim()).collect()
     }
 
     #[test]
@@ -132,11 +132,14 @@ mod tests {
 
     #[test]
     fn what_follows_a_negation_is_left_out_too_and_in_korean_what_comes_before_it() {
-        use Role::{Kept, LeftOut, Turned};
-        assert_eq!(Role::of("drums and bass", &[false, false]), [Kept, Kept]);
-        assert_eq!(Role::of("no drums and bass", &[true, false]), [LeftOut, Turned]);
-        assert_eq!(Role::of("no drums and no bass", &[true, true]), [LeftOut, LeftOut]);
-        assert_eq!(Role::of("drums and no bass", &[false, true]), [Kept, LeftOut]);
-        assert_eq!(Role::of("드럼하고 베이스 빼고 전부", &[false, true]), [Turned, LeftOut]);
+        use PartRole::{ExcludeInverted, ExcludeNegated, Include};
+        assert_eq!(PartRole::assign("drums and bass", &[false, false]), [Include, Include]);
+        assert_eq!(PartRole::assign("no drums and bass", &[true, false]), [ExcludeNegated, ExcludeInverted]);
+        assert_eq!(PartRole::assign("no drums and no bass", &[true, true]), [ExcludeNegated, ExcludeNegated]);
+        assert_eq!(PartRole::assign("drums and no bass", &[false, true]), [Include, ExcludeNegated]);
+        assert_eq!(
+            PartRole::assign("드럼하고 베이스 빼고 전부", &[false, true]),
+            [ExcludeInverted, ExcludeNegated]
+        );
     }
 }

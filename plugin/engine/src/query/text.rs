@@ -4,14 +4,14 @@
 pub const MAX_CHARACTERS: usize = 256;
 
 /// The first [`MAX_CHARACTERS`] of `text`.
-pub fn cut(text: &str) -> String {
+pub fn truncate(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
 }
 
 /// The text in the form that is encoded and cached: without needless white space, at most
 /// [`MAX_CHARACTERS`] long.
 pub fn normalise(text: &str) -> String {
-    cut(&text.split_whitespace().collect::<Vec<_>>().join(" ")).trim_end().to_owned()
+    truncate(&text.split_whitespace().collect::<Vec<_>>().join(" ")).trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 use tokenizers::{Tokenizer, TruncationParams};
 
 /// A package's tokenizer.
-pub struct Tokens {
+pub struct QueryTokenizer {
     tokenizer: Tokenizer,
     prefix: String,
 }
 
-impl Tokens {
+impl QueryTokenizer {
     /// The tokenizer that `json` describes. It puts `prefix` before every text, and cuts what becomes of
-    /// it to `most` tokens.
+    /// it to `max_tokens` tokens.
     ///
     /// # Errors
     /// What is wrong with `json`.
-    pub fn new(json: &[u8], most: usize, prefix: &str) -> Result<Self, String> {
+    pub fn new(json: &[u8], max_tokens: usize, prefix: &str) -> Result<Self, String> {
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
-        let truncation = TruncationParams { max_length: most, ..Default::default() };
+        let truncation = TruncationParams { max_length: max_tokens, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| error.to_string())?;
         tokenizer.with_padding(None);
         Ok(Self { tokenizer, prefix: prefix.to_owned() })
@@ -26,7 +26,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When there is none.
-    pub fn of(&self, text: &str) -> Result<Vec<i64>, String> {
+    pub fn encode(&self, text: &str) -> Result<Vec<i64>, String> {
         let tokens = self
             .tokenizer
             .encode(format!("{}{text}", self.prefix), true)
@@ -38,7 +38,7 @@ impl Tokens {
     }
 
     /// How many tokens there are.
-    pub fn count(&self) -> usize {
+    pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use realfft::num_complex::Complex32;
 
 /// One frame's magnitude on its way out, its mask on the way home.
-pub struct Hop {
+pub struct MaskRequest {
     /// Which uninterrupted run of frames this one belongs to. The separator starts its recurrent
     /// state anew when it sees a new one.
     pub stream: u32,
@@ -18,23 +18,23 @@ pub struct Hop {
     /// The query slot whose embedding conditions the mask.
     pub query: u8,
     /// The audio thread can wait, so the separator may wait too, for a query being encoded.
-    pub exact: bool,
+    pub wait_allowed: bool,
     /// Whether `mask` was filled. It is not when there is nothing to separate by.
-    pub masked: bool,
+    pub has_mask: bool,
     /// Linear magnitude on the model's grid, `model_bins` long.
     pub magnitude: Box<[f32]>,
     /// Complex gain on the model's grid, `model_bins` long, of the frame that lies behind `index` as far as the package says.
     pub mask: Box<[Complex32]>,
 }
 
-impl Hop {
+impl MaskRequest {
     fn new(bins: usize) -> Self {
         Self {
             stream: 0,
             index: 0,
             query: 0,
-            exact: false,
-            masked: false,
+            wait_allowed: false,
+            has_mask: false,
             magnitude: vec![0.0; bins].into(),
             mask: vec![Complex32::ZERO; bins].into(),
         }
@@ -43,15 +43,15 @@ impl Hop {
 
 /// What both ends know without a parcel.
 #[derive(Default)]
-pub struct Line {
+pub struct QueueState {
     /// Parcels of streams before this one are of no use to anyone.
     oldest_stream: AtomicU32,
     closed: AtomicBool,
 }
 
-impl Line {
-    pub fn is_stale(&self, hop: &Hop) -> bool {
-        hop.stream < self.oldest_stream.load(Ordering::Acquire)
+impl QueueState {
+    pub fn is_stale(&self, request: &MaskRequest) -> bool {
+        request.stream < self.oldest_stream.load(Ordering::Acquire)
     }
 
     pub fn is_closed(&self) -> bool {
@@ -63,83 +63,93 @@ impl Line {
     }
 }
 
-/// The audio thread's end: the pool, and both directions without ever blocking.
-pub struct AudioEnd {
-    line: Arc<Line>,
-    #[expect(clippy::vec_box, reason = "the boxes are what travels; they are not to be opened and closed")]
-    pool: Vec<Box<Hop>>,
-    outbound: Sender<Box<Hop>>,
-    homebound: Receiver<Box<Hop>>,
-    /// Whom to wake after a send.
+/// The audio thread's end of the queue. Its methods are real-time safe: none of them allocates, locks or blocks.
+pub struct AudioEndpoint {
+    state: Arc<QueueState>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are sent, so they stay allocated")]
+    pool: Vec<Box<MaskRequest>>,
+    requests: Sender<Box<MaskRequest>>,
+    replies: Receiver<Box<MaskRequest>>,
+    /// Woken after a send.
     separator: Option<Thread>,
 }
 
-/// The separator thread's end.
-pub struct SeparatorEnd {
-    pub line: Arc<Line>,
-    inbound: Receiver<Box<Hop>>,
-    homeward: Sender<Box<Hop>>,
+/// The separator thread's end of the queue.
+pub struct SeparatorEndpoint {
+    pub state: Arc<QueueState>,
+    requests: Receiver<Box<MaskRequest>>,
+    replies: Sender<Box<MaskRequest>>,
 }
 
-/// Both ends of a line with `parcels` parcels of `bins` bins.
-pub fn line(parcels: usize, bins: usize) -> (AudioEnd, SeparatorEnd) {
-    let line = Arc::new(Line::default());
-    // Either channel can hold every parcel there is: a send never finds it full.
-    let (outbound, inbound) = bounded(parcels);
-    let (homeward, homebound) = bounded(parcels);
-    let pool = (0..parcels).map(|_| Box::new(Hop::new(bins))).collect();
-    let audio = AudioEnd { line: line.clone(), pool, outbound, homebound, separator: None };
-    (audio, SeparatorEnd { line, inbound, homeward })
+/// Both ends of a queue with a pool of `size` requests, each of `bins` bins.
+pub fn mask_queue(size: usize, bins: usize) -> (AudioEndpoint, SeparatorEndpoint) {
+    let state = Arc::new(QueueState::default());
+    // Either channel can hold the whole pool: a send never finds it full.
+    let (request_sender, request_receiver) = bounded(size);
+    let (reply_sender, reply_receiver) = bounded(size);
+    let audio = AudioEndpoint {
+        state: state.clone(),
+        pool: (0..size).map(|_| Box::new(MaskRequest::new(bins))).collect(),
+        requests: request_sender,
+        replies: reply_receiver,
+        separator: None,
+    };
+    (audio, SeparatorEndpoint { state, requests: request_receiver, replies: reply_sender })
 }
 
-impl AudioEnd {
+impl AudioEndpoint {
+    /// Unparks `separator` after each send.
     pub fn wake_on_send(&mut self, separator: Thread) {
         self.separator = Some(separator);
     }
 
-    /// An empty parcel, unless all are on the way.
-    pub fn take(&mut self) -> Option<Box<Hop>> {
+    /// Takes an unused request from the pool; `None` while all are in flight.
+    pub fn acquire(&mut self) -> Option<Box<MaskRequest>> {
         self.pool.pop()
     }
 
-    pub fn recycle(&mut self, hop: Box<Hop>) {
-        self.pool.push(hop);
+    /// Returns a request to the pool.
+    pub fn release(&mut self, request: Box<MaskRequest>) {
+        self.pool.push(request);
     }
 
-    pub fn send(&mut self, hop: Box<Hop>) {
-        if let Err(error) = self.outbound.try_send(hop) {
-            // The separator thread is gone; the frame will be heard dry.
+    /// Sends a request to the separator thread.
+    pub fn send(&mut self, request: Box<MaskRequest>) {
+        if let Err(error) = self.requests.try_send(request) {
+            // The separator thread has ended; the frame stays dry.
             self.pool.push(error.into_inner());
         } else if let Some(separator) = &self.separator {
             separator.unpark();
         }
     }
 
-    /// The next parcel that came home and belongs to a living stream; older ones are recycled.
-    pub fn receive(&mut self) -> Option<Box<Hop>> {
-        while let Ok(hop) = self.homebound.try_recv() {
-            if !self.line.is_stale(&hop) {
-                return Some(hop);
+    /// Takes the next reply of a current stream. Stale replies go back to the pool.
+    pub fn receive(&mut self) -> Option<Box<MaskRequest>> {
+        while let Ok(request) = self.replies.try_recv() {
+            if !self.state.is_stale(&request) {
+                return Some(request);
             }
-            self.pool.push(hop);
+            self.pool.push(request);
         }
         None
     }
 
-    /// Disowns every parcel of a stream before `stream`.
-    pub fn forget_before(&self, stream: u32) {
-        self.line.oldest_stream.store(stream, Ordering::Release);
+    /// Makes every request of a stream before `stream` stale.
+    pub fn discard_before(&self, stream: u32) {
+        self.state.oldest_stream.store(stream, Ordering::Release);
     }
 }
 
-impl SeparatorEnd {
-    pub fn receive(&self) -> Option<Box<Hop>> {
-        self.inbound.try_recv().ok()
+impl SeparatorEndpoint {
+    /// Takes the next request, if there is one. Never blocks.
+    pub fn receive(&self) -> Option<Box<MaskRequest>> {
+        self.requests.try_recv().ok()
     }
 
-    pub fn send_home(&self, hop: Box<Hop>) {
-        // Fails only when the audio end is gone, and the parcel with it.
-        let _ = self.homeward.try_send(hop);
+    /// Returns a processed request to the audio thread.
+    pub fn reply(&self, request: Box<MaskRequest>) {
+        // Fails only when the audio endpoint, and with it the receiver, is gone.
+        let _ = self.replies.try_send(request);
     }
 }
 
@@ -149,24 +159,24 @@ mod tests {
 
     #[test]
     fn a_parcel_makes_the_round_trip_in_the_same_box() {
-        let (mut audio, separator) = line(2, 4);
-        let mut hop = audio.take().unwrap();
-        hop.index = 7;
-        let address: *const Hop = &*hop;
-        audio.send(hop);
-        separator.send_home(separator.receive().unwrap());
+        let (mut audio, separator) = mask_queue(2, 4);
+        let mut request = audio.acquire().unwrap();
+        request.index = 7;
+        let address: *const MaskRequest = &*request;
+        audio.send(request);
+        separator.reply(separator.receive().unwrap());
         let home = audio.receive().unwrap();
-        assert_eq!((home.index, &*home as *const Hop), (7, address));
+        assert_eq!((home.index, &*home as *const MaskRequest), (7, address));
     }
 
     #[test]
     fn parcels_of_a_forgotten_stream_are_recycled_unread() {
-        let (mut audio, separator) = line(1, 4);
-        let hop = audio.take().unwrap();
-        audio.send(hop);
-        separator.send_home(separator.receive().unwrap());
-        audio.forget_before(1);
+        let (mut audio, separator) = mask_queue(1, 4);
+        let request = audio.acquire().unwrap();
+        audio.send(request);
+        separator.reply(separator.receive().unwrap());
+        audio.discard_before(1);
         assert!(audio.receive().is_none());
-        assert!(audio.take().is_some());
+        assert!(audio.acquire().is_some());
     }
 }

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 /// How far back the comparison reaches, at least. Short enough that a sound card's clock, which
 /// drifts by some 0.1 ms a second, is never mistaken for a host that renders.
-const REACH: Duration = Duration::from_secs(1);
+const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
-struct Mark {
+struct Checkpoint {
     samples: u64,
     worked: Duration,
 }
@@ -17,22 +17,22 @@ struct Mark {
 /// Hosts and wrappers report the offline mode late or not at all; a host that renders gives
 /// itself away by asking for samples sooner than a sound card could play them. Time spent waiting
 /// for the separator does not count: it is ours, not the host's.
-pub struct Pace {
+pub struct OfflineDetector {
     sample_rate: f64,
     /// Seconds ahead that a host playing live can be: its block, and half a frame for jitter.
     slack: f64,
-    now: Mark,
+    now: Checkpoint,
     began: Option<Instant>,
     waited: Duration,
-    /// Two earlier moments; the older one lies at least `REACH` back, once there is one.
-    older: Mark,
-    newer: Mark,
+    /// Two earlier moments; the older one lies at least `MEASUREMENT_INTERVAL` back, once there is one.
+    older: Checkpoint,
+    newer: Checkpoint,
 }
 
-impl Pace {
+impl OfflineDetector {
     /// `slack` in samples.
     pub fn new(sample_rate: f64, slack: usize) -> Self {
-        let zero = Mark { samples: 0, worked: Duration::ZERO };
+        let zero = Checkpoint { samples: 0, worked: Duration::ZERO };
         Self {
             sample_rate,
             slack: slack as f64 / sample_rate,
@@ -54,7 +54,7 @@ impl Pace {
         let elapsed = now.duration_since(*self.began.get_or_insert(now));
         self.now.samples += samples as u64;
         self.now.worked = elapsed.saturating_sub(self.waited);
-        if self.now.worked - self.newer.worked > REACH {
+        if self.now.worked - self.newer.worked > MEASUREMENT_INTERVAL {
             self.older = self.newer;
             self.newer = self.now;
         }
@@ -66,7 +66,7 @@ impl Pace {
     }
 
     /// Whether the host is further ahead of the wall clock than one that plays live can be.
-    pub fn is_ahead(&self) -> bool {
+    pub fn is_faster_than_realtime(&self) -> bool {
         let samples = (self.now.samples - self.older.samples) as f64 / self.sample_rate;
         let worked = (self.now.worked - self.older.worked).as_secs_f64();
         samples - worked > self.slack
@@ -79,18 +79,18 @@ mod tests {
 
     const RATE: f64 = 48_000.0;
 
-    fn play(pace: &mut Pace, start: Instant, blocks: u64, seconds_a_block: f64) -> Vec<bool> {
+    fn play(detector: &mut OfflineDetector, start: Instant, blocks: u64, seconds_a_block: f64) -> Vec<bool> {
         (0..blocks)
             .map(|block| {
-                pace.advance(512, start + Duration::from_secs_f64(block as f64 * seconds_a_block));
-                pace.is_ahead()
+                detector.advance(512, start + Duration::from_secs_f64(block as f64 * seconds_a_block));
+                detector.is_faster_than_realtime()
             })
             .collect()
     }
 
     #[test]
     fn a_host_that_renders_is_ahead_within_three_blocks_and_stays_so() {
-        let ahead = play(&mut Pace::new(RATE, 512 + 768), Instant::now(), 20_000, 0.0005);
+        let ahead = play(&mut OfflineDetector::new(RATE, 512 + 768), Instant::now(), 20_000, 0.0005);
         assert!(ahead[3..].iter().all(|&ahead| ahead));
     }
 
@@ -98,17 +98,17 @@ mod tests {
     fn a_host_that_plays_live_is_never_ahead_even_with_a_fast_sound_card() {
         let an_hour = 3600 * 48_000 / 512;
         let fast_clock = 512.0 / RATE * (1.0 - 200e-6);
-        let ahead = play(&mut Pace::new(RATE, 512 + 768), Instant::now(), an_hour, fast_clock);
+        let ahead = play(&mut OfflineDetector::new(RATE, 512 + 768), Instant::now(), an_hour, fast_clock);
         assert!(ahead.iter().all(|&ahead| !ahead));
     }
 
     #[test]
     fn our_own_waiting_does_not_make_a_rendering_host_look_live() {
-        let mut pace = Pace::new(RATE, 512 + 768);
+        let mut detector = OfflineDetector::new(RATE, 512 + 768);
         let start = Instant::now();
-        pace.advance(2048, start);
-        pace.waited(Duration::from_secs(2));
-        pace.advance(512, start + Duration::from_millis(2001));
-        assert!(pace.is_ahead());
+        detector.advance(2048, start);
+        detector.waited(Duration::from_secs(2));
+        detector.advance(512, start + Duration::from_millis(2001));
+        assert!(detector.is_faster_than_realtime());
     }
 }

@@ -5,9 +5,9 @@ use audio_thread_priority::{
 };
 
 /// The calling thread has priority while this is there.
-pub struct Priority(Option<RtPriorityHandle>);
+pub struct RealtimePriority(Option<RtPriorityHandle>);
 
-impl Priority {
+impl RealtimePriority {
     /// Raises the calling thread, which has work for a while of `frames` samples at `sample_rate` hertz. Without the
     /// privilege it stays as it is, which the status shows as late parcels if it ever matters.
     pub fn raise(frames: usize, sample_rate: f64) -> Self {
@@ -19,7 +19,7 @@ impl Priority {
     }
 }
 
-impl Drop for Priority {
+impl Drop for RealtimePriority {
     fn drop(&mut self) {
         if let Some(handle) = self.0.take() {
             let _ = demote_current_thread_from_real_time(handle);
@@ -65,7 +65,7 @@ mod tests {
         });
         let audio = audio.join().unwrap();
         let audio = audio.expect("the system grants real-time priority: raise the limit with `ulimit -r 95`");
-        let raised = Priority::raise(768, 48_000.0);
+        let raised = RealtimePriority::raise(768, 48_000.0);
         assert!((1..audio).contains(&own()), "{} beside {audio}", own());
         drop(raised);
         assert_eq!(own(), 0);

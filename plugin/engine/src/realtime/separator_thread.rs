@@ -4,66 +4,67 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::dsp::analyzer::Scope;
-use crate::inference::cancel::{self, Stop};
-use crate::inference::provider::Placement;
+use crate::dsp::analyzer::Analyzer;
+use crate::inference::cancel::{self, CancelToken};
+use crate::inference::provider::ActiveProvider;
 use crate::query::slots::Queries;
-use crate::realtime::mask_queue::{Hop, Line, SeparatorEnd};
-use crate::realtime::priority::Priority;
+use crate::realtime::mask_queue::{MaskRequest, QueueState, SeparatorEndpoint};
+use crate::realtime::priority::RealtimePriority;
 use crate::realtime::status::Status;
 use crate::separator::Separator;
-use crate::separator::multi_part::Compound;
+use crate::separator::multi_part::MultiPartSeparator;
 
 /// How long the thread sleeps when nobody wakes it.
-const NAP: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the other side of an exact hop is waited for without sleep: to be woken takes as long as the work.
-pub const SPIN: Duration = Duration::from_millis(1);
+/// How long the other side of an wait_allowed request is waited for without sleep: to be woken takes as long as the work.
+pub const SPIN_DURATION: Duration = Duration::from_millis(1);
 
 /// How long a query may be waited for when the audio thread waits too.
-pub const PATIENCE: Duration = cancel::LIMIT;
+pub const WAIT_TIMEOUT: Duration = cancel::NETWORK_TIMEOUT;
 
-/// Makes the separator, on its thread, and tells on what it runs. It may take its time, until it is stopped.
-pub type Build = Box<dyn FnOnce(&Stop) -> Result<(Box<dyn Separator>, Placement), String> + Send>;
+/// Makes the separator, on its thread, and tells on what it runs. It may take its time, until it is cancelled.
+pub type SeparatorFactory =
+    Box<dyn FnOnce(&CancelToken) -> Result<(Box<dyn Separator>, ActiveProvider), String> + Send>;
 
 /// The running thread. When this is dropped, it ends, and so does what its network is at.
-pub struct Worker {
-    line: Arc<Line>,
-    stop: Stop,
+pub struct SeparatorThread {
+    queue: Arc<QueueState>,
+    cancel: CancelToken,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Worker {
-    /// Starts the thread, which has the embeddings of `queries` that are for `reader`. `hop_frames` samples at `sample_rate` hertz are the time a hop has.
+impl SeparatorThread {
+    /// Starts the thread, which has the embeddings of `queries` that are for `engine_id`. `hop_frames` samples at `sample_rate` hertz are the time a request has.
     pub fn start(
-        build: Build,
-        end: SeparatorEnd,
-        (queries, reader): (Arc<Queries>, u64),
-        (status, scope): (Arc<Status>, Arc<Scope>),
+        factory: SeparatorFactory,
+        endpoint: SeparatorEndpoint,
+        (queries, engine_id): (Arc<Queries>, u64),
+        (status, analyzer): (Arc<Status>, Arc<Analyzer>),
         hop_frames: usize,
         sample_rate: f64,
     ) -> Self {
-        let line = end.line.clone();
+        let queue = endpoint.state.clone();
         let reporter = status.clone();
-        let stop = Stop::default();
-        let stopped = stop.clone();
-        let body = move || match build(&stopped) {
-            Ok((separator, placement)) => {
-                status.set_ready(placement);
-                let _raised = Priority::raise(hop_frames, sample_rate);
-                Desk {
-                    separator: Compound::new(separator),
-                    end,
+        let cancel = CancelToken::default();
+        let cancelled = cancel.clone();
+        let body = move || match factory(&cancelled) {
+            Ok((separator, provider)) => {
+                status.set_ready(provider);
+                let _raised = RealtimePriority::raise(hop_frames, sample_rate);
+                SeparatorLoop {
+                    separator: MultiPartSeparator::new(separator),
+                    endpoint,
                     queries,
-                    reader,
+                    engine_id,
                     status,
-                    scope,
+                    analyzer,
                     stream: None,
                 }
-                .work();
+                .run();
             }
-            // What was stopped has no problem.
-            Err(_) if end.line.is_closed() => {}
+            // What was cancelled has no problem.
+            Err(_) if endpoint.state.is_closed() => {}
             Err(problem) => status.fail(problem),
         };
         let spawned = thread::Builder::new().name("sift separator".into()).spawn(body);
@@ -73,7 +74,7 @@ impl Worker {
                     .fail(format!("the separator's thread could not be started: {error}. Restart the host"))
             })
             .ok();
-        Self { line, stop, thread }
+        Self { queue, cancel, thread }
     }
 
     pub fn thread(&self) -> Option<&thread::Thread> {
@@ -81,78 +82,78 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for SeparatorThread {
     fn drop(&mut self) {
-        self.line.close();
-        self.stop.now();
+        self.queue.close();
+        self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            cancel::join(thread);
+            cancel::join_with_timeout(thread);
         }
     }
 }
 
-struct Desk {
-    separator: Compound,
-    end: SeparatorEnd,
+struct SeparatorLoop {
+    separator: MultiPartSeparator,
+    endpoint: SeparatorEndpoint,
     queries: Arc<Queries>,
-    reader: u64,
+    engine_id: u64,
     status: Arc<Status>,
-    scope: Arc<Scope>,
+    analyzer: Arc<Analyzer>,
     /// The stream whose state the separator holds.
     stream: Option<u32>,
 }
 
-impl Desk {
-    fn work(&mut self) {
+impl SeparatorLoop {
+    fn run(&mut self) {
         let mut spin_until = Instant::now();
-        while !self.end.line.is_closed() {
+        while !self.endpoint.state.is_closed() {
             // Never a blocking `recv`: a receiver that blocks makes the audio thread's send lock.
-            let Some(mut hop) = self.end.receive() else {
+            let Some(mut request) = self.endpoint.receive() else {
                 if Instant::now() < spin_until {
                     thread::yield_now()
                 } else {
-                    thread::park_timeout(NAP)
+                    thread::park_timeout(POLL_INTERVAL)
                 }
                 continue;
             };
-            hop.masked = !self.end.line.is_stale(&hop) && self.separate(&mut hop);
-            self.scope.show(&hop.magnitude, hop.masked.then_some(&*hop.mask));
-            if hop.exact {
-                spin_until = Instant::now() + SPIN;
+            request.has_mask = !self.endpoint.state.is_stale(&request) && self.separate(&mut request);
+            self.analyzer.push_frame(&request.magnitude, request.has_mask.then_some(&*request.mask));
+            if request.wait_allowed {
+                spin_until = Instant::now() + SPIN_DURATION;
             }
-            self.end.send_home(hop);
+            self.endpoint.reply(request);
         }
     }
 
     /// Fills in the mask, if there is something to separate by and it works.
-    fn separate(&mut self, hop: &mut Hop) -> bool {
-        let patience = if hop.exact { PATIENCE } else { Duration::ZERO };
-        let Some(parts) = self.queries.parts(self.reader, hop.query.into(), patience) else {
+    fn separate(&mut self, request: &mut MaskRequest) -> bool {
+        let timeout = if request.wait_allowed { WAIT_TIMEOUT } else { Duration::ZERO };
+        let Some(parts) = self.queries.parts(self.engine_id, request.query.into(), timeout) else {
             self.stream = None;
             self.status.set_presence(None);
             return false;
         };
-        if self.stream != Some(hop.stream) {
+        if self.stream != Some(request.stream) {
             self.separator.reset();
-            self.stream = Some(hop.stream);
+            self.stream = Some(request.stream);
         }
         let start = Instant::now();
-        let Hop { magnitude, mask, exact, .. } = hop;
+        let MaskRequest { magnitude, mask, wait_allowed, .. } = request;
         // What must not depend on how busy the machine is runs alone.
-        let outcome = self.separator.run(magnitude, &parts, mask, !*exact);
+        let outcome = self.separator.run(magnitude, &parts, mask, !*wait_allowed);
         self.status.count_hop(start.elapsed());
         match outcome {
             Ok(presence) => self.status.set_presence(presence),
-            Err(_) if self.end.line.is_closed() => return false,
+            Err(_) if self.endpoint.state.is_closed() => return false,
             Err(problem) => {
                 self.status.fail(problem);
                 return false;
             }
         }
-        if !hop.mask.iter().all(|gain| gain.is_finite()) {
+        if !request.mask.iter().all(|gain| gain.is_finite()) {
             // A value that is not finite would stay in the recurrent state for good.
-            self.status.count_unusable();
+            self.status.count_invalid_mask();
             self.stream = None;
             return false;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::inference::provider::Placement;
+use crate::inference::provider::ActiveProvider;
 
 /// How far the separator has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ use crate::inference::provider::Placement;
 pub enum Readiness {
     /// The model is being loaded; audio passes dry.
     Loading,
-    /// Frames are being separated.
+    /// FrameWindow are being separated.
     Ready,
     /// There is no working model; audio passes dry. [`Status::problem`] says why.
     Failed,
@@ -24,15 +24,15 @@ pub enum Readiness {
 pub struct Status {
     readiness: AtomicU8,
     problem: Mutex<Option<String>>,
-    placement: Mutex<Placement>,
+    active_provider: Mutex<ActiveProvider>,
     /// Hops that a run of the network makes masks for.
     advance: u64,
     /// Nanoseconds since the last run.
     run_nanoseconds: AtomicU64,
     hops: AtomicU64,
-    late: AtomicU64,
-    dropped: AtomicU64,
-    unusable: AtomicU64,
+    late_masks: AtomicU64,
+    dropped_frames: AtomicU64,
+    invalid_masks: AtomicU64,
     /// See [`Self::hop_time`].
     hop_nanoseconds: AtomicU32,
     /// The bits of an `f32`, not a number where it is not known.
@@ -45,13 +45,13 @@ impl Status {
         Self {
             readiness: AtomicU8::new(Readiness::Loading as u8),
             problem: Mutex::new(None),
-            placement: Mutex::default(),
+            active_provider: Mutex::default(),
             advance: advance as u64,
             run_nanoseconds: AtomicU64::new(0),
             hops: AtomicU64::new(0),
-            late: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            unusable: AtomicU64::new(0),
+            late_masks: AtomicU64::new(0),
+            dropped_frames: AtomicU64::new(0),
+            invalid_masks: AtomicU64::new(0),
             hop_nanoseconds: AtomicU32::new(0),
             presence: AtomicU32::new(f32::NAN.to_bits()),
         }
@@ -68,8 +68,8 @@ impl Status {
     }
 
     /// On what the separator runs, once it is ready.
-    pub fn placement(&self) -> Placement {
-        self.placement.lock().clone()
+    pub fn active_provider(&self) -> ActiveProvider {
+        self.active_provider.lock().clone()
     }
 
     /// Hops the separator has made a mask for.
@@ -78,18 +78,18 @@ impl Status {
     }
 
     /// Parcels that were not home when due, and were concealed.
-    pub fn late(&self) -> u64 {
-        self.late.load(Ordering::Relaxed)
+    pub fn late_masks(&self) -> u64 {
+        self.late_masks.load(Ordering::Relaxed)
     }
 
     /// Hops that could not be sent, since every parcel was on its way.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    pub fn dropped_frames(&self) -> u64 {
+        self.dropped_frames.load(Ordering::Relaxed)
     }
 
     /// Masks that were not finite; their frames pass dry.
-    pub fn unusable(&self) -> u64 {
-        self.unusable.load(Ordering::Relaxed)
+    pub fn invalid_masks(&self) -> u64 {
+        self.invalid_masks.load(Ordering::Relaxed)
     }
 
     /// Time the separator takes for a hop, averaged over about the last thirty, and at least over all those
@@ -108,8 +108,8 @@ impl Status {
         self.presence.store(presence.unwrap_or(f32::NAN).to_bits(), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_ready(&self, placement: Placement) {
-        *self.placement.lock() = placement;
+    pub(crate) fn set_ready(&self, active_provider: ActiveProvider) {
+        *self.active_provider.lock() = active_provider;
         self.readiness.store(Readiness::Ready as u8, Ordering::Release);
     }
 
@@ -134,16 +134,16 @@ impl Status {
         self.hop_nanoseconds.store(average.min(u32::MAX.into()) as u32, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_late(&self) {
-        self.late.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_late_mask(&self) {
+        self.late_masks.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_unusable(&self) {
-        self.unusable.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_invalid_mask(&self) {
+        self.invalid_masks.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_dropped_frame(&self) {
+        self.dropped_frames.fetch_add(1, Ordering::Relaxed);
     }
 }
 

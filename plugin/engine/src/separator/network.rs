@@ -7,18 +7,18 @@ use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
-use crate::inference::batching_pool::{Pool, Share};
-use crate::inference::cancel::{Stop, within_limit};
-use crate::inference::provider::{Choice, Placement, Provider};
+use crate::inference::batching_pool::{BatchingPool, PoolHandle};
+use crate::inference::cancel::{CancelToken, with_timeout};
+use crate::inference::provider::{ActiveProvider, Provider, ProviderChoice};
 use crate::inference::session::Session;
 use crate::package::{Package, PackageError};
 use crate::separator::Separator;
 
 /// The sessions of a network, and the frames of streams that wait for one.
-pub type SessionPool = Pool<Session, Box<Frame>>;
+pub type SessionPool = BatchingPool<Session, Box<StreamJob>>;
 
 /// A share of them.
-pub type Sessions = Share<Session, Box<Frame>>;
+pub type SessionHandle = PoolHandle<Session, Box<StreamJob>>;
 
 /// A package in memory, with the separator's sessions that all instances share.
 pub struct LoadedModel {
@@ -38,84 +38,90 @@ impl LoadedModel {
 }
 
 /// A stream's newest frame, and all that its run takes and gives.
-pub struct Frame {
+pub struct StreamJob {
     pub magnitude: Vec<f32>,
     pub embedding: Vec<f32>,
     /// Of the frame before, and after the run those for the next one, in the order of the network's inputs.
     pub states: Vec<DynValue>,
     pub mask: Vec<Complex32>,
     /// The presence, where the network tells it.
-    pub outcome: Result<Option<f32>, String>,
+    pub result: Result<Option<f32>, String>,
     /// What it is run with alone.
-    pub runs: Arc<RunOptions>,
+    pub run_options: Arc<RunOptions>,
 }
 
 /// A package's separator network. A clone is the same one.
 #[derive(Clone)]
 pub struct Network {
-    pub sessions: Sessions,
-    pub runs: Arc<RunOptions>,
-    pub layout: Layout,
+    pub sessions: SessionHandle,
+    pub run_options: Arc<RunOptions>,
+    pub layout: TensorLayout,
 }
 
 /// What goes into a run and comes out of it.
 #[derive(Clone, Copy)]
-pub struct Layout {
+pub struct TensorLayout {
     /// That the network sees at once.
     frames: usize,
     pub bins: usize,
     pub embedding: usize,
     /// 1: gain; 2: real and imaginary part of a complex gain.
     mask_channels: usize,
-    tells_presence: bool,
+    has_presence: bool,
     /// Whether the first dimension of all of them is left open, for any number of streams.
-    pub takes_streams: bool,
+    pub has_batch_axis: bool,
 }
 
 impl Network {
     /// Checks the inputs and outputs that every network has. `is_further` tells of the name of another
     /// input whether the kind of network takes it.
-    pub fn checked(
-        sessions: Sessions,
+    pub fn new(
+        sessions: SessionHandle,
         frames: usize,
         bins: usize,
         is_further: impl Fn(&str) -> bool,
     ) -> Result<Self, String> {
-        let session = sessions.lend()?;
-        let magnitude = tensor(session.inputs(), "input", "magnitude")?;
-        matches_shape("magnitude", &magnitude, &[1, frames, bins])?;
-        let embedding = tensor(session.inputs(), "input", "embedding")?;
+        let session = sessions.acquire()?;
+        let magnitude = tensor_shape(session.inputs(), "input", "magnitude")?;
+        check_shape("magnitude", &magnitude, &[1, frames, bins])?;
+        let embedding = tensor_shape(session.inputs(), "input", "embedding")?;
         let &[_, width] = embedding.as_slice() else {
             return Err(format!("`embedding` has the shape {embedding:?}, not [1, E]"));
         };
-        matches_shape("embedding", &embedding, &[1, usize::try_from(width).unwrap_or(0)])?;
-        let mask = tensor(session.outputs(), "output", "mask")?;
+        check_shape("embedding", &embedding, &[1, usize::try_from(width).unwrap_or(0)])?;
+        let mask = tensor_shape(session.outputs(), "output", "mask")?;
         let mask_channels = match mask.get(1) {
             Some(2) => 2,
             _ => 1,
         };
-        matches_shape("mask", &mask, &[1, mask_channels, frames, bins])?;
+        check_shape("mask", &mask, &[1, mask_channels, frames, bins])?;
 
-        let tells_presence = session.outputs().iter().any(|output| output.name() == "presence");
-        let mut takes_streams = [&magnitude, &embedding, &mask].iter().all(|shape| shape[0] == -1);
-        if tells_presence {
-            let presence = tensor(session.outputs(), "output", "presence")?;
-            matches_shape("presence", &presence, &[1, frames])?;
-            takes_streams &= presence[0] == -1;
+        let has_presence = session.outputs().iter().any(|output| output.name() == "presence");
+        let mut has_batch_axis = [&magnitude, &embedding, &mask].iter().all(|shape| shape[0] == -1);
+        if has_presence {
+            let presence = tensor_shape(session.outputs(), "output", "presence")?;
+            check_shape("presence", &presence, &[1, frames])?;
+            has_batch_axis &= presence[0] == -1;
         }
         let known = |name: &str| name == "magnitude" || name == "embedding" || is_further(name);
         if let Some(input) = session.inputs().iter().find(|input| !known(input.name())) {
             return Err(format!("has an input `{}` that this kind of separator does not take", input.name()));
         }
-        let layout =
-            Layout { frames, bins, embedding: width as usize, mask_channels, tells_presence, takes_streams };
+        let layout = TensorLayout {
+            frames,
+            bins,
+            embedding: width as usize,
+            mask_channels,
+            has_presence,
+            has_batch_axis,
+        };
         drop(session);
-        let runs = sessions.stop().runs().map_err(|error| error.to_string())?;
-        Ok(Self { sessions, runs, layout })
+        let run_options = sessions.token().run_options().map_err(|error| error.to_string())?;
+        Ok(Self { sessions, run_options, layout })
     }
 }
 
-impl Layout {
+impl TensorLayout {
     /// Refuses what a query became if it is not for this network.
     pub fn check_embedding(self, embedding: &[f32]) -> Result<(), String> {
         if embedding.len() == self.embedding {
@@ -143,7 +149,7 @@ impl Layout {
     }
 
     /// Fills in the mask of a stream's `frame`.
-    pub fn mask(
+    pub fn read_mask(
         self,
         outputs: &SessionOutputs<'_>,
         stream: usize,
@@ -166,13 +172,13 @@ impl Layout {
     }
 
     /// Of a stream's `frame`, where the network tells it.
-    pub fn presence(
+    pub fn read_presence(
         self,
         outputs: &SessionOutputs<'_>,
         stream: usize,
         frame: usize,
     ) -> ort::Result<Option<f32>> {
-        if !self.tells_presence {
+        if !self.has_presence {
             return Ok(None);
         }
         let (_, values) = outputs["presence"].try_extract_tensor::<f32>()?;
@@ -185,21 +191,21 @@ impl Layout {
 ///
 /// # Errors
 /// What is wrong with the network, by the name of its file.
-pub fn open<S: Separator>(
+pub fn load_separator<S: Separator>(
     environment: &Environment,
     model: &LoadedModel,
-    choice: &Choice,
-    stop: &Stop,
-    check: impl Fn(Sessions) -> Result<(S, usize), String>,
-) -> Result<(S, Placement), PackageError> {
+    choice: &ProviderChoice,
+    token: &CancelToken,
+    check: impl Fn(SessionHandle) -> Result<(S, usize), String>,
+) -> Result<(S, ActiveProvider), PackageError> {
     let package = &model.package;
     let bins = package.manifest.audio.bins();
     let open = |provider| {
         let make = || {
-            Session::new(environment, &package.separator, package.is_foreign(), provider, stop)
+            Session::new(environment, &package.separator, package.is_untrusted(), provider, token)
                 .map_err(|error| error.to_string())
         };
-        let (mut separator, embedding) = check(model.sessions(provider).join(stop, make)?)?;
+        let (mut separator, embedding) = check(model.sessions(provider).attach(token, make)?)?;
         let mut mask = vec![Complex32::ZERO; bins];
         // As many hops as it may take until a mask of the network comes out.
         for _ in 0..package.manifest.separator.advance() {
@@ -211,14 +217,14 @@ pub fn open<S: Separator>(
             false => Err("`mask` is not finite for silence".into()),
         }
     };
-    within_limit(stop, || choice.place(open)).flatten().map_err(|fault| {
-        let place = package.place(&package.manifest.separator.file);
-        PackageError::new(place, fault, "Install the package again, or export it anew")
+    with_timeout(token, || choice.with_fallback(open)).flatten().map_err(|fault| {
+        let label = package.file_label(&package.manifest.separator.file);
+        PackageError::new(label, fault, "Install the package again, or export it anew")
     })
 }
 
 /// The shape of the float tensor called `name`; −1 stands for a dimension left open.
-pub fn tensor(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, String> {
+pub fn tensor_shape(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, String> {
     let outlet = outlets
         .iter()
         .find(|outlet| outlet.name() == name)
@@ -231,7 +237,7 @@ pub fn tensor(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, St
     }
 }
 
-pub fn matches_shape(name: &str, shape: &[i64], expected: &[usize]) -> Result<(), String> {
+pub fn check_shape(name: &str, shape: &[i64], expected: &[usize]) -> Result<(), String> {
     let fits = |(&actual, &expected): (&i64, &usize)| actual == -1 || usize::try_from(actual) == Ok(expected);
     if shape.len() == expected.len() && shape.iter().zip(expected).all(fits) && !expected.contains(&0) {
         return Ok(());

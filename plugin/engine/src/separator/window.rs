@@ -3,8 +3,8 @@
 use ort::environment::Environment;
 use realfft::num_complex::Complex32;
 
-use crate::inference::cancel::Stop;
-use crate::inference::provider::{Choice, Placement};
+use crate::inference::cancel::CancelToken;
+use crate::inference::provider::{ActiveProvider, ProviderChoice};
 use crate::package::{PackageError, SeparatorSection};
 use crate::separator::Separator;
 use crate::separator::network::{self, LoadedModel, Network};
@@ -13,23 +13,23 @@ use crate::separator::network::{self, LoadedModel, Network};
 #[derive(Clone)]
 pub struct WindowSeparator {
     network: Network,
-    frames: Frames,
+    frames: FrameWindow,
 }
 
 impl WindowSeparator {
     /// Loads the network of `model`, checks its inputs and outputs against the contract, and
-    /// runs it once; where `choice` says, if it can be, and until it is stopped.
+    /// run_options it once; where `choice` says, if it can be, and until it is stopped.
     pub fn new(
         environment: &Environment,
         model: &LoadedModel,
-        choice: &Choice,
-        stop: &Stop,
-    ) -> Result<(Self, Placement), PackageError> {
+        choice: &ProviderChoice,
+        token: &CancelToken,
+    ) -> Result<(Self, ActiveProvider), PackageError> {
         let section = &model.package.manifest.separator;
         let bins = model.package.manifest.audio.bins();
-        network::open(environment, model, choice, stop, |sessions| {
-            let frames = Frames::new(section, bins);
-            let network = Network::checked(sessions, frames.context, bins, |_| false)?;
+        network::load_separator(environment, model, choice, token, |sessions| {
+            let frames = FrameWindow::new(section, bins);
+            let network = Network::new(sessions, frames.context, bins, |_| false)?;
             let embedding = network.layout.embedding;
             Ok((Self { network, frames }, embedding))
         })
@@ -38,13 +38,14 @@ impl WindowSeparator {
     /// One run on the window, of which it fills in the masks that are next.
     fn infer(&mut self, embedding: &[f32]) -> ort::Result<()> {
         let layout = self.network.layout;
-        let Frames { context, advance, lookahead, bins, window, masks, presences, .. } = &mut self.frames;
-        let mut session = self.network.sessions.lend().map_err(ort::Error::new)?;
-        let outputs = session.run(layout.inputs(window, embedding)?, &self.network.runs)?;
+        let FrameWindow { context, advance, lookahead, bins, window, masks, presences, .. } =
+            &mut self.frames;
+        let mut session = self.network.sessions.acquire().map_err(ort::Error::new)?;
+        let outputs = session.run(layout.inputs(window, embedding)?, &self.network.run_options)?;
         let first = *context - *lookahead - *advance;
         for (number, mask) in masks.chunks_exact_mut(*bins).enumerate() {
-            layout.mask(&outputs, 0, first + number, mask)?;
-            presences[number] = layout.presence(&outputs, 0, first + number)?;
+            layout.read_mask(&outputs, 0, first + number, mask)?;
+            presences[number] = layout.read_presence(&outputs, 0, first + number)?;
         }
         Ok(())
     }
@@ -73,9 +74,9 @@ impl Separator for WindowSeparator {
     }
 }
 
-/// The frames that go in and the masks that come out: one of each a hop, the network's runs between.
+/// The frames that go in and the masks that come out: one of each a hop, the network's run_options between.
 #[derive(Clone)]
-struct Frames {
+struct FrameWindow {
     context: usize,
     advance: usize,
     lookahead: usize,
@@ -85,11 +86,11 @@ struct Frames {
     /// Of the last run: `advance` masks, the last of them `lookahead` frames behind the frame that was the newest.
     masks: Vec<Complex32>,
     presences: Vec<Option<f32>>,
-    /// Frames since the last run.
+    /// FrameWindow since the last run.
     since: usize,
 }
 
-impl Frames {
+impl FrameWindow {
     /// `section`: of a window model, checked.
     fn new(section: &SeparatorSection, bins: usize) -> Self {
         let (context, advance) = (section.context(), section.advance());
@@ -121,7 +122,7 @@ impl Frames {
         self.since == 0
     }
 
-    /// The mask and presence of the frame that lies [`SeparatorSection::behind`] the newest.
+    /// The mask and presence of the frame that lies [`SeparatorSection::mask_lag`] the newest.
     fn pop(&self, mask: &mut [Complex32]) -> Option<f32> {
         mask.copy_from_slice(&self.masks[self.since * self.bins..][..self.bins]);
         self.presences[self.since]
@@ -131,18 +132,23 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::Kind;
+    use crate::package::SeparatorKind;
 
     const BINS: usize = 3;
 
     fn section(context: usize, advance: usize, lookahead: usize) -> SeparatorSection {
         let (context, advance) = (Some(context), Some(advance));
-        SeparatorSection { kind: Kind::Window, context, advance, ..SeparatorSection::streaming(lookahead) }
+        SeparatorSection {
+            kind: SeparatorKind::Window,
+            context,
+            advance,
+            ..SeparatorSection::streaming(lookahead)
+        }
     }
 
     /// Runs a network whose mask is the magnitude; what comes out a hop after frames 1, 2, 3 …
     fn masks_of_a_copy(section: &SeparatorSection, hops: usize) -> Vec<f32> {
-        let mut frames = Frames::new(section, BINS);
+        let mut frames = FrameWindow::new(section, BINS);
         (1..=hops)
             .map(|number| {
                 if frames.push(&[number as f32; BINS]) {
@@ -165,7 +171,7 @@ mod tests {
             [(1, 1, 0), (8, 1, 0), (8, 1, 3), (8, 4, 0), (8, 4, 4), (9, 5, 2)]
         {
             let section = section(context, advance, lookahead);
-            let behind = section.behind();
+            let behind = section.mask_lag();
             assert_eq!(behind, lookahead + advance - 1);
             let expected: Vec<f32> =
                 (1..=40_usize).map(|newest| newest.saturating_sub(behind) as f32).collect();
@@ -175,13 +181,13 @@ mod tests {
 
     #[test]
     fn a_new_stream_begins_with_silence() {
-        let mut frames = Frames::new(&section(4, 2, 0), BINS);
+        let mut frames = FrameWindow::new(&section(4, 2, 0), BINS);
         for _ in 0..3 {
             frames.push(&[1.0; BINS]);
         }
         frames.clear();
         frames.push(&[2.0; BINS]);
-        assert!(frames.push(&[3.0; BINS]), "the network runs at the second frame again");
+        assert!(frames.push(&[3.0; BINS]), "the network run_options at the second frame again");
         assert_eq!(frames.window, [[0.0; BINS], [0.0; BINS], [2.0; BINS], [3.0; BINS]].concat());
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::inference::provider::{Choice, Provider};
+use crate::inference::provider::{Provider, ProviderChoice};
 use crate::user::{folders, toml_file};
 
 /// The variable that comes before the preferences.
@@ -55,22 +55,22 @@ impl Preferences {
 }
 
 /// The execution provider that the environment names, else the preferences; the processor where neither does.
-pub fn provider_choice() -> Choice {
+pub fn provider_choice() -> ProviderChoice {
     choice_of(env::var_os(PROVIDER_VARIABLE), Preferences::file().as_deref())
 }
 
-fn choice_of(variable: Option<OsString>, preferences: Option<&Path>) -> Choice {
+fn choice_of(variable: Option<OsString>, preferences: Option<&Path>) -> ProviderChoice {
     match (variable.filter(|text| !text.is_empty()), preferences) {
         (Some(text), _) => {
             let parsed = text.to_string_lossy().parse();
             let fault = |error: String| format!("{PROVIDER_VARIABLE}: {error}. Correct or unset it");
-            Choice::new(PROVIDER_VARIABLE.into(), parsed.map_err(fault))
+            ProviderChoice::new(PROVIDER_VARIABLE.into(), parsed.map_err(fault))
         }
-        (None, Some(file)) => Choice::new(
+        (None, Some(file)) => ProviderChoice::new(
             format!("field `provider` of {}", file.display()),
             Preferences::read(file).map(|preferences| preferences.provider),
         ),
-        (None, None) => Choice::default(),
+        (None, None) => ProviderChoice::default(),
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::inference::provider::Placement;
+    use crate::inference::provider::ActiveProvider;
 
     /// A path at which there is no file yet.
     fn fresh(name: &str) -> PathBuf {
@@ -118,8 +118,8 @@ mod tests {
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
-    fn chosen(choice: &Choice) -> Provider {
-        choice.place(Ok).unwrap().0
+    fn chosen(choice: &ProviderChoice) -> Provider {
+        choice.with_fallback(Ok).unwrap().0
     }
 
     fn file(name: &str, text: &str) -> PathBuf {
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn provider_without_variable_and_file_is_the_processor() {
         for choice in [choice_of(None, None), choice_of(None, Some(Path::new("/nowhere/preferences.toml")))] {
-            assert_eq!(choice.place(Ok), Ok((Provider::Cpu, Placement::default())));
+            assert_eq!(choice.with_fallback(Ok), Ok((Provider::Cpu, ActiveProvider::default())));
         }
     }
 
@@ -154,10 +154,10 @@ mod tests {
             (choice_of(None, Some(&path)), [place.as_str(), "provider = \"gpu\"", "Correct or remove"]),
             (choice_of(Some("gpu".into()), None), ["SIFT_PROVIDER", "\"gpu\"", "Correct or unset"]),
         ] {
-            let (provider, Placement { remark, .. }) = choice.place(Ok).unwrap();
-            let remark = remark.unwrap();
+            let (provider, ActiveProvider { fallback_reason, .. }) = choice.with_fallback(Ok).unwrap();
+            let fallback_reason = fallback_reason.unwrap();
             assert_eq!(provider, Provider::Cpu);
-            assert!(parts.iter().all(|part| remark.contains(part)), "{remark}");
+            assert!(parts.iter().all(|part| fallback_reason.contains(part)), "{fallback_reason}");
         }
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -166,9 +166,10 @@ mod tests {
     fn fallback_reason_names_the_file_that_chose_the_provider() {
         let path = file("missing", "provider = \"cuda\"");
         let make = |provider| if provider == Provider::Cuda { Err("there is none".into()) } else { Ok(()) };
-        let ((), Placement { remark, .. }) = choice_of(None, Some(&path)).place(make).unwrap();
+        let ((), ActiveProvider { fallback_reason, .. }) =
+            choice_of(None, Some(&path)).with_fallback(make).unwrap();
         let expected = format!("field `provider` of {} asks for CUDA, but there is none", path.display());
-        assert!(remark.unwrap().starts_with(&expected));
+        assert!(fallback_reason.unwrap().starts_with(&expected));
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Largest file that is read, in bytes.
-const LIMIT: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// What is wrong with a file, and the remedy.
 pub fn fault(path: &Path, fault: impl Display) -> String {
@@ -26,8 +26,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fault(path, error)),
     };
-    if size > LIMIT {
-        return Err(fault(path, format_args!("has {size} bytes, more than the {LIMIT} allowed")));
+    if size > MAX_BYTES {
+        return Err(fault(path, format_args!("has {size} bytes, more than the {MAX_BYTES} allowed")));
     }
     let text = fs::read_to_string(path).map_err(|error| fault(path, error))?;
     toml::from_str(&text).map(Some).map_err(|error| fault(path, error.to_string().trim_end()))

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sift_engine::package::Listing;
-use sift_engine::{Aux, Config, Controls, Engine, Mode, Queries, Shape, Stage};
+use sift_engine::package::PackageInfo;
+use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, SlotState};
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const OFFLINE: Config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
 
@@ -28,22 +28,22 @@ pub fn play(engine: &mut Engine, input: &[f32], mode: Mode, slot: usize) -> Vec<
             gain: &ones,
             mode,
             query: slot,
-            shape: Shape::default(),
+            shape: MaskShaping::default(),
             listen_removed: false,
             bypass: false,
         };
-        engine.process(&mut [block], &mut Aux::default(), &controls);
+        engine.process(&mut [block], &mut AuxOutputs::default(), &controls);
     }
     output
 }
 
 /// Waits until the text in `slot` was encoded, or could not be.
-pub fn settled(queries: &Queries, slot: usize) -> Stage {
+pub fn wait_until_encoded(queries: &Queries, slot: usize) -> SlotState {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while queries.stage(slot) == Stage::Encoding && Instant::now() < deadline {
+    while queries.slot_state(slot) == SlotState::Encoding && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
-    queries.stage(slot)
+    queries.slot_state(slot)
 }
 
 pub fn sine(samples: usize) -> Vec<f32> {
@@ -67,13 +67,13 @@ pub fn assert_same(heard: &[f32], expected: &[f32]) {
 /// An engine on the package in `folder`, which may not be ready, with its queries.
 pub fn open(folder: &Path) -> (Engine, Arc<Queries>) {
     let queries = Arc::new(Queries::default());
-    (Engine::with_listing(Listing::read(folder), OFFLINE, queries.clone()), queries)
+    (Engine::with_package(PackageInfo::read(folder), OFFLINE, queries.clone()), queries)
 }
 
 /// A copy of a package to damage, removed when the test ends.
-pub struct Copy(pub PathBuf);
+pub struct PackageCopy(pub PathBuf);
 
-impl Copy {
+impl PackageCopy {
     /// Of the identity package.
     pub fn new(name: &str) -> Self {
         Self::of(&package("identity"), name)
@@ -109,7 +109,7 @@ impl Copy {
     /// What the engine says, having passed dry at the latency that the package would have.
     pub fn problem(&self) -> String {
         let (mut engine, _) = open(&self.0);
-        let problem = engine.wait_until_ready(PATIENCE).unwrap_err();
+        let problem = engine.wait_until_ready(LOAD_TIMEOUT).unwrap_err();
         let input = sine(24_000);
         let heard = play(&mut engine, &input, Mode::Remove, 0);
         assert_same(&heard, &delayed(&input, engine.latency()));
@@ -118,7 +118,7 @@ impl Copy {
     }
 }
 
-impl Drop for Copy {
+impl Drop for PackageCopy {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }

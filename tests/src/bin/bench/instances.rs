@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
-use sift_engine::package::Listing;
+use sift_engine::package::PackageInfo;
 use sift_engine::{Grid, Queries};
 use sift_tests::audio::Audio;
 
@@ -24,7 +24,7 @@ const TRIALS: usize = 3;
 /// Adds the rows of many instances that play from one thread.
 pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
     let player =
-        || LivePlayer::new(Listing::built_in(), Arc::new(Queries::default()), mixture.width(), false);
+        || LivePlayer::new(PackageInfo::built_in(), Arc::new(Queries::default()), mixture.width(), false);
     let mut players = Vec::new();
     let mut held = 0;
     let mut live = Vec::new();
@@ -56,7 +56,7 @@ pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Tabl
         &format!(
             "{seconds} s in real time, blocks of {BLOCK} from one thread, which itself woke more than {:.0} ms late \
              {late_wake_ups} times",
-            1e3 * Grid::BUDGET
+            1e3 * Grid::BUDGET_SECONDS
         ),
     );
     while held > 0 {
@@ -141,7 +141,10 @@ fn play_all(
     stop_condition: StopCondition,
 ) -> PlayResult {
     let count = |players: &[LivePlayer]| -> u64 {
-        players.iter().map(|player| player.engine.status().late() + player.engine.status().dropped()).sum()
+        players
+            .iter()
+            .map(|player| player.engine.status().late_masks() + player.engine.status().dropped_frames())
+            .sum()
     };
     let blocks = seconds * RATE as usize / BLOCK;
     let starts = (0..mixture.frames() - BLOCK).step_by(BLOCK).cycle().take(blocks);
@@ -153,7 +156,7 @@ fn play_all(
     for (number, start) in starts.enumerate() {
         let due = begin + Duration::from_secs_f64((number * BLOCK) as f64 / RATE);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        late_wake_ups += usize::from(due.elapsed().as_secs_f64() > Grid::BUDGET);
+        late_wake_ups += usize::from(due.elapsed().as_secs_f64() > Grid::BUDGET_SECONDS);
         players.iter_mut().for_each(|player| player.play(mixture, start));
         if stop_condition == StopCondition::LateMask && count(players) > before {
             break;

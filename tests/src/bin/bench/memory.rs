@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sift_engine::inference::library;
-use sift_engine::package::Listing;
+use sift_engine::package::PackageInfo;
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
 use sift_engine::user::preferences::provider_choice;
-use sift_engine::{QueryEncoder, Stop};
+use sift_engine::{CancelToken, QueryEncoder};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::Instance;
 use sift_tests::metrics::median;
@@ -125,13 +125,13 @@ struct Networks {
 impl Networks {
     fn load() -> Result<Self> {
         let environment = library::environment()?;
-        let model = LoadedModel::new(Listing::built_in().load()?);
+        let model = LoadedModel::new(PackageInfo::built_in().load()?);
         let package = &model.package;
         let begin = Instant::now();
-        StreamingSeparator::new(environment, &model, &provider_choice(), &Stop::default())?;
+        StreamingSeparator::new(environment, &model, &provider_choice(), &CancelToken::default())?;
         let separator = begin.elapsed();
         let begin = Instant::now();
-        QueryEncoder::new(environment, package, Stop::default())?;
+        QueryEncoder::new(environment, package, CancelToken::default())?;
         Ok(Self { separator, encoder: begin.elapsed(), bytes: package.separator.len() as u64 })
     }
 }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sift_engine::inference::library;
-use sift_engine::package::Listing;
-use sift_engine::{Aux, Config, Controls, Engine, Grid, Queries, QueryEncoder, Shape, Stage, Stop};
+use sift_engine::package::PackageInfo;
+use sift_engine::{
+    AuxOutputs, CancelToken, Config, Controls, Engine, Grid, MaskShaping, Queries, QueryEncoder, SlotState,
+};
 use sift_tests::audio::Audio;
 use sift_tests::fixtures;
 use sift_tests::metrics::median;
@@ -52,14 +54,14 @@ impl HopTime {
 ///
 /// The floor is measured with the test package `heavy`, which multiplies matrices and does nothing else.
 pub fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
-    let built_in = Listing::built_in();
+    let built_in = PackageInfo::built_in();
     let lasts = Duration::from_secs_f64(Grid::new(&built_in.manifest.audio, RATE).hop_seconds());
     let per_second = built_in.manifest.separator.multiply_accumulates;
     let per_second = per_second.context("the default model's manifest gives its multiply-accumulates")?;
     let [time, two, four] = TEXTS.map(|text| hop_time(built_in.clone(), text, mixture));
     let time = time?;
     let (units, side) = GEMMS;
-    let heavy = Listing::read(&fixtures::package("heavy"))?;
+    let heavy = PackageInfo::read(&fixtures::package("heavy"))?;
     let excerpt = mixture.slice(0..mixture.frames().min(2 * RATE as usize));
     let products = hop_time(heavy, &format!("x{units}"), &excerpt)?;
     let accumulates = (units * side * side * side) as f64;
@@ -88,7 +90,7 @@ pub fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
 }
 
 /// Median over `sound` of the time per hop of the separator of `listing`.
-fn hop_time(listing: Listing, query: &str, sound: &Audio) -> Result<Duration> {
+fn hop_time(listing: PackageInfo, query: &str, sound: &Audio) -> Result<Duration> {
     let queries = Arc::new(Queries::default());
     queries.set_text(0, query);
     let mut player = LivePlayer::new(listing, queries, sound.width(), true)?;
@@ -107,12 +109,12 @@ pub struct LivePlayer {
 }
 
 impl LivePlayer {
-    pub fn new(listing: Listing, queries: Arc<Queries>, channels: usize, offline: bool) -> Result<Self> {
+    pub fn new(listing: PackageInfo, queries: Arc<Queries>, channels: usize, offline: bool) -> Result<Self> {
         let config = Config { sample_rate: RATE, max_block: BLOCK, channels, offline };
-        let engine = Engine::with_listing(Ok(listing), config, queries.clone());
+        let engine = Engine::with_package(Ok(listing), config, queries.clone());
         engine.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
         anyhow::ensure!(
-            eventually(LOAD_TIMEOUT, || queries.stage(0) == Stage::Ready),
+            eventually(LOAD_TIMEOUT, || queries.slot_state(0) == SlotState::Ready),
             "the query is not encoded within {LOAD_TIMEOUT:?}"
         );
         Ok(Self { engine, block: vec![vec![0.0; BLOCK]; channels] })
@@ -126,7 +128,7 @@ impl LivePlayer {
             gain: &ones,
             mode: sift_engine::Mode::Isolate,
             query: 0,
-            shape: Shape::default(),
+            shape: MaskShaping::default(),
             listen_removed: false,
             bypass: false,
         };
@@ -134,18 +136,18 @@ impl LivePlayer {
             block.copy_from_slice(&channel[start..start + BLOCK]);
         }
         let mut channels: Vec<&mut [f32]> = self.block.iter_mut().map(Vec::as_mut_slice).collect();
-        self.engine.process(&mut channels, &mut Aux::default(), &controls);
+        self.engine.process(&mut channels, &mut AuxOutputs::default(), &controls);
     }
 }
 
 /// Adds the rows of a query change: from a text to the embedding that the next hop is separated by.
 pub fn query_change(table: &mut Table) -> Result<()> {
     let queries = Arc::new(Queries::default());
-    let _player = LivePlayer::new(Listing::built_in(), queries.clone(), 1, false)?;
+    let _player = LivePlayer::new(PackageInfo::built_in(), queries.clone(), 1, false)?;
     let encode = |text: &str| {
         let begin = Instant::now();
         queries.set_text(0, text);
-        while queries.stage(0) != Stage::Ready && begin.elapsed() < LOAD_TIMEOUT {
+        while queries.slot_state(0) != SlotState::Ready && begin.elapsed() < LOAD_TIMEOUT {
             std::thread::yield_now();
         }
         begin.elapsed()
@@ -154,7 +156,7 @@ pub fn query_change(table: &mut Table) -> Result<()> {
     let mut new: Vec<_> = texts.iter().map(|text| encode(text)).collect();
     let mut cached: Vec<_> = texts.iter().map(|text| encode(text)).collect();
     let mut encoder =
-        QueryEncoder::new(library::environment()?, &Listing::built_in().load()?, Stop::default())?;
+        QueryEncoder::new(library::environment()?, &PackageInfo::built_in().load()?, CancelToken::default())?;
     let mut bare = Vec::new();
     for text in &texts {
         let begin = Instant::now();
