@@ -177,7 +177,9 @@ impl Plugin for Sift {
     }
 }
 
-/// Converts decibels to linear factors in place. Equal neighbours are computed once: the power dominates a block's cost.
+/// Converts decibels to linear factors in place.
+///
+/// Equal neighbours are computed once, because the power would be the most expensive part of a block.
 fn to_linear(gain: &mut [f32]) {
     let (mut decibels, mut factor) = (f32::NAN, f32::NAN);
     for gain in gain {
@@ -199,7 +201,7 @@ impl Drop for Sift {
 impl ClapPlugin for Sift {
     const CLAP_ID: &'static str = "org.sift-audio.sift";
     const CLAP_DESCRIPTION: Option<&'static str> =
-        Some("Type a sound, and it is isolated, or gone, while the music plays");
+        Some("Isolates or removes the sound that you describe in words");
     const CLAP_MANUAL_URL: Option<&'static str> = None;
     const CLAP_SUPPORT_URL: Option<&'static str> = None;
     const CLAP_FEATURES: &'static [ClapFeature] = &[

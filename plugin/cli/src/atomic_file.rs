@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use image::{ImageFormat, RgbImage};
 
-/// A file that is written under a temporary name in its target's folder, and moved to the target at the end.
+/// A file that is written under a temporary name and moved to its target at the end.
 ///
-/// Dropped without [`commit`](Self::commit), it deletes the temporary file.
+/// The temporary file is in the target's folder. Dropping without [`commit`](Self::commit) deletes it.
 pub struct AtomicFile {
     target: PathBuf,
     temporary: PathBuf,

@@ -47,12 +47,12 @@ fn main() -> Result<()> {
     for (name, audio) in [("mixture", mixture), ("target", target), ("residual", residual)] {
         audio.write_wav(&arguments.output.join(name).with_extension("wav"), rate)?;
     }
-    let mut panels = SpectrogramPlot::new(rate, mixture.width());
-    panels.mixture.push(mixture.channels());
-    panels.target.push(target.channels());
-    panels.residual.push(residual.channels());
+    let mut plot = SpectrogramPlot::new(rate, mixture.width());
+    plot.mixture.push(mixture.channels());
+    plot.target.push(target.channels());
+    plot.residual.push(residual.channels());
     let picture = arguments.output.join("spectrogram.png");
-    panels.draw().save(&picture).with_context(|| format!("cannot write {}", picture.display()))?;
+    plot.draw().save(&picture).with_context(|| format!("cannot write {}", picture.display()))?;
 
     let level = |audio: &Audio| metrics::level_dbfs(&audio.to_mono());
     let (before, after) = demo.si_sdr_before_and_after(target);
