@@ -76,6 +76,7 @@ impl Component {
 
     /// Applies the parameter changes of a block whose audio cannot be processed, and outputs silence.
     unsafe fn flush(&self, host: &ProcessData) -> tresult {
+        // SAFETY: the caller passes the data of the host's call, and the copy has no buses.
         unsafe {
             outputs(host).iter_mut().for_each(|bus| silence(bus, frames(host)));
             let mut flush =
@@ -89,6 +90,7 @@ impl Component {
 macro_rules! forward {
     ($interface:ident: $($method:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
         $(unsafe fn $method(&self, $($argument: $kind),*) -> $result {
+            // SAFETY: the arguments are the host's, for the same method.
             unsafe { $interface::$method(&self.inner, $($argument),*) }
         })*
     };
@@ -113,6 +115,7 @@ impl IComponentTrait for Component {
     }
 
     unsafe fn setActive(&self, state: TBool) -> tresult {
+        // SAFETY: this is the host's call, passed on.
         let result = unsafe { IComponentTrait::setActive(&self.inner, state) };
         self.is_active.store(state != 0 && result == kResultOk, Ordering::Release);
         result
@@ -126,6 +129,7 @@ impl IComponentTrait for Component {
         index: int32,
         info: *mut BusInfo,
     ) -> tresult {
+        // SAFETY: the host passes a valid `info`, which nice-plug checks before it returns `kResultOk`.
         unsafe {
             let result = IComponentTrait::getBusInfo(&self.inner, media, direction, index, info);
             if result == kResultOk && direction == kOutput as BusDirection && index > 0 {
@@ -182,6 +186,7 @@ impl IAudioProcessorTrait for Component {
         {
             return kInvalidArgument;
         }
+        // SAFETY: the pointers are not null, and the host passes as many arrangements as it says.
         unsafe {
             let outputs = std::slice::from_raw_parts(outputs, count);
             if outputs.iter().any(|requested| requested.count_ones() as usize > MAX_CHANNELS) {
@@ -207,6 +212,7 @@ impl IAudioProcessorTrait for Component {
         index: int32,
         arrangement: *mut SpeakerArrangement,
     ) -> tresult {
+        // SAFETY: the host passes a valid `arrangement`, which nice-plug checks before it returns `kResultOk`.
         unsafe {
             let result = IAudioProcessorTrait::getBusArrangement(&self.inner, direction, index, arrangement);
             if result == kResultOk
@@ -222,6 +228,7 @@ impl IAudioProcessorTrait for Component {
         if setup.is_null() {
             return kInvalidArgument;
         }
+        // SAFETY: `setup` is not null, and the host passes a valid one.
         unsafe {
             let frames = usize::try_from((*setup).maxSamplesPerBlock).unwrap_or(0);
             *self.scratch.lock() = vec![0.0; SCRATCH_CHANNELS * frames];
@@ -236,8 +243,10 @@ impl IAudioProcessorTrait for Component {
         if data.is_null() {
             return kInvalidArgument;
         }
+        // SAFETY: `data` is not null, and the host keeps it and its buffers valid during the call. The buses passed on
+        // point to those buffers or to `scratch`, which is locked.
         unsafe {
-            // nice-plug would panic, which ends the host.
+            // nice-plug's own `process` would end the host's process.
             if !self.is_active.load(Ordering::Acquire) {
                 outputs(&*data).iter_mut().for_each(|bus| silence(bus, frames(&*data)));
                 return kNotInitialized;
@@ -297,6 +306,7 @@ unsafe fn outputs<'a>(data: &ProcessData) -> &'a mut [AudioBusBuffers] {
     let count = usize::try_from(data.numOutputs).unwrap_or(0);
     match data.outputs.is_null() {
         true => &mut [],
+        // SAFETY: the host provides `count` buses, and no caller holds two of these slices at once.
         false => unsafe { std::slice::from_raw_parts_mut(data.outputs, count) },
     }
 }
@@ -311,6 +321,7 @@ fn bus(pointers: &mut [*mut f32], channels: usize) -> AudioBusBuffers {
 
 /// The samples of a channel; null if the host provides none.
 unsafe fn channel_pointer(bus: &AudioBusBuffers, channel: usize) -> *mut f32 {
+    // SAFETY: a bus has `numChannels` pointers unless the array is null.
     unsafe {
         let buffers = bus.__field0.channelBuffers32;
         let is_provided = !buffers.is_null() && channel < usize::try_from(bus.numChannels).unwrap_or(0);
@@ -321,11 +332,13 @@ unsafe fn channel_pointer(bus: &AudioBusBuffers, channel: usize) -> *mut f32 {
 /// Whether a bus has exactly `channels` channels, all with buffers.
 unsafe fn is_complete(bus: &AudioBusBuffers, channels: usize) -> bool {
     bus.numChannels == channels as int32
+        // SAFETY: the caller passes a valid bus.
         && (0..channels).all(|channel| unsafe { !channel_pointer(bus, channel).is_null() })
 }
 
 unsafe fn silence(bus: &mut AudioBusBuffers, frames: usize) {
     for channel in 0..usize::try_from(bus.numChannels).unwrap_or(0) {
+        // SAFETY: the caller passes a bus whose channels have `frames` samples.
         unsafe {
             let samples = channel_pointer(bus, channel);
             if !samples.is_null() {
@@ -339,6 +352,7 @@ unsafe fn silence(bus: &mut AudioBusBuffers, frames: usize) {
 unsafe fn copy(from: &AudioBusBuffers, to: &mut AudioBusBuffers, frames: usize) {
     let last = usize::try_from(from.numChannels).unwrap_or(0).saturating_sub(1);
     for channel in 0..usize::try_from(to.numChannels).unwrap_or(0) {
+        // SAFETY: the caller passes buses whose channels have `frames` samples.
         unsafe {
             let (source, target) = (channel_pointer(from, channel.min(last)), channel_pointer(to, channel));
             if source != target && !source.is_null() && !target.is_null() {
@@ -384,6 +398,7 @@ impl Factory {
         if index != 0 || info.is_null() {
             return kInvalidArgument;
         }
+        // SAFETY: `info` is not null, and the host passes a valid one.
         unsafe { info.write(create(&self.0)) };
         kResultOk
     }
@@ -391,6 +406,7 @@ impl Factory {
 
 impl IPluginFactoryTrait for Factory {
     unsafe fn getFactoryInfo(&self, info: *mut PFactoryInfo) -> tresult {
+        // SAFETY: the arguments are the host's.
         unsafe { self.write_info(0, info, PluginInfo::create_factory_info) }
     }
 
@@ -399,6 +415,7 @@ impl IPluginFactoryTrait for Factory {
     }
 
     unsafe fn getClassInfo(&self, index: int32, info: *mut PClassInfo) -> tresult {
+        // SAFETY: the arguments are the host's.
         unsafe { self.write_info(index, info, PluginInfo::create_class_info) }
     }
 
@@ -411,6 +428,7 @@ impl IPluginFactoryTrait for Factory {
         if class.is_null() || interface.is_null() || object.is_null() {
             return kInvalidArgument;
         }
+        // SAFETY: the pointers are not null; the host passes two identifiers of 16 bytes and a place for a pointer.
         unsafe {
             if *class.cast::<[u8; 16]>() != *self.0.cid {
                 return kInvalidArgument;
@@ -427,12 +445,14 @@ impl IPluginFactoryTrait for Factory {
 
 impl IPluginFactory2Trait for Factory {
     unsafe fn getClassInfo2(&self, index: int32, info: *mut PClassInfo2) -> tresult {
+        // SAFETY: the arguments are the host's.
         unsafe { self.write_info(index, info, PluginInfo::create_class_info_2) }
     }
 }
 
 impl IPluginFactory3Trait for Factory {
     unsafe fn getClassInfoUnicode(&self, index: int32, info: *mut PClassInfoW) -> tresult {
+        // SAFETY: the arguments are the host's.
         unsafe { self.write_info(index, info, PluginInfo::create_class_info_unicode) }
     }
 
@@ -446,7 +466,7 @@ impl IPluginFactory3Trait for Factory {
 extern "system" fn GetPluginFactory() -> *mut c_void {
     ComWrapper::new(Factory(PluginInfo::for_plugin::<Sift>()))
         .to_com_ptr::<IPluginFactory>()
-        .map_or(std::ptr::null_mut(), |factory| factory.into_raw().cast())
+        .map_or(null_mut(), |factory| factory.into_raw().cast())
 }
 
 /// The module's first call. Its name depends on the system.

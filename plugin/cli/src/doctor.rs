@@ -49,7 +49,7 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
     match arguments.model.package() {
         Ok(listing) if has_runtime => check_model(listing, &mut report)?,
         Ok(listing) => {
-            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&listing)))?
+            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&listing)))?;
         }
         Err(error) => report.failure("model", &error)?,
     }

@@ -129,7 +129,7 @@ fn switch<T: Enum + PartialEq + Copy + 'static>(
     }
 }
 
-/// A flat button with `name` in its middle, filled with the colours of `selected` if it is selected.
+/// Paints a flat button with `name` in its middle. `selected` are its colours if it is selected.
 fn paint_choice(
     ui: &Ui,
     response: &Response,
@@ -172,23 +172,23 @@ mod tests {
     #[test]
     fn every_parameter_except_the_query_has_a_control() {
         let host = MockHost::default();
-        let window = harness(&host);
+        let editor = harness(&host);
         for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
-            window.get_by_role_and_label(Role::Slider, slider);
+            editor.get_by_role_and_label(Role::Slider, slider);
         }
         for choice in ["Isolate", "Remove", "Output", "What was taken away"] {
-            window.get_by_role_and_label(Role::RadioButton, choice);
+            editor.get_by_role_and_label(Role::RadioButton, choice);
         }
-        window.get_by_role_and_label(Role::CheckBox, "Bypass");
+        editor.get_by_role_and_label(Role::CheckBox, "Bypass");
     }
 
     #[test]
     fn selection_is_one_complete_gesture() {
         let host = MockHost::default();
-        let mut window = harness(&host);
+        let mut editor = harness(&host);
         for choice in ["Remove", "What was taken away", "Bypass"] {
-            window.get_by_label(choice).click();
-            window.run();
+            editor.get_by_label(choice).click();
+            editor.run();
         }
         assert!(host.params.mode.value() == ModeParam::Remove);
         assert!(host.params.listen.value() == ListenParam::Removed);
@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn click_on_the_selected_choice_sends_nothing() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        window.get_by_label("Isolate").click();
-        window.run();
+        let mut editor = harness(&host);
+        editor.get_by_label("Isolate").click();
+        editor.run();
         assert!(host.gestures().is_empty());
     }
 }

@@ -55,41 +55,41 @@ mod tests {
 
     use super::*;
     use crate::editor::MIN_SIZE;
-    use crate::editor::mock_host::{MockHost, window};
+    use crate::editor::mock_host::{MockHost, editor};
 
     #[test]
     fn text_field_uses_keys_until_escape() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
-        assert!(!needs_keys(&window.ctx));
-        window.get_by_role(Role::TextInput).click();
-        window.run_steps(2);
-        assert!(needs_keys(&window.ctx));
-        window.key_press(Key::Escape);
-        window.run_steps(2);
-        assert!(!needs_keys(&window.ctx), "Escape ends the typing");
+        let mut editor = editor(&host, MIN_SIZE);
+        assert!(!needs_keys(&editor.ctx));
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(2);
+        assert!(needs_keys(&editor.ctx));
+        editor.key_press(Key::Escape);
+        editor.run_steps(2);
+        assert!(!needs_keys(&editor.ctx), "Escape ends the typing");
     }
 
     #[test]
     fn clicked_controls_leave_keys_to_the_host() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
-        window.get_by_label("Remove").click();
-        window.run_steps(2);
-        window.get_by_role_and_label(Role::Slider, "Output gain").click();
-        window.run_steps(2);
-        assert!(!needs_keys(&window.ctx));
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_label("Remove").click();
+        editor.run_steps(2);
+        editor.get_by_role_and_label(Role::Slider, "Output gain").click();
+        editor.run_steps(2);
+        assert!(!needs_keys(&editor.ctx));
     }
 
     #[test]
     fn open_menu_uses_keys_and_closes_on_escape() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
-        window.get_by_label("Sets").click();
-        window.run_steps(3);
-        assert!(needs_keys(&window.ctx));
-        window.key_press(Key::Escape);
-        window.run_steps(3);
-        assert!(!needs_keys(&window.ctx));
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_label("Sets").click();
+        editor.run_steps(3);
+        assert!(needs_keys(&editor.ctx));
+        editor.key_press(Key::Escape);
+        editor.run_steps(3);
+        assert!(!needs_keys(&editor.ctx));
     }
 }

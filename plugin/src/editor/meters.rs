@@ -139,10 +139,10 @@ mod tests {
         let show = |ui: &mut Ui, meters: &mut Meters| {
             meters.show(ui, PeakLevels { input: 1.0, output: 0.5, removed: 0.0 }, Some(0.83));
         };
-        let window = Harness::builder().with_size(vec2(200.0, 120.0)).build_ui_state(show, Meters::default());
-        window.get_by_label("Input: peak 0.0 dB");
-        window.get_by_label("Output: peak -6.0 dB");
-        window.get_by_label("Removed: silent");
-        window.get_by_label("Presence of the described sound: 83 %");
+        let editor = Harness::builder().with_size(vec2(200.0, 120.0)).build_ui_state(show, Meters::default());
+        editor.get_by_label("Input: peak 0.0 dB");
+        editor.get_by_label("Output: peak -6.0 dB");
+        editor.get_by_label("Removed: silent");
+        editor.get_by_label("Presence of the described sound: 83 %");
     }
 }

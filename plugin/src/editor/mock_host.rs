@@ -11,12 +11,12 @@ use crate::engine_switcher::EngineSwitcher;
 use crate::params::SiftParams;
 
 /// The whole editor without an engine, in `size` logical pixels.
-pub fn window(host: &MockHost, size: Vec2) -> Harness<'_> {
-    scaled_window(host, size, 1.0)
+pub fn editor(host: &MockHost, size: Vec2) -> Harness<'_> {
+    scaled_editor(host, size, 1.0)
 }
 
 /// The same at a scale of `scale` pixels per point.
-pub fn scaled_window(host: &MockHost, size: Vec2, scale: f32) -> Harness<'_> {
+pub fn scaled_editor(host: &MockHost, size: Vec2, scale: f32) -> Harness<'_> {
     let mut view = EditorView::default();
     let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), EditorData::default());
     let builder = Harness::builder().with_size(size).with_pixels_per_point(scale);

@@ -126,33 +126,33 @@ mod tests {
     #[test]
     fn selected_set_fills_all_slots_in_one_gesture() {
         let host = MockHost::default();
-        let mut window = harness(&host, tempfile::tempdir().unwrap().path().into());
-        window.get_by_label("Sets").click();
-        window.run();
-        window.get_by_label("Nature").click();
-        window.run();
+        let mut editor = harness(&host, tempfile::tempdir().unwrap().path().into());
+        editor.get_by_label("Sets").click();
+        editor.run();
+        editor.get_by_label("Nature").click();
+        editor.run();
         assert_eq!(host.params.queries.0.text(0), "birds chirping");
         assert!((0..SLOTS).all(|slot| !host.params.queries.0.text(slot).is_empty()));
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
-        assert!(window.query_by_label("Nature").is_none(), "the menu is closed");
+        assert!(editor.query_by_label("Nature").is_none(), "the menu is closed");
     }
 
     #[test]
     fn saved_set_can_be_selected_again() {
         let host = MockHost::default();
         let folder = tempfile::tempdir().unwrap();
-        let mut window = harness(&host, folder.path().into());
-        window.get_by_label("Sets").click();
-        window.run();
-        window.get_by_role(Role::TextInput).click();
-        window.run();
-        window.event(egui::Event::Text("My set".into()));
-        window.run();
-        window.get_by_label("Save").click();
-        window.run();
+        let mut editor = harness(&host, folder.path().into());
+        editor.get_by_label("Sets").click();
+        editor.run();
+        editor.get_by_role(Role::TextInput).click();
+        editor.run();
+        editor.event(egui::Event::Text("My set".into()));
+        editor.run();
+        editor.get_by_label("Save").click();
+        editor.run();
         host.params.queries.0.set_text(1, "");
-        window.get_by_label("My set").click();
-        window.run();
+        editor.get_by_label("My set").click();
+        editor.run();
         assert_eq!(host.params.queries.0.text(1), "drums");
     }
 }

@@ -277,21 +277,21 @@ mod tests {
         Harness::builder().with_step_dt(0.05).build_ui(show)
     }
 
-    fn bar(window: &Harness<'_>) -> Rect {
-        window.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").rect()
+    fn bar(editor: &Harness<'_>) -> Rect {
+        editor.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").rect()
     }
 
     #[test]
     fn drag_is_one_gesture_and_sets_the_value_at_the_pointer() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        let bar = bar(&window);
-        window.drag_at(bar.center());
-        window.step();
-        window.hover_at(bar.right_center());
-        window.step();
-        window.drop_at(bar.right_center());
-        window.run_steps(3);
+        let mut editor = harness(&host);
+        let bar = bar(&editor);
+        editor.drag_at(bar.center());
+        editor.step();
+        editor.hover_at(bar.right_center());
+        editor.step();
+        editor.drop_at(bar.right_center());
+        editor.run_steps(3);
         assert_eq!(host.gestures(), ["begin gain", "set gain", "set gain", "end gain"]);
         assert_eq!(host.params.gain.value(), 12.0);
     }
@@ -299,11 +299,11 @@ mod tests {
     #[test]
     fn click_is_one_complete_gesture() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        let at = bar(&window).left_center();
-        window.drag_at(at);
-        window.drop_at(at);
-        window.run_steps(4);
+        let mut editor = harness(&host);
+        let at = bar(&editor).left_center();
+        editor.drag_at(at);
+        editor.drop_at(at);
+        editor.run_steps(4);
         assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
         assert_eq!(host.params.gain.value(), -24.0);
     }
@@ -311,18 +311,18 @@ mod tests {
     #[test]
     fn drag_with_shift_is_fine_and_does_not_jump() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        let bar = bar(&window);
+        let mut editor = harness(&host);
+        let bar = bar(&editor);
         let from = bar.left_center();
-        window.hover_at(from);
-        window.step();
-        window.event(egui::Event::ModifiersChanged(egui::Modifiers::SHIFT));
-        window.drag_at(from);
-        window.run_steps(2);
-        window.hover_at(bar.center());
-        window.run_steps(2);
-        window.drop_at(bar.center());
-        window.run_steps(2);
+        editor.hover_at(from);
+        editor.step();
+        editor.event(Event::ModifiersChanged(egui::Modifiers::SHIFT));
+        editor.drag_at(from);
+        editor.run_steps(2);
+        editor.hover_at(bar.center());
+        editor.run_steps(2);
+        editor.drop_at(bar.center());
+        editor.run_steps(2);
         let travelled = host.params.gain.value();
         assert!(
             (1.0..=2.6).contains(&travelled),
@@ -334,76 +334,76 @@ mod tests {
     fn double_click_resets_to_the_default() {
         let host = MockHost::default();
         host.automate(&host.params.gain, -6.0);
-        let mut window = harness(&host);
-        let at = bar(&window).left_center();
+        let mut editor = harness(&host);
+        let at = bar(&editor).left_center();
         for _ in 0..2 {
-            window.drag_at(at);
-            window.drop_at(at);
+            editor.drag_at(at);
+            editor.drop_at(at);
         }
-        window.run_steps(6);
+        editor.run_steps(6);
         assert_eq!(host.params.gain.value(), 0.0);
         assert_eq!(host.gestures().last().unwrap(), "end gain");
     }
 
-    fn scroll(window: &mut Harness<'_>, notches: f32) {
+    fn scroll(editor: &mut Harness<'_>, notches: f32) {
         let delta = vec2(0.0, notches);
-        window.event(Event::MouseWheel {
+        editor.event(Event::MouseWheel {
             unit: MouseWheelUnit::Line,
             delta,
             phase: egui::TouchPhase::Move,
             source: egui::MouseWheelSource::Wheel,
             modifiers: egui::Modifiers::NONE,
         });
-        window.run_steps(2);
+        editor.run_steps(2);
     }
 
     #[test]
     fn wheel_changes_the_value_only_over_the_bar() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        let bar = bar(&window);
-        window.hover_at(bar.center() + vec2(0.0, 200.0));
-        scroll(&mut window, 1.0);
+        let mut editor = harness(&host);
+        let bar = bar(&editor);
+        editor.hover_at(bar.center() + vec2(0.0, 200.0));
+        scroll(&mut editor, 1.0);
         assert!(host.gestures().is_empty());
-        window.hover_at(bar.center());
-        window.step();
-        scroll(&mut window, 2.0);
+        editor.hover_at(bar.center());
+        editor.step();
+        scroll(&mut editor, 2.0);
         let up = host.params.gain.value();
         assert!((0.2..=3.0).contains(&up), "two notches: {up} dB");
         assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
-        scroll(&mut window, -2.0);
+        scroll(&mut editor, -2.0);
         assert!(host.params.gain.value().abs() < 1e-3);
     }
 
     #[test]
     fn keys_with_focus_and_assistive_technology_change_the_value() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        window.key_press(Key::ArrowUp);
-        window.run_steps(2);
+        let mut editor = harness(&host);
+        editor.key_press(Key::ArrowUp);
+        editor.run_steps(2);
         assert!(host.gestures().is_empty(), "nothing has the focus");
-        window.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").focus();
-        window.run_steps(2);
+        editor.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").focus();
+        editor.run_steps(2);
         for key in [Key::ArrowUp, Key::ArrowRight, Key::ArrowLeft] {
-            window.key_press(key);
-            window.run_steps(2);
+            editor.key_press(key);
+            editor.run_steps(2);
         }
         let up = host.params.gain.value();
         assert!(up > 0.0 && host.gestures().len() == 9, "{up} {:?}", host.gestures());
-        window.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").decrement_accesskit();
-        window.run_steps(2);
+        editor.get_by_role_and_label(egui::accesskit::Role::Slider, "Output gain").decrement_accesskit();
+        editor.run_steps(2);
         assert!(host.params.gain.value() < up);
     }
 
     #[test]
     fn typed_value_is_applied() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        window.get_by_label_contains("Output gain: ").click();
-        window.run_steps(2);
-        window.event(egui::Event::Text("-3.5".into()));
-        window.key_press(egui::Key::Enter);
-        window.run_steps(4);
+        let mut editor = harness(&host);
+        editor.get_by_label_contains("Output gain: ").click();
+        editor.run_steps(2);
+        editor.event(Event::Text("-3.5".into()));
+        editor.key_press(Key::Enter);
+        editor.run_steps(4);
         assert_eq!(host.gestures(), ["begin gain", "set gain", "end gain"]);
         assert_eq!(host.params.gain.value(), -3.5);
     }

@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::editor::MIN_SIZE;
-    use crate::editor::mock_host::{MockHost, window};
+    use crate::editor::mock_host::{MockHost, editor};
 
     fn harness(host: &MockHost) -> egui_kittest::Harness<'_> {
         egui_kittest::Harness::new_ui(|ui| {
@@ -153,21 +153,21 @@ mod tests {
     fn slot_is_edited_by_double_click_and_by_menu() {
         for by_menu in [true, false] {
             let host = MockHost::default();
-            let mut window = window(&host, MIN_SIZE);
-            let slot = window.get_by_label("Slot 3: piano");
+            let mut editor = editor(&host, MIN_SIZE);
+            let slot = editor.get_by_label("Slot 3: piano");
             if by_menu {
                 slot.click_secondary();
-                window.run_steps(3);
-                window.get_by_label("Edit").click();
+                editor.run_steps(3);
+                editor.get_by_label("Edit").click();
             } else {
                 slot.click();
-                window.get_by_label("Slot 3: piano").click();
+                editor.get_by_label("Slot 3: piano").click();
             }
-            window.run_steps(3);
+            editor.run_steps(3);
             assert_eq!(host.params.active_slot(), 2);
-            window.event(egui::Event::Text("an old piano".into()));
-            window.key_press(egui::Key::Enter);
-            window.run_steps(3);
+            editor.event(egui::Event::Text("an old piano".into()));
+            editor.key_press(egui::Key::Enter);
+            editor.run_steps(3);
             assert_eq!(host.params.queries.0.text(2), "an old piano", "the old text is replaced");
             assert_eq!(host.params.queries.0.text(0), "a person speaking");
         }
@@ -176,11 +176,11 @@ mod tests {
     #[test]
     fn slot_can_be_cleared() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        window.get_by_label("Slot 2: drums").click_secondary();
-        window.run();
-        window.get_by_label("Clear").click();
-        window.run();
+        let mut editor = harness(&host);
+        editor.get_by_label("Slot 2: drums").click_secondary();
+        editor.run();
+        editor.get_by_label("Clear").click();
+        editor.run();
         assert_eq!(host.params.queries.0.text(1), "");
         assert_eq!(host.params.queries.0.text(0), "a person speaking");
     }
@@ -188,9 +188,9 @@ mod tests {
     #[test]
     fn click_on_a_slot_is_one_gesture_of_the_active_query() {
         let host = MockHost::default();
-        let mut window = harness(&host);
-        window.get_by_label("Slot 3: piano").click();
-        window.run();
+        let mut editor = harness(&host);
+        editor.get_by_label("Slot 3: piano").click();
+        editor.run();
         assert_eq!(host.gestures(), ["begin query", "set query", "end query"]);
         assert_eq!(host.params.active_slot(), 2);
     }
@@ -198,11 +198,11 @@ mod tests {
     #[test]
     fn selected_slot_follows_automation() {
         let host = MockHost::default();
-        let mut window = harness(&host);
+        let mut editor = harness(&host);
         host.automate(&host.params.query, 5);
-        window.run();
+        editor.run();
         let is_selected =
-            |label| window.get_by_label(label).accesskit_node().toggled() == Some(Toggled::True);
+            |label| editor.get_by_label(label).accesskit_node().toggled() == Some(Toggled::True);
         assert!(is_selected("Slot 5: rain"));
         assert!(!is_selected("Slot 1: a person speaking"));
         assert!(host.gestures().is_empty());

@@ -85,13 +85,13 @@ fn compare(
         };
         let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
         let builder = Harness::builder().with_size(size).with_context_setup(theme::apply).with_theme(theme);
-        let mut window = builder.with_step_dt(0.05).build_ui(show);
-        window.run_steps(4);
-        act(&mut window);
-        window.run_steps(4);
+        let mut editor = builder.with_step_dt(0.05).build_ui(show);
+        editor.run_steps(4);
+        act(&mut editor);
+        editor.run_steps(4);
         let options = SnapshotOptions::new().output_path(FOLDER);
-        window.snapshot_options(format!("{name}-{theme:?}").to_lowercase(), &options);
-        results.extend_harness(&mut window);
+        editor.snapshot_options(format!("{name}-{theme:?}").to_lowercase(), &options);
+        results.extend_harness(&mut editor);
     }
 }
 
@@ -113,10 +113,10 @@ fn typing_with_suggestions() {
             .0
             .set_concept_names(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
     };
-    compare("typing", Some(running(Readiness::Ready)), prepare, |window| {
-        window.get_by_role(Role::TextInput).click();
-        window.run_steps(2);
-        window.event(Event::Text("guit".into()));
+    compare("typing", Some(running(Readiness::Ready)), prepare, |editor| {
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(2);
+        editor.event(Event::Text("guit".into()));
     });
 }
 
@@ -156,8 +156,8 @@ fn model_menu_open() {
         "models",
         Some(running(Readiness::Ready)),
         |_| (),
-        |window| {
-            window.get_by_label_contains("⏷").click();
+        |editor| {
+            editor.get_by_label_contains("⏷").click();
         },
     );
 }
@@ -168,8 +168,8 @@ fn query_set_menu_open() {
         "sets",
         Some(running(Readiness::Ready)),
         |_| (),
-        |window| {
-            window.get_by_label("Sets").click();
+        |editor| {
+            editor.get_by_label("Sets").click();
         },
     );
 }
@@ -180,8 +180,8 @@ fn slot_menu_open() {
         "slot",
         Some(running(Readiness::Ready)),
         |_| (),
-        |window| {
-            window.get_by_label("Slot 3: piano").click_secondary();
+        |editor| {
+            editor.get_by_label("Slot 3: piano").click_secondary();
         },
     );
 }

@@ -139,7 +139,7 @@ impl Spectrogram {
         let mask = 100.0 * f32::from(column.mask[row]) / 255.0;
         let text = format!(
             "{} · {:.1} s ago · {level:.0} dB · mask {mask:.0} %",
-            hertz(frequency),
+            format_frequency(frequency),
             age as f32 * scale.hop,
         );
         response.on_hover_text_at_pointer(text);
@@ -229,7 +229,7 @@ fn axes(painter: &Painter, rect: Rect, scale: FrequencyScale) {
         painter.text(
             pos2(rect.left() + 5.0, y),
             Align2::LEFT_CENTER,
-            hertz(frequency),
+            format_frequency(frequency),
             font.clone(),
             text_palette().text_weak,
         );
@@ -249,7 +249,7 @@ fn axes(painter: &Painter, rect: Rect, scale: FrequencyScale) {
     }
 }
 
-fn hertz(frequency: f32) -> String {
+fn format_frequency(frequency: f32) -> String {
     match frequency {
         below if below < 1_000.0 => format!("{below:.0} Hz"),
         round if (round / 1_000.0).fract() < 0.005 => format!("{:.0} kHz", round / 1_000.0),
@@ -355,6 +355,6 @@ mod tests {
 
     #[test]
     fn frequencies_are_formatted_briefly() {
-        assert_eq!([100.0, 1_000.0, 1_530.0].map(hertz), ["100 Hz", "1 kHz", "1.5 kHz"]);
+        assert_eq!([100.0, 1_000.0, 1_530.0].map(format_frequency), ["100 Hz", "1 kHz", "1.5 kHz"]);
     }
 }

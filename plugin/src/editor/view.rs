@@ -196,19 +196,19 @@ mod tests {
     use sift_engine::Readiness;
 
     use super::*;
-    use crate::editor::mock_host::{MockHost, scaled_window, window};
+    use crate::editor::mock_host::{MockHost, editor, scaled_editor};
     use crate::editor::{ANIMATION_INTERVAL, MAX_SIZE, MIN_SIZE, snapshot_tests};
     use crate::params::{DEFAULT_EDITOR_SIZE, SpectrogramView};
 
     #[test]
     fn edited_text_is_stored_and_marks_the_project_changed_once() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
-        window.get_by_role(Role::TextInput).click();
-        window.run_steps(2);
-        window.event(egui::Event::Text("a violin".into()));
-        window.key_press(egui::Key::Enter);
-        window.run_steps(20);
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(2);
+        editor.event(egui::Event::Text("a violin".into()));
+        editor.key_press(egui::Key::Enter);
+        editor.run_steps(20);
         assert_eq!(host.params.queries.0.text(0), "a violin", "the old text is replaced");
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
@@ -216,16 +216,16 @@ mod tests {
     #[test]
     fn text_typed_before_a_slot_change_stays_in_its_slot() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
-        window.get_by_role(Role::TextInput).click();
-        window.run_steps(2);
-        window.event(egui::Event::Text("a violin".into()));
-        window.run_steps(1);
-        window.get_by_label("Slot 2: drums").click();
-        window.run_steps(4);
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(2);
+        editor.event(egui::Event::Text("a violin".into()));
+        editor.run_steps(1);
+        editor.get_by_label("Slot 2: drums").click();
+        editor.run_steps(4);
         assert_eq!(host.params.queries.0.text(0), "a violin");
         assert_eq!(host.params.queries.0.text(1), "drums");
-        assert_eq!(window.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
+        assert_eq!(editor.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
     }
 
     #[test]
@@ -234,14 +234,14 @@ mod tests {
         let default = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
         let mut heights = Vec::new();
         for size in [default, default + vec2(200.0, 200.0)] {
-            let mut window = window(&host, size);
-            window.run_steps(4);
-            heights.push(window.get_by_role(Role::Image).rect().height());
-            let status = window.get_by_label_contains("Not running").rect();
-            assert!(window.get_by_label("Output gain").rect().bottom() < status.top());
+            let mut editor = editor(&host, size);
+            editor.run_steps(4);
+            heights.push(editor.get_by_role(Role::Image).rect().height());
+            let status = editor.get_by_label_contains("Not running").rect();
+            assert!(editor.get_by_label("Output gain").rect().bottom() < status.top());
         }
         assert!(heights[0] > 150.0 && (heights[1] - heights[0] - 200.0).abs() < 40.0, "{heights:?}");
-        let mut smallest = window(&host, MIN_SIZE);
+        let mut smallest = editor(&host, MIN_SIZE);
         smallest.run_steps(4);
         assert!(smallest.query_by_role(Role::Image).is_none());
     }
@@ -249,10 +249,10 @@ mod tests {
     #[test]
     fn spectrogram_view_is_saved_in_the_project() {
         let host = MockHost::default();
-        let mut window = window(&host, vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32));
-        window.run_steps(3);
-        window.get_by_label("Show Removed").click();
-        window.run_steps(3);
+        let mut editor = editor(&host, vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32));
+        editor.run_steps(3);
+        editor.get_by_label("Show Removed").click();
+        editor.run_steps(3);
         assert_eq!(*host.params.picture.read(), SpectrogramView::Removed);
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn theme_button_switches_the_theme_of_the_project() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
-        window.get_by_label("Light theme").click();
-        window.run_steps(3);
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_label("Light theme").click();
+        editor.run_steps(3);
         assert_eq!(*host.params.theme.read(), Some(ThemeChoice::Light));
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
@@ -309,20 +309,20 @@ mod tests {
     }
 
     /// Label of the control that has the keyboard focus.
-    fn focused(window: &Harness<'_>) -> Option<String> {
-        let node = window.query_by(|node| node.is_focused() && node.role() != Role::Window)?;
+    fn focused(editor: &Harness<'_>) -> Option<String> {
+        let node = editor.query_by(|node| node.is_focused() && node.role() != Role::Window)?;
         node.accesskit_node().label().or(node.accesskit_node().value())
     }
 
     #[test]
     fn tab_moves_through_all_controls_in_reading_order() {
         let host = MockHost::default();
-        let mut window = window(&host, MIN_SIZE);
+        let mut editor = editor(&host, MIN_SIZE);
         let mut reached = Vec::new();
         for _ in 0..40 {
-            window.key_press(egui::Key::Tab);
-            window.run_steps(2);
-            let next = focused(&window).unwrap_or_default();
+            editor.key_press(egui::Key::Tab);
+            editor.run_steps(2);
+            let next = focused(&editor).unwrap_or_default();
             if reached.first() == Some(&next) {
                 break;
             }
@@ -367,16 +367,16 @@ mod tests {
         for (size, scale) in
             [(MIN_SIZE, 1.0), (MIN_SIZE, 1.5), (MIN_SIZE, 3.0), (vec2(3840.0, 2160.0), 1.0), (MAX_SIZE, 2.0)]
         {
-            let mut window = scaled_window(&host, size, scale);
-            window.run_steps(4);
+            let mut editor = scaled_editor(&host, size, scale);
+            editor.run_steps(4);
             let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
-            let status = window.get_by_label_contains("Not running").rect();
+            let status = editor.get_by_label_contains("Not running").rect();
             for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
-                let rect = window.get_by_role_and_label(Role::Slider, slider).rect();
+                let rect = editor.get_by_role_and_label(Role::Slider, slider).rect();
                 assert!(screen.contains_rect(rect), "{slider} at {rect} is outside of {size}");
                 assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
             }
-            let spectrogram = window.query_by_role(Role::Image).map_or(0.0, |image| image.rect().height());
+            let spectrogram = editor.query_by_role(Role::Image).map_or(0.0, |image| image.rect().height());
             assert!(size == MIN_SIZE || spectrogram > 0.7 * size.y, "{size}: spectrogram {spectrogram}");
         }
     }

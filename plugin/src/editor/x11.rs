@@ -2,6 +2,7 @@
 
 use nice_plug_egui::baseview::WindowContext;
 use raw_window_handle::{HasWindowHandle, RawWindowHandle};
+use x11rb::cookie::VoidCookie;
 use x11rb::errors::ReplyError;
 use x11rb::protocol::present::ConnectionExt as _;
 use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, InputFocus, Window};
@@ -54,7 +55,7 @@ impl X11Connection {
         }
         // While the editor is being closed, its window has no host window any more.
         if let Self::Connected(server) = self
-            && let Ok(Some(host)) = server.host_of(window)
+            && let Ok(Some(host)) = server.find_host_window(window)
         {
             let _ = server.focus(host);
         }
@@ -85,7 +86,7 @@ impl Server {
     }
 
     /// The nearest managed window that contains `window`; `None` if `window` itself is managed.
-    fn host_of(&self, mut window: Window) -> Result<Option<Window>, ReplyError> {
+    fn find_host_window(&self, mut window: Window) -> Result<Option<Window>, ReplyError> {
         loop {
             let tree = self.connection.query_tree(window)?.reply()?;
             if self.is_managed(window)? || tree.parent == tree.root || tree.parent == x11rb::NONE {
@@ -109,7 +110,7 @@ impl Server {
             |after| self.connection.present_notify_msc(window, FIRST_SERIAL, 0, REQUEST_DURATION, after);
         // All requests are sent before the first reply is awaited: one round trip.
         let cookies = times.map(request).collect::<Result<Vec<_>, _>>()?;
-        cookies.into_iter().try_for_each(|cookie| cookie.check())
+        cookies.into_iter().try_for_each(VoidCookie::check)
     }
 
     /// Focuses `window` as a window manager does, so that the host can choose among its windows. If it focuses the
