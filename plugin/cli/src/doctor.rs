@@ -47,9 +47,9 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
         report.outcome("package", found.as_ref().map(describe))?;
     }
     match arguments.model.package() {
-        Ok(listing) if has_runtime => check_model(listing, &mut report)?,
-        Ok(listing) => {
-            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&listing)))?;
+        Ok(package) if has_runtime => check_model(package, &mut report)?,
+        Ok(package) => {
+            report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&package)))?;
         }
         Err(error) => report.failure("model", &error)?,
     }
@@ -59,8 +59,8 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
 }
 
 /// Name, version and origin of a package.
-fn describe(listing: &PackageInfo) -> String {
-    format!("{} {}, {}", listing.manifest.name, listing.manifest.version, listing.origin)
+fn describe(package: &PackageInfo) -> String {
+    format!("{} {}, {}", package.manifest.name, package.manifest.version, package.origin)
 }
 
 /// Reports ONNX Runtime's version and providers. Returns whether it works.
@@ -77,9 +77,9 @@ fn check_runtime(report: &mut DoctorReport<'_, impl Write>) -> io::Result<bool> 
     Ok(is_working)
 }
 
-fn check_model(listing: PackageInfo, report: &mut DoctorReport<'_, impl Write>) -> io::Result<()> {
-    let name = describe(&listing);
-    let timing = match ModelTiming::measure(listing.clone()) {
+fn check_model(package: PackageInfo, report: &mut DoctorReport<'_, impl Write>) -> io::Result<()> {
+    let name = describe(&package);
+    let timing = match ModelTiming::measure(package.clone()) {
         Ok(timing) => timing,
         Err(error) => return report.failure("model", format_args!("{name}: {error:#}")),
     };
@@ -89,7 +89,7 @@ fn check_model(listing: PackageInfo, report: &mut DoctorReport<'_, impl Write>) 
     )?;
     let ActiveProvider { provider, fallback_reason } = &timing.active_provider;
     report.outcome("provider", fallback_reason.as_ref().map_or(Ok(provider), Err))?;
-    let speed = SpeedRecord::new(&listing, *provider, timing.factor());
+    let speed = SpeedRecord::new(&package, *provider, timing.factor());
     report.outcome("speed", timing.describe(&speed))?;
     match SpeedRecords::file().map(|file| SpeedRecords::add(&file, &speed)) {
         Some(Err(problem)) => report.failure("speed record", problem),
@@ -111,10 +111,10 @@ struct ModelTiming {
 
 impl ModelTiming {
     /// Loads the package and renders one second of noise.
-    fn measure(listing: PackageInfo) -> Result<Self> {
+    fn measure(package: PackageInfo) -> Result<Self> {
         let start = Instant::now();
         let request = RenderRequest { query: DEFAULT_QUERIES[0], mode: Mode::Isolate, strength: 1.0 };
-        let mut renderer = OfflineRenderer::open(listing, SAMPLE_RATE, CHANNELS, &request)?;
+        let mut renderer = OfflineRenderer::open(package, SAMPLE_RATE, CHANNELS, &request)?;
         let loading = start.elapsed();
 
         let start = Instant::now();

@@ -26,15 +26,15 @@ pub fn run(out: &mut impl Write) -> Result<()> {
     });
     for found in search::list_installed() {
         match found {
-            Ok(listing) => write!(out, "{}", describe(&listing, &speeds))?,
+            Ok(package) => write!(out, "{}", describe(&package, &speeds))?,
             Err(error) => write!(out, "{}", describe_invalid(&error))?,
         }
     }
     Ok(())
 }
 
-fn describe(listing: &PackageInfo, speeds: &SpeedRecords) -> String {
-    let manifest = &listing.manifest;
+fn describe(package: &PackageInfo, speeds: &SpeedRecords) -> String {
+    let manifest = &package.manifest;
     let latency =
         Grid::new(&manifest.audio, SAMPLE_RATE).latency(manifest.separator.delay_hops(), BLOCK_SIZE);
     let separator = &manifest.separator;
@@ -47,9 +47,9 @@ fn describe(listing: &PackageInfo, speeds: &SpeedRecords) -> String {
     let work = separator.multiply_accumulates.map_or("unknown".into(), |count| {
         format!("{:.2} billion multiply-accumulates per second of audio", count / 1e9)
     });
-    let mut advice: Vec<_> = speeds.for_package(listing).map(SpeedRecord::advice).collect();
+    let mut advice: Vec<_> = speeds.for_package(package).map(SpeedRecord::advice).collect();
     if advice.is_empty() {
-        advice.push(match &listing.origin {
+        advice.push(match &package.origin {
             Origin::BuiltIn => "not measured yet; run `sift doctor`".into(),
             Origin::Folder(folder) => {
                 format!("not measured yet; run `sift doctor --model {}`", folder.display())
@@ -64,7 +64,7 @@ fn describe(listing: &PackageInfo, speeds: &SpeedRecords) -> String {
         manifest.licence,
         manifest.audio.sample_rate,
         1_000.0 * latency as f64 / SAMPLE_RATE,
-        listing.origin,
+        package.origin,
     )
 }
 

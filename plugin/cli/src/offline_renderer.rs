@@ -29,7 +29,7 @@ pub struct RenderRequest<'a> {
 /// An engine whose latency is removed from the output.
 pub struct OfflineRenderer {
     engine: Engine,
-    understood: Arc<[ConceptMatch]>,
+    concept_matches: Arc<[ConceptMatch]>,
     mode: Mode,
     strength: [f32; BLOCK_SIZE],
     gain: [f32; BLOCK_SIZE],
@@ -52,12 +52,12 @@ pub struct OutputBlock<'a> {
 }
 
 impl OfflineRenderer {
-    /// Loads the model of `listing` and encodes the query.
+    /// Loads the model of `package` and encodes the query.
     ///
     /// # Errors
     /// If the model or ONNX Runtime cannot be loaded, or the query cannot be encoded.
     pub fn open(
-        listing: PackageInfo,
+        package: PackageInfo,
         sample_rate: u32,
         channels: usize,
         request: &RenderRequest<'_>,
@@ -67,7 +67,7 @@ impl OfflineRenderer {
         let queries = Arc::new(Queries::new(texts));
         let config =
             Config { sample_rate: sample_rate.into(), max_block: BLOCK_SIZE, channels, offline: true };
-        let engine = Engine::with_package(Ok(listing), config, queries.clone());
+        let engine = Engine::with_package(Ok(package), config, queries.clone());
 
         let deadline = Instant::now() + LOAD_TIMEOUT;
         engine.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
@@ -77,7 +77,7 @@ impl OfflineRenderer {
                     return Ok(Self::new(engine, channels, request, queries.concept_matches(0)));
                 }
                 SlotState::Encoding if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(1))
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 SlotState::Encoding => {
                     bail!("query: not encoded within {} s. Try again", LOAD_TIMEOUT.as_secs())
@@ -98,7 +98,7 @@ impl OfflineRenderer {
         engine: Engine,
         channels: usize,
         request: &RenderRequest<'_>,
-        understood: Arc<[ConceptMatch]>,
+        concept_matches: Arc<[ConceptMatch]>,
     ) -> Self {
         let channel_buffers = || vec![Vec::with_capacity(BLOCK_SIZE); channels];
         Self {
@@ -109,14 +109,14 @@ impl OfflineRenderer {
             main: channel_buffers(),
             target: channel_buffers(),
             residual: channel_buffers(),
-            understood,
+            concept_matches,
             engine,
         }
     }
 
     /// The concepts nearest to the query, nearest first; empty if the model has none.
-    pub fn understood(&self) -> &[ConceptMatch] {
-        &self.understood
+    pub fn concept_matches(&self) -> &[ConceptMatch] {
+        &self.concept_matches
     }
 
     /// The engine's status.

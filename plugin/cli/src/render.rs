@@ -94,10 +94,10 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
 
     let request =
         RenderRequest { query: &arguments.query, mode: arguments.mode.into(), strength: arguments.strength };
-    let listing = arguments.model.package()?;
-    let mut renderer = OfflineRenderer::open(listing, rate, channels, &request)?;
+    let package = arguments.model.package()?;
+    let mut renderer = OfflineRenderer::open(package, rate, channels, &request)?;
 
-    if let Some(understanding) = describe_understanding(&arguments.query, renderer.understood()) {
+    if let Some(understanding) = describe_understanding(&arguments.query, renderer.concept_matches()) {
         eprintln!("{understanding}");
     }
     if let Some(remark) = renderer.status().active_provider().fallback_reason {
@@ -122,9 +122,9 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
 }
 
 /// Describes how the model understood the query; `None` if the model has no concepts.
-fn describe_understanding(query: &str, understood: &[ConceptMatch]) -> Option<String> {
-    let nearest = understood.first()?;
-    let names = ConceptMatch::describe(understood, ", ");
+fn describe_understanding(query: &str, matches: &[ConceptMatch]) -> Option<String> {
+    let nearest = matches.first()?;
+    let names = ConceptMatch::describe(matches, ", ");
     Some(match nearest.closeness < UNDERSTOOD {
         true => format!("The model does not know {query:?} well; nearest known sounds: {names}"),
         false => format!("{query:?} was understood as: {names}"),

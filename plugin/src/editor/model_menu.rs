@@ -88,11 +88,11 @@ impl ModelMenu {
         let mut selected = None;
         for MenuEntry { package, advice } in self.entries.get_or_insert_with(self.find) {
             match package {
-                Ok(listing) => {
-                    let manifest = &listing.manifest;
+                Ok(package) => {
+                    let manifest = &package.manifest;
                     ui.horizontal(|ui| {
                         let name = ui.selectable_label(manifest.name == model, &manifest.name);
-                        if name.on_hover_text(listing.origin.to_string()).clicked() {
+                        if name.on_hover_text(package.origin.to_string()).clicked() {
                             selected = Some(manifest.name.clone());
                         }
                         ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
@@ -101,8 +101,8 @@ impl ModelMenu {
                                 .on_hover_text(format!("Model card of {}", manifest.name))
                                 .clicked()
                             {
-                                match listing.model_card() {
-                                    Ok(text) => self.card = Some(ModelCard::new(listing, &text)),
+                                match package.model_card() {
+                                    Ok(text) => self.card = Some(ModelCard::new(package, &text)),
                                     Err(error) => self.problem = Some(error.to_string()),
                                 }
                             }
@@ -163,11 +163,11 @@ fn small(ui: &mut Ui, text: String, color: Color32) {
 }
 
 impl ModelCard {
-    fn new(listing: &PackageInfo, text: &str) -> Self {
+    fn new(package: &PackageInfo, text: &str) -> Self {
         // Images are separate files, which the editor does not load.
         let text =
             text.lines().filter(|line| !line.trim_start().starts_with("![")).collect::<Vec<_>>().join("\n");
-        let title = format!("{} {}", listing.manifest.name, listing.manifest.version);
+        let title = format!("{} {}", package.manifest.name, package.manifest.version);
         Self { title, text, cache: CommonMarkCache::default() }
     }
 }

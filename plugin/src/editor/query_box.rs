@@ -223,11 +223,11 @@ impl QueryBox {
     }
 
     fn show_feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<Readiness>) {
-        let stage = match self.pending {
+        let state = match self.pending {
             Some(_) => SlotState::Encoding,
             None => queries.slot_state(self.slot),
         };
-        let (mut text, severity) = feedback(stage, engine, &queries.concept_matches(self.slot));
+        let (mut text, severity) = feedback(state, engine, &queries.concept_matches(self.slot));
         let color = severity.color(theme::of(ui));
         if self.slot != active {
             text = format!("Editing slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
@@ -267,22 +267,21 @@ fn suggestions(known: &[String], typed: &str) -> Vec<String> {
 }
 
 /// Returns the text below the box, and its severity.
-fn feedback(stage: SlotState, engine: Option<Readiness>, understood: &[ConceptMatch]) -> (String, Severity) {
-    if let (SlotState::Ready, Some(Readiness::Ready), Some(nearest)) = (stage, engine, understood.first()) {
+fn feedback(state: SlotState, engine: Option<Readiness>, matches: &[ConceptMatch]) -> (String, Severity) {
+    if let (SlotState::Ready, Some(Readiness::Ready), Some(nearest)) = (state, engine, matches.first()) {
         if nearest.closeness < UNDERSTOOD {
-            let selected = understood.iter().filter(|near| near.selected).count();
-            let names: Vec<_> =
-                understood.iter().take(selected.max(2)).map(|near| near.name.as_str()).collect();
+            let selected = matches.iter().filter(|near| near.selected).count();
+            let names: Vec<_> = matches.iter().take(selected.max(2)).map(|near| near.name.as_str()).collect();
             let start = match selected {
                 1 => "Sift does not know this sound well; try",
                 _ => "Not sure: understood as",
             };
             return (format!("{start} “{}”", names.join("” or “")), Severity::Warning);
         }
-        let near = understood.iter().filter(|near| near.selected || near.closeness >= MIN_CLOSENESS);
+        let near = matches.iter().filter(|near| near.selected || near.closeness >= MIN_CLOSENESS);
         return (ConceptMatch::describe(near, " · "), Severity::Good);
     }
-    let (text, severity) = match (stage, engine) {
+    let (text, severity) = match (state, engine) {
         (SlotState::Empty, _) => ("Describe the sound to isolate or remove", Severity::Waiting),
         (SlotState::Failed, _) => ("This text could not be encoded", Severity::Warning),
         (SlotState::Encoding, None) => ("Takes effect once the host activates Sift", Severity::Waiting),
@@ -466,7 +465,7 @@ mod tests {
 
     #[test]
     fn feedback_follows_slot_and_engine() {
-        let text = |stage, engine| feedback(stage, engine, &[]).0;
+        let text = |state, engine| feedback(state, engine, &[]).0;
         assert_eq!(text(SlotState::Encoding, None), "Takes effect once the host activates Sift");
         assert_eq!(text(SlotState::Encoding, Some(Readiness::Loading)), "Waiting for the model");
         assert_eq!(text(SlotState::Encoding, Some(Readiness::Ready)), "Encoding …");
@@ -488,8 +487,7 @@ mod tests {
 
     #[test]
     fn feedback_names_understood_concepts_with_closeness() {
-        let text =
-            |understood: &[ConceptMatch]| feedback(SlotState::Ready, Some(Readiness::Ready), understood).0;
+        let text = |matches: &[ConceptMatch]| feedback(SlotState::Ready, Some(Readiness::Ready), matches).0;
         let dog = [selected("dog barking", 0.83), near("rooster crowing", 0.31), near("cello", 0.04)];
         assert_eq!(text(&dog), "dog barking 0.83 · rooster crowing 0.31");
         let none = [selected("kitchen", 0.21), near("fan", 0.12), near("wind", 0.1)];
