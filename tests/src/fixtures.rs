@@ -1,4 +1,4 @@
-//! Paths of bundles, packages and recordings, and the latency to expect of the plugin.
+//! Paths of bundles, packages and recordings; the hops and the latency to expect of the plugin.
 
 use std::path::{Path, PathBuf};
 
@@ -115,6 +115,17 @@ pub fn stft_frame_and_hop(rate: f64) -> (usize, usize) {
     let ratio = rate / 32_000.0;
     let frame = 2 * (1024.0 * ratio / 2.0).round() as usize;
     (frame, (512.0 * ratio).round() as usize)
+}
+
+/// For every hop of `rendered`, whether `played` differs from it, because a mask was late.
+///
+/// Both are the plugin's Target at the host's `rate` in Hz, with the latency removed.
+pub fn late_hops(played: &Audio, rendered: &Audio, rate: f64) -> Vec<bool> {
+    let (_, hop) = stft_frame_and_hop(rate);
+    (0..rendered.frames() / hop)
+        .map(|index| index * hop..(index + 1) * hop)
+        .map(|range| played.slice(range.clone()).first_difference(&rendered.slice(range)).is_some())
+        .collect()
 }
 
 /// Latency of the default model in samples: one frame, and the hops in which a block and the 4 ms for the separator fit.

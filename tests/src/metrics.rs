@@ -1,12 +1,9 @@
-//! SI-SDR, levels, clicks, and late hops.
+//! SI-SDR, levels, and clicks.
 //!
 //! Signals are mono slices of equal length, aligned sample by sample. Ratios are in dB; they are computed in `f64`
 //! and are infinite for a perfect estimate.
 
 use std::time::Duration;
-
-use crate::audio::Audio;
-use crate::fixtures;
 
 /// Scale-invariant signal-to-distortion ratio of `estimate` against `reference`, in dB.
 ///
@@ -66,17 +63,6 @@ fn energy(signal: &[f32]) -> f64 {
 
 fn decibels_of_power(ratio: f64) -> f64 {
     10.0 * ratio.log10()
-}
-
-/// For every hop of `rendered`, whether `played` differs from it, because a mask was late.
-///
-/// Both are the plugin's Target at the host's `rate` in Hz, with the latency removed.
-pub fn late_hops(played: &Audio, rendered: &Audio, rate: f64) -> Vec<bool> {
-    let (_, hop) = fixtures::stft_frame_and_hop(rate);
-    (0..rendered.frames() / hop)
-        .map(|index| index * hop..(index + 1) * hop)
-        .map(|range| played.slice(range.clone()).first_difference(&rendered.slice(range)).is_some())
-        .collect()
 }
 
 /// Median of `times`, which are sorted on return.

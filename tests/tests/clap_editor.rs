@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode};
 use sift_tests::display::HostWindow;
-use sift_tests::fixtures::{clap_bundle, demo};
+use sift_tests::fixtures::{clap_bundle, demo, late_hops};
 use sift_tests::metrics::median;
 use sift_tests::process::{eventually, load_factor, private_memory, seconds_by_thread, threads};
 use sift_tests::subprocess::TestEnvironment;
-use sift_tests::{host_test, metrics, warm_up};
+use sift_tests::{host_test, warm_up};
 
 const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
@@ -124,8 +124,7 @@ host_test!(
         let rendered = plugin.render(&sound, Blocks::of(BLOCK), &[]).unwrap();
 
         let aligned = latency..sound.frames();
-        let late =
-            metrics::late_hops(&played.target.slice(aligned.clone()), &rendered.target.slice(aligned), RATE);
+        let late = late_hops(&played.target.slice(aligned.clone()), &rendered.target.slice(aligned), RATE);
         let hops_per_second = late.len() as f64 / seconds as f64;
         let late_share = |from: f64, to: f64| {
             let to = ((to * hops_per_second) as usize).min(late.len());

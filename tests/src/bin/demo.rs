@@ -56,7 +56,7 @@ fn main() -> Result<()> {
 
     let level = |audio: &Audio| metrics::level_dbfs(&audio.to_mono());
     let (before, after) = demo.si_sdr_before_and_after(target);
-    let hops = metrics::late_hops(&played.target, &rendered.target, demo.rate);
+    let hops = fixtures::late_hops(&played.target, &rendered.target, demo.rate);
     let (late, hops) = (hops.iter().filter(|late| **late).count(), hops.len());
     println!(
         "Query \"a person speaking\": mixture {:.1} dBFS, target {:.1} dBFS, residual {:.1} dBFS; SI-SDR of the speech \
