@@ -1,6 +1,7 @@
-//! Signal processing on the audio thread: from samples to spectra and back.
+//! Signal processing: from samples to spectra and back.
 //!
-//! Nothing here knows a network or a thread.
+//! Independent of networks and threads. Constructors allocate; all other calls are real-time safe,
+//! unless their documentation says otherwise.
 
 pub mod analyzer;
 pub(crate) mod delay_line;

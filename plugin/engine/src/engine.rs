@@ -1,5 +1,5 @@
-//! The audio thread's face. Never allocates, locks, logs or calls the network; waits only when
-//! that cannot hurt.
+//! The real-time path. Never allocates, locks, logs or runs the network. Blocks only while
+//! rendering.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,48 +21,50 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-/// What the host says before audio starts.
+/// Settings that are fixed while audio runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
-    /// Hertz.
+    /// Sample rate in hertz.
     pub sample_rate: f64,
-    /// The largest block there will be, in samples. The latency depends on it.
+    /// Size of the largest block, in samples. The latency depends on it.
     pub max_block: usize,
-    /// 1 or 2.
+    /// Number of audio channels, 1 or 2.
     pub channels: usize,
-    /// The host renders: the audio thread may wait for the separator.
+    /// Whether the host renders offline. If so, the audio thread waits for the separator.
     pub offline: bool,
 }
 
-/// What a block is processed with.
+/// Parameter values for one block.
 #[derive(Clone, Copy, Debug)]
 pub struct Controls<'a> {
-    /// Strength of the mask, 0 to 1, sample by sample.
+    /// Strength of the mask, 0 to 1, one value per sample.
     pub strength: &'a [f32],
-    /// Output gain, linear, sample by sample.
+    /// Output gain, linear, one value per sample.
     pub gain: &'a [f32],
     pub mode: Mode,
     /// Active query slot, 0 to 7.
     pub query: usize,
     pub shape: MaskShaping,
-    /// Hear what was taken away instead of the output.
+    /// Whether the main output carries the removed sound instead.
     pub listen_removed: bool,
     pub bypass: bool,
 }
 
-/// The auxiliary outputs, one slice a channel; empty when the host has not connected them.
+/// Buffers of the auxiliary outputs, one slice per channel.
+///
+/// Empty if the host has not connected the output.
 #[derive(Default)]
 pub struct AuxOutputs<'a, 'b> {
-    /// The described sound.
+    /// Receives the described sound.
     pub target: &'a mut [&'b mut [f32]],
-    /// Everything else.
+    /// Receives everything else.
     pub residual: &'a mut [&'b mut [f32]],
 }
 
-/// Separates a stream of audio by the words in its [`Queries`].
+/// Separates audio by the texts of its [`Queries`](crate::Queries).
 pub struct Engine {
     grid: Grid,
-    /// FrameWindow that a mask lies mask_lag the newest one when it comes home.
+    /// Frames by which a mask lags behind the newest frame when its reply arrives.
     mask_lag: usize,
     /// Hops between a frame's analysis and its synthesis.
     delay_hops: usize,
@@ -77,63 +79,67 @@ pub struct Engine {
     mask: MaskProcessor,
     mixer: Mixer,
     weights: Vec<MixWeights>,
-    /// One channel's samples, from one hop to the next at most.
+    /// Working buffers for one channel, at most one hop long.
     scratch: ChannelScratch,
+    /// Factor from a magnitude of the host's STFT to one of the model's.
     to_model_scale: f32,
 
     queue: AudioEndpoint,
-    /// What became of the newest `delay + 1` frames' requests, by frame.
+    /// Requests of the newest `delay_hops + 1` frames, indexed by [`Self::ring_index`].
     requests: Vec<RequestState>,
     stream: u32,
-    /// The next frame does not follow the last one sent: the separator's state cannot go on.
+    /// Whether the next frame does not follow the last one sent, so that it starts a new stream.
     discontinuity: bool,
     frame: u64,
     samples_to_hop: usize,
+    /// Hops since the last mask that arrived in time.
     missed_hops: usize,
     first_block: bool,
     offline_detector: OfflineDetector,
     wait_timeout: Duration,
 
-    // Dropped in this order: first the thread that may wait for an embedding, then the binding.
+    // Drop order: the thread first, since it may wait for an embedding that the binding provides.
     _separator_thread: SeparatorThread,
     _query_binding: Option<QueryBinding>,
 }
 
 enum RequestState {
-    /// Not sent, or given up.
+    /// Not sent, or no longer needed.
     Idle,
     InFlight,
     Done(Box<MaskRequest>),
 }
 
 impl Engine {
-    /// Samples from an input sample to the output sample it becomes.
+    /// Latency from input to output in samples.
     pub fn latency(&self) -> usize {
         self.latency
     }
 
+    /// The host's time-frequency grid.
     pub fn grid(&self) -> &Grid {
         &self.grid
     }
 
+    /// Counters and messages of this engine, for any thread.
     pub fn status(&self) -> &Arc<Status> {
         &self.status
     }
 
-    /// What a window may look at.
+    /// Spectrum, mask and peak levels for the editor.
     pub fn analyzer(&self) -> &Arc<Analyzer> {
         &self.analyzer
     }
 
-    /// Whether the host renders. Takes effect at the next hop.
+    /// Sets whether the host renders offline, from the next hop on. Real-time safe.
     pub fn set_offline(&mut self, offline: bool) {
         self.offline = offline;
     }
 
-    /// Blocks until the model is ready. Not for the audio thread.
+    /// Blocks until the model is ready. Not real-time safe.
     ///
     /// # Errors
-    /// What is wrong with the model, or that it was not ready within `timeout`.
+    /// The model cannot be loaded, or is not ready within `timeout`.
     pub fn wait_until_ready(&self, timeout: Duration) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -142,7 +148,7 @@ impl Engine {
                 Readiness::Failed => return Err(self.status.problem().unwrap_or_default()),
                 Readiness::Loading if Instant::now() > deadline => {
                     return Err(format!(
-                        "the model was not ready within {} s. Try again when the machine is less busy",
+                        "model: not ready within {} s. Try again when the machine is less busy",
                         timeout.as_secs()
                     ));
                 }
@@ -151,19 +157,19 @@ impl Engine {
         }
     }
 
-    /// Forgets all audio: what was heard before is not heard again.
+    /// Clears all buffers and starts a new stream. Real-time safe.
     pub fn reset(&mut self) {
         self.stream = self.stream.wrapping_add(1);
         self.queue.discard_before(self.stream);
-        for parcel in &mut self.requests {
-            if let RequestState::Done(hop) = std::mem::replace(parcel, RequestState::Idle) {
-                self.queue.release(hop);
+        for state in &mut self.requests {
+            if let RequestState::Done(request) = std::mem::replace(state, RequestState::Idle) {
+                self.queue.release(request);
             }
         }
-        for state in &mut self.channels {
-            state.history.clear();
-            state.overlap.clear();
-            state.dry.clear();
+        for channel in &mut self.channels {
+            channel.history.clear();
+            channel.overlap.clear();
+            channel.dry.clear();
         }
         self.mask.clear();
         self.mixer.wet.snap(0.0);
@@ -174,14 +180,18 @@ impl Engine {
             (false, 0, true, WAIT_TIMEOUT);
     }
 
-    /// The host jumped: what comes does not follow from what came. SpectrogramFormat goes on, and the separator
-    /// starts its recurrent state anew.
+    /// Marks a discontinuity of the input, after which the separator resets its recurrent state.
+    ///
+    /// The output continues without a gap. Real-time safe.
     pub fn seek(&mut self) {
         self.discontinuity = true;
     }
 
-    /// Whether another engine can [take over](Self::continue_from) unheard, now. One of another latency
-    /// cannot before this one has faded out, which begins with the first asking.
+    /// Fades out as needed and returns whether `next` can [continue](Self::continue_from) inaudibly.
+    ///
+    /// An engine of the same latency can continue once the output is dry. For another latency the
+    /// first call starts a fade to silence; call again for each block until it returns true.
+    /// Real-time safe.
     pub fn prepare_handover(&mut self, next: &Engine) -> bool {
         if next.latency == self.latency {
             return self.mixer.wet.is_at(0.0);
@@ -190,23 +200,30 @@ impl Engine {
         self.mixer.level.is_at(0.0)
     }
 
-    /// Goes on where `old` stopped, once that [gives way](Self::prepare_handover): the delayed input
-    /// without a gap, until this engine's first masks are there. Allocates nothing.
+    /// Continues the output of `old`, after its [`prepare_handover`](Self::prepare_handover) returned true.
+    ///
+    /// The output is the delayed input without a gap until this engine's first mask arrives.
+    /// Real-time safe.
     pub fn continue_from(&mut self, old: &Engine) {
-        for (state, before) in self.channels.iter_mut().zip(&old.channels) {
-            state.dry.copy_from(&before.dry, self.mixer.wet.samples());
-            state.history.copy_from(&before.history);
+        for (channel, old) in self.channels.iter_mut().zip(&old.channels) {
+            channel.dry.copy_from(&old.dry, self.mixer.wet.samples());
+            channel.history.copy_from(&old.history);
         }
         self.mixer = old.mixer;
         self.mixer.wet.snap(0.0);
         self.mixer.level.set(1.0);
-        // No frame of this stream is the first one: the separated sound fades in.
+        // Not frame 0, whose mask would apply at once: the separated sound fades in.
         self.frame = self.delay_hops as u64 + 1;
         self.first_block = false;
     }
 
-    /// Processes one block in place: `channels` holds as many equally long slices as the
-    /// configuration has channels, and the controls' slices are as long.
+    /// Processes one block in place.
+    ///
+    /// `channels` holds one slice per channel of the configuration; all slices of `channels`, `aux` and
+    /// `controls` have the same length, at most `max_block`.
+    ///
+    /// Real-time safe: does not allocate, lock or run a network. Blocks, for a bounded time, only if
+    /// the host renders offline or is ahead of the wall clock.
     pub fn process(
         &mut self,
         channels: &mut [&mut [f32]],
@@ -215,15 +232,15 @@ impl Engine {
     ) {
         let samples = controls.strength.len();
         self.offline_detector.advance(samples, Instant::now());
-        self.set_switches(controls);
+        self.set_ramp_targets(controls);
         let mut peaks = self.analyzer.is_active().then(PeakLevels::default);
         let mut done = 0;
         while done < samples {
             let length = self.samples_to_hop.min(samples - done);
             let part = done..done + length;
             let (strength, gain) = (&controls.strength[part.clone()], &controls.gain[part.clone()]);
-            let resting = self.mixer.settled_weights();
-            if resting.is_none() {
+            let settled = self.mixer.settled_weights();
+            if settled.is_none() {
                 self.weights.clear();
                 self.weights.extend((0..length).map(|_| self.mixer.next_weights()));
             }
@@ -234,7 +251,7 @@ impl Engine {
                 state.history.extend(channel);
                 state.dry.process(channel, &mut scratch.dry[..length]);
                 state.overlap.take(&mut scratch.target[..length]);
-                match resting {
+                match settled {
                     Some(weights) => scratch.mix(|_| weights, strength, gain, channel),
                     None => scratch.mix(|at| self.weights[at], strength, gain, channel),
                 }
@@ -252,7 +269,7 @@ impl Engine {
             self.samples_to_hop -= length;
             if self.samples_to_hop == 0 {
                 self.samples_to_hop = self.grid.hop;
-                self.hop(controls);
+                self.process_hop(controls);
             }
         }
         if let Some(peaks) = peaks {
@@ -260,50 +277,50 @@ impl Engine {
         }
     }
 
-    fn set_switches(&mut self, controls: &Controls<'_>) {
+    fn set_ramp_targets(&mut self, controls: &Controls<'_>) {
         let Mixer { remove, removed, bypass, .. } = &mut self.mixer;
-        let remove_now = if controls.mode == Mode::Remove { 1.0 } else { 0.0 };
+        let remove_target = f32::from(controls.mode == Mode::Remove);
         for (ramp, value) in [
-            (remove, remove_now),
+            (remove, remove_target),
             (removed, f32::from(controls.listen_removed)),
             (bypass, f32::from(controls.bypass)),
         ] {
-            // Before the first hop there is nothing to fade from.
+            // Before the first block there is no output to fade from.
             if self.first_block { ramp.snap(value) } else { ramp.set(value) }
         }
         self.first_block = false;
     }
 
-    /// One frame in, and the frame that is due out.
-    fn hop(&mut self, controls: &Controls<'_>) {
+    /// Analyses the newest frame and synthesises the frame that is due.
+    fn process_hop(&mut self, controls: &Controls<'_>) {
         let wait_allowed = self.offline || self.offline_detector.is_faster_than_realtime();
-        let slot = self.slot(self.frame);
-        for state in &mut self.channels {
-            self.stft.analyse(&state.history, &mut state.spectra[slot]);
+        let newest = self.ring_index(self.frame);
+        for channel in &mut self.channels {
+            self.stft.analyse(&channel.history, &mut channel.spectra[newest]);
         }
-        self.send(controls.query, wait_allowed);
+        self.send_request(controls.query, wait_allowed);
         self.receive_masks();
         if let Some(due) = self.frame.checked_sub(self.delay_hops as u64) {
             self.apply_due_mask(due, wait_allowed, &controls.shape);
-            let slot = self.slot(due);
+            let due = self.ring_index(due);
             let gain = self.mask.gain(&controls.shape);
-            for state in &mut self.channels {
-                self.stft.synthesise(&state.spectra[slot], gain, &mut state.overlap);
+            for channel in &mut self.channels {
+                self.stft.synthesise(&channel.spectra[due], gain, &mut channel.overlap);
             }
         }
         self.frame += 1;
     }
 
     /// Sends the newest frame's magnitude to the separator.
-    fn send(&mut self, query: usize, wait_allowed: bool) {
-        let slot = self.slot(self.frame);
-        let willing = match self.status.readiness() {
+    fn send_request(&mut self, query: usize, wait_allowed: bool) {
+        let newest = self.ring_index(self.frame);
+        let can_send = match self.status.readiness() {
             Readiness::Ready => true,
             Readiness::Loading => wait_allowed,
             Readiness::Failed => false,
         };
-        let Some(mut hop) = willing.then(|| self.queue.acquire()).flatten() else {
-            if willing {
+        let Some(mut request) = can_send.then(|| self.queue.acquire()).flatten() else {
+            if can_send {
                 self.status.count_dropped_frame();
             }
             self.discontinuity = true;
@@ -312,51 +329,52 @@ impl Engine {
         if std::mem::take(&mut self.discontinuity) {
             self.stream = self.stream.wrapping_add(1);
         }
-        (hop.stream, hop.index, hop.query, hop.wait_allowed) =
+        (request.stream, request.index, request.query, request.wait_allowed) =
             (self.stream, self.frame, query as u8, wait_allowed);
-        let spectra = self.channels.iter().map(|state| &*state.spectra[slot]);
-        grid::to_model(spectra, self.to_model_scale, &mut hop.magnitude);
-        self.requests[slot] = RequestState::InFlight;
-        self.queue.send(hop);
+        let spectra = self.channels.iter().map(|channel| &*channel.spectra[newest]);
+        grid::write_model_magnitude(spectra, self.to_model_scale, &mut request.magnitude);
+        self.requests[newest] = RequestState::InFlight;
+        self.queue.send(request);
     }
 
-    /// Takes in every parcel that came home.
+    /// Takes all replies of the separator and stores those that are still needed.
     fn receive_masks(&mut self) {
-        while let Some(hop) = self.queue.receive() {
+        while let Some(request) = self.queue.receive() {
             self.wait_timeout = WAIT_TIMEOUT;
-            let slot = self.slot(hop.index);
-            let wanted = hop.index + self.delay_hops as u64 >= self.frame + self.mask_lag as u64;
-            if wanted && matches!(self.requests[slot], RequestState::InFlight) {
-                self.requests[slot] = RequestState::Done(hop);
+            let at = self.ring_index(request.index);
+            let is_needed = request.index + self.delay_hops as u64 >= self.frame + self.mask_lag as u64;
+            if is_needed && matches!(self.requests[at], RequestState::InFlight) {
+                self.requests[at] = RequestState::Done(request);
             } else {
-                self.queue.release(hop);
+                self.queue.release(request);
             }
         }
     }
 
-    /// Brings the mask of frame `due` into force, or conceals that it is not there: the last one is
-    /// held for a while, then the sound fades to the delayed input.
+    /// Applies the mask of frame `due`, or conceals that it is missing.
+    ///
+    /// Concealment holds the last mask for `hold_hops`, then fades to the delayed input.
     fn apply_due_mask(&mut self, due: u64, wait_allowed: bool, shape: &MaskShaping) {
-        let slot = self.slot(due + self.mask_lag as u64);
+        let at = self.ring_index(due + self.mask_lag as u64);
         if wait_allowed {
-            self.wait_for(slot);
+            self.wait_for_reply(at);
         }
-        match std::mem::replace(&mut self.requests[slot], RequestState::Idle) {
-            RequestState::Done(hop) if hop.has_mask => {
+        match std::mem::replace(&mut self.requests[at], RequestState::Idle) {
+            RequestState::Done(request) if request.has_mask => {
                 if !self.mask.is_held() && due == 0 {
                     self.mixer.wet.snap(1.0);
                 }
                 self.mixer.wet.set(1.0);
-                self.mask.update(&hop.mask, shape);
+                self.mask.update(&request.mask, shape);
                 self.missed_hops = 0;
-                self.queue.release(hop);
+                self.queue.release(request);
             }
-            RequestState::Done(hop) => {
+            RequestState::Done(request) => {
                 self.mixer.wet.set(0.0);
-                self.queue.release(hop);
+                self.queue.release(request);
             }
-            absent => {
-                if matches!(absent, RequestState::InFlight) {
+            missing => {
+                if matches!(missing, RequestState::InFlight) {
                     self.status.count_late_mask();
                 }
                 self.missed_hops += 1;
@@ -367,14 +385,14 @@ impl Engine {
         }
     }
 
-    /// Waits until the parcel in `slot` is home, as long as that makes sense.
-    fn wait_for(&mut self, slot: usize) {
+    /// Waits for the reply to the request at ring index `at`, at most `wait_timeout`.
+    fn wait_for_reply(&mut self, at: usize) {
         let start = Instant::now();
-        while matches!(self.requests[slot], RequestState::InFlight)
+        while matches!(self.requests[at], RequestState::InFlight)
             && self.status.readiness() != Readiness::Failed
         {
             if start.elapsed() > self.wait_timeout {
-                // It will not come: later frames are not waited for until one does.
+                // The separator hangs: do not wait again until a reply arrives.
                 self.wait_timeout = Duration::ZERO;
                 break;
             }
@@ -385,17 +403,18 @@ impl Engine {
             }
             self.receive_masks();
         }
-        self.offline_detector.waited(start.elapsed());
+        self.offline_detector.record_wait(start.elapsed());
     }
 
-    /// Where `frame` lies in the rings of the newest `delay + 1` frames.
-    fn slot(&self, frame: u64) -> usize {
+    /// Index of `frame` in the rings of the newest `delay_hops + 1` frames.
+    fn ring_index(&self, frame: u64) -> usize {
         (frame % (self.delay_hops as u64 + 1)) as usize
     }
 }
 
-/// The sample, or silence in place of what is no number or no sound: +120 dBFS and beyond, whose
-/// power would overflow.
+/// Returns the sample, or 0 if it is NaN, infinite or at least 10⁶.
+///
+/// The power of such samples could overflow.
 fn sanitize(sample: f32) -> f32 {
     if sample.abs() < 1e6 { sample } else { 0.0 }
 }

@@ -1,35 +1,61 @@
-//! Sift's engine: language-queried source separation in real time, from samples to samples.
+//! Language-queried source separation in real time.
 //!
-//! A sound is described in words; a query network turns them into an embedding, a separator
-//! network turns each frame of the input's magnitude spectrogram and the embedding into a mask,
-//! and the masked spectrogram, with the input's phase, is the target (Liu et al., "Separate What
-//! You Describe", Interspeech 2022).
+//! A query network turns a text into an embedding. A separator network turns each frame of the
+//! input's magnitude spectrogram and the embedding into a mask. The masked spectrogram, with the
+//! input's phase, is the target (Liu et al., "Separate What You Describe", Interspeech 2022).
 //!
 //! ```text
-//! audio thread                                   separator thread
-//! samples → STFT → fill hop.magnitude ──send──▶ network(magnitude, embedding[query]) → hop.mask
-//! output ← overlap-add ← mask × spectrum ◀─receive─ the same box comes home
+//! audio thread                                       separator thread
+//! samples → STFT → fill request.magnitude ──send──▶ separator(magnitude, embedding[query]) → request.mask
+//! output ← overlap-add ← mask × spectrum ◀─receive─ reply with the same box
 //! ```
 //!
-//! [`Engine`] is the audio thread's face. [`Queries`] holds the words; the
-//! [librarian](librarian::ModelService) encodes them on a thread of its own. A network comes as a
-//! [package](package), and ONNX Runtime is [loaded by absolute path](runtime), on the [provider](provider) that
-//! the person [prefers](preferences). The engine knows no plugin framework and no window.
+//! # Tour
 //!
-//! Rendering a buffer:
+//! 1. [`Engine::open`] takes the name of a model [package], a [`Config`] and the [`Queries`]. It
+//!    returns at once; the model loads in the background.
+//! 2. The model service, one background thread per process, loads the package and encodes the texts
+//!    of [`Queries`].
+//! 3. The separator thread, one per engine, runs the network on ONNX Runtime, with the
+//!    [provider](inference::provider) that the [user's preferences](user::preferences) name.
+//! 4. The host's audio thread calls [`Engine::process`] for each block. It is real-time safe.
+//! 5. [`Status`] counts late masks and holds the error message of a failed model; the
+//!    [`Analyzer`](dsp::analyzer::Analyzer) holds the spectrum and the peak levels for the editor.
+//!
+//! The engine depends on no plugin framework and opens no window.
+//!
+//! # Modules
+//!
+//! Each module imports only modules of the rows above it and its own submodules.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`dsp`] | signal processing: STFT, time-frequency grid, mask shaping, mixer, delay line, analyzer |
+//! | [`inference`] | ONNX Runtime: library, sessions, providers, cancellation, the pool that batches the runs of several instances |
+//! | [`user`] | per-user files: folders, TOML files, preferences |
+//! | [`package`] | model packages: manifest, search, limits and hashes of files, records of a model's speed |
+//! | `query` | from texts to embeddings: normalisation, parts, concepts, tokenizer, encoder, slots |
+//! | [`separator`] | from magnitudes to masks: networks, streaming and window models, several parts |
+//! | `realtime` | the separator thread, its queue and priority, offline detection, status |
+//! | `model_service` | the thread that loads packages and encodes queries |
+//! | `engine` | [`Engine`]: the audio thread's part, and how an engine is built from a package |
+//!
+//! # Example
+//!
+//! Separates one block:
 //!
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use sift_engine::{AuxOutputs, Config, Controls, Engine, Mode, Queries, MaskShaping, package};
+//! use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, package};
 //!
 //! let queries = Arc::new(Queries::default());
 //! queries.set_text(0, "a dog barking");
 //! let config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
-//! let mut engine = Engine::open(package::DEFAULT, config, queries);
+//! let mut engine = Engine::open(package::DEFAULT_PACKAGE, config, queries);
 //! engine.wait_until_ready(Duration::from_secs(30))?;
 //!
-//! let mut block = [0.0; 512]; // input in, output out, `engine.latency()` samples later
+//! let mut block = [0.0; 512]; // in: the input; out: the output, `engine.latency()` samples later
 //! let controls = Controls {
 //!     strength: &[1.0; 512],
 //!     gain: &[1.0; 512],

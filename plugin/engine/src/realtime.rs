@@ -1,4 +1,4 @@
-//! The separator's thread, the queue between it and the audio thread, and what they report.
+//! The separator thread, the queue between it and the audio thread, and the status of both.
 
 pub(crate) mod mask_queue;
 pub(crate) mod offline_detector;

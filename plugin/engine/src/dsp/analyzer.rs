@@ -1,5 +1,6 @@
-//! What the window looks at: every hop's spectrum and mask in coarse rows, and the levels, handed
-//! over without locks. When nobody takes them, they are made no more.
+//! Spectrum, mask and peak levels for the editor, passed between threads without locks.
+//!
+//! Nothing is computed while the editor does not read.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,38 +10,38 @@ use realfft::num_complex::Complex32;
 
 use crate::dsp::grid::SpectrogramFormat;
 
-/// Rows of a column, spaced logarithmically.
+/// Number of rows of a column, spaced logarithmically.
 pub const ROWS: usize = 160;
 
-/// The lowest frequency of the rows, in hertz.
+/// Lowest frequency of the rows, in hertz.
 const MIN_FREQUENCY: f32 = 50.0;
 
-/// Levels that a column tells apart, in dBFS: a full-scale sine is 0.
+/// Range of the levels in a column, in dBFS; a full-scale sine is 0.
 pub const LEVEL_RANGE: Range<f32> = -100.0..0.0;
 
-/// Columns that wait for the window, four seconds of them: when they are not taken, nobody looks.
+/// Capacity of the queue to the editor, about four seconds. A full queue means that no editor reads.
 const MAX_COLUMNS: usize = 256;
 
-/// One hop as the window sees it; the lowest frequency first.
+/// One hop's spectrum and mask as the editor draws it, lowest frequency first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpectrumColumn {
-    /// From the lowest of [`LEVEL_RANGE`], 0, to the highest, 255.
+    /// Level of each row: 0 is the start of [`LEVEL_RANGE`], 255 its end.
     pub level: [u8; ROWS],
-    /// The mask's gain, 0 to 255. All of it where nothing is separated.
+    /// Gain of the mask, 0 to 255. 255 where no mask was made.
     pub mask: [u8; ROWS],
 }
 
-/// What rows and columns stand for.
+/// Frequencies of the rows and duration of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FrequencyScale {
-    /// The highest frequency of the rows, in hertz: the model's Nyquist.
+    /// Highest frequency of the rows in hertz, the model's Nyquist frequency.
     pub highest: f32,
     /// Seconds between two columns.
     pub hop: f32,
 }
 
 impl Default for FrequencyScale {
-    /// That of a model at 32 kHz.
+    /// The scale of a model at 32 kHz with a hop of 512 samples.
     fn default() -> Self {
         Self { highest: 16_000.0, hop: 0.016 }
     }
@@ -52,32 +53,35 @@ impl FrequencyScale {
         Self { highest: rate / 2.0, hop: audio.hop as f32 / rate }
     }
 
-    /// The frequency in the middle of a row, in hertz.
+    /// Returns the frequency in the middle of a row, in hertz.
     pub fn frequency(&self, row: usize) -> f32 {
-        self.at((row as f32 + 0.5) / ROWS as f32)
+        self.frequency_at((row as f32 + 0.5) / ROWS as f32)
     }
 
-    /// Where a frequency lies: 0 at the lower end of the rows, 1 at the upper.
+    /// Returns the height of a frequency: 0 at the lower end of the rows, 1 at the upper.
     pub fn height(&self, frequency: f32) -> f32 {
         (frequency / MIN_FREQUENCY).ln() / (self.highest / MIN_FREQUENCY).ln()
     }
 
-    fn at(&self, height: f32) -> f32 {
+    /// Inverse of [`height`](Self::height).
+    fn frequency_at(&self, height: f32) -> f32 {
         MIN_FREQUENCY * (self.highest / MIN_FREQUENCY).powf(height)
     }
 }
 
-/// Largest absolute samples since they were last taken, linear.
+/// Peak levels since the last [`Analyzer::take_peaks`], linear.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PeakLevels {
     pub input: f32,
     pub output: f32,
-    /// What the output lacks of the input.
+    /// Peak of input minus output.
     pub removed: f32,
 }
 
 impl PeakLevels {
-    /// Takes in samples of one channel: `dry` the delayed input, `gain` what the output was made louder by.
+    /// Raises the peaks to those of one channel's samples. Real-time safe.
+    ///
+    /// `dry` is the delayed input, `gain` the linear gain of the output.
     pub(crate) fn update(&mut self, dry: &[f32], output: &[f32], gain: &[f32]) {
         for ((dry, output), gain) in dry.iter().zip(output).zip(gain) {
             self.input = self.input.max(dry.abs());
@@ -87,24 +91,24 @@ impl PeakLevels {
     }
 }
 
-/// Where the engine's threads show what they do.
+/// Lock-free store for the editor: written by the audio and separator threads.
 pub struct Analyzer {
     scale: FrequencyScale,
     columns: ArrayQueue<SpectrumColumn>,
-    /// The bins of each row; neighbours share one where bins are wider than rows.
+    /// Bins of each row. Neighbouring rows share a bin that is wider than a row.
     rows: Box<[Range<usize>]>,
-    /// From a magnitude to the amplitude of a sine.
+    /// Factor from a magnitude to the amplitude of a sine.
     to_amplitude: f32,
-    /// Bits of the three peaks, which order as the numbers do, since none is negative.
+    /// Bits of the three peaks. As integers they have the same order, since no peak is negative.
     peaks: [AtomicU32; 3],
 }
 
 impl Analyzer {
-    /// For spectra of a model's `audio`.
+    /// Creates an analyzer for spectra of the format `audio`. Not real-time safe.
     pub fn new(audio: &SpectrogramFormat) -> Self {
         let scale = FrequencyScale::new(audio);
         let bin = scale.highest / (audio.bins() - 1) as f32;
-        let edge = |row: usize| scale.at(row as f32 / ROWS as f32) / bin;
+        let edge = |row: usize| scale.frequency_at(row as f32 / ROWS as f32) / bin;
         let rows = (0..ROWS).map(|row| {
             let first = edge(row).round() as usize;
             let end = (edge(row + 1).round() as usize).max(first + 1);
@@ -119,16 +123,19 @@ impl Analyzer {
         }
     }
 
+    /// Frequencies of the rows and duration of a column.
     pub fn scale(&self) -> FrequencyScale {
         self.scale
     }
 
-    /// Whether somebody took what was shown lately.
+    /// Whether an editor has read columns in the last seconds. Real-time safe.
     pub(crate) fn is_active(&self) -> bool {
         !self.columns.is_full()
     }
 
-    /// Shows a hop: `magnitude` on the model's grid, and its mask if there is one.
+    /// Adds a column, unless no editor reads. Real-time safe.
+    ///
+    /// `magnitude` and `mask` are on the model's grid.
     pub(crate) fn push_frame(&self, magnitude: &[f32], mask: Option<&[Complex32]>) {
         if !self.is_active() {
             return;
@@ -139,24 +146,26 @@ impl Analyzer {
             let loudest = loudest.unwrap_or(bins.start);
             let decibels = 20.0 * (self.to_amplitude * magnitude[loudest]).max(1e-9).log10();
             let share = (decibels - LEVEL_RANGE.start) / (LEVEL_RANGE.end - LEVEL_RANGE.start);
-            // A cast of what lies outside of the range stops at its ends.
+            // The cast saturates outside of 0 to 255.
             column.level[row] = (255.0 * share).round() as u8;
             if let Some(mask) = mask {
                 column.mask[row] = (255.0 * mask[loudest].norm()).round() as u8;
             }
         }
-        // Full only if it became so just now.
+        // Fails only if the queue became full since `is_active` was read.
         let _ = self.columns.push(column);
     }
 
-    /// Raises the peaks to at least these.
+    /// Raises the stored peaks to at least `peaks`. Real-time safe.
     pub(crate) fn update(&self, peaks: &PeakLevels) {
         for (held, peak) in self.peaks.iter().zip([peaks.input, peaks.output, peaks.removed]) {
             held.fetch_max(peak.to_bits(), Ordering::Relaxed);
         }
     }
 
-    /// The hops since the last call, oldest first; none of them if that was too long ago.
+    /// Takes the columns since the last call, oldest first.
+    ///
+    /// Discards them if the queue is full, since they are outdated.
     pub fn take_columns(&self) -> impl Iterator<Item = SpectrumColumn> {
         if !self.is_active() {
             while self.columns.pop().is_some() {}
@@ -164,7 +173,7 @@ impl Analyzer {
         std::iter::from_fn(|| self.columns.pop())
     }
 
-    /// The largest samples since the last call.
+    /// Takes the peak levels since the last call.
     pub fn take_peaks(&self) -> PeakLevels {
         let [input, output, removed] =
             self.peaks.each_ref().map(|peak| f32::from_bits(peak.swap(0, Ordering::Relaxed)));
@@ -180,7 +189,7 @@ mod tests {
     const AUDIO: SpectrogramFormat =
         SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 
-    /// The spectrum of a full-scale sine at a bin, about.
+    /// Approximate magnitude spectrum of a full-scale sine at a bin.
     fn sine(bin: usize) -> Vec<f32> {
         let mut magnitude = vec![0.0; AUDIO.bins()];
         magnitude[bin] = AUDIO.window.samples(AUDIO.n_fft).iter().sum::<f32>() / 2.0;
@@ -188,21 +197,21 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_takes_is_made_no_more_until_somebody_looks_again() {
+    fn full_queue_stops_columns_until_they_are_taken() {
         let analyzer = Analyzer::new(&AUDIO);
         for _ in 0..2 {
             for _ in 0..2 * MAX_COLUMNS {
                 analyzer.push_frame(&sine(32), None);
             }
             assert!(!analyzer.is_active());
-            assert_eq!(analyzer.take_columns().count(), 0, "what is old is not shown");
+            assert_eq!(analyzer.take_columns().count(), 0, "outdated columns are discarded");
             analyzer.push_frame(&sine(32), None);
             assert_eq!(analyzer.take_columns().count(), 1);
         }
     }
 
     #[test]
-    fn a_full_scale_sine_is_at_the_top_level_in_the_row_of_its_frequency() {
+    fn full_scale_sine_has_top_level_in_row_of_its_frequency() {
         let analyzer = Analyzer::new(&AUDIO);
         analyzer.push_frame(&sine(32), None);
         let column = analyzer.take_columns().next().unwrap();
@@ -213,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_is_shown_where_the_sound_is_loudest() {
+    fn mask_of_row_is_that_of_its_loudest_bin() {
         let analyzer = Analyzer::new(&AUDIO);
         let mut mask = vec![Complex32::ZERO; AUDIO.bins()];
         mask[400] = Complex32::new(0.5, 0.0);
@@ -225,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn peaks_are_the_largest_since_they_were_taken() {
+    fn peaks_are_maxima_since_last_take() {
         let analyzer = Analyzer::new(&AUDIO);
         analyzer.update(&PeakLevels { input: 0.5, output: 0.1, removed: 0.0 });
         analyzer.update(&PeakLevels { input: 0.2, output: 0.3, removed: 0.0 });

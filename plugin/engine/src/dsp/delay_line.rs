@@ -1,18 +1,20 @@
-//! A delay of a fixed number of samples.
+//! Delay by a fixed number of samples.
 
-/// A delay of a fixed number of samples.
+/// Delay by a fixed number of samples.
 pub struct DelayLine {
     ring: Vec<f32>,
     next: usize,
 }
 
 impl DelayLine {
-    /// A delay of `samples`, at least one.
+    /// Creates a delay by `samples`, at least one. Not real-time safe.
     pub fn new(samples: usize) -> Self {
         Self { ring: vec![0.0; samples], next: 0 }
     }
 
-    /// Takes samples in, no more than it delays by, and those out to `delayed` that came so long before them.
+    /// Writes `samples` and reads the delayed samples into `delayed`. Real-time safe.
+    ///
+    /// Both slices have the same length, at most the delay.
     pub fn process(&mut self, samples: &[f32], delayed: &mut [f32]) {
         let (wrapped, ahead) = self.ring.split_at_mut(self.next);
         let split = samples.len().min(ahead.len());
@@ -26,12 +28,14 @@ impl DelayLine {
         self.next = (self.next + samples.len()) % self.ring.len();
     }
 
+    /// Fills the delay with silence. Real-time safe.
     pub fn clear(&mut self) {
         self.ring.fill(0.0);
     }
 
-    /// Holds the newest samples that `other` holds, as many as go in. Before them, in a longer delay,
-    /// there is silence, from which the oldest ones rise within `fade` samples.
+    /// Copies the newest samples of `other`, as many as fit. Real-time safe.
+    ///
+    /// If this delay is longer, silence precedes them, and their first `fade` samples fade in.
     pub fn copy_from(&mut self, other: &DelayLine, fade: usize) {
         let (newer, older) = other.ring.split_at(other.next);
         let missing = self.ring.len().saturating_sub(other.ring.len());
@@ -54,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delay_goes_on_from_a_longer_or_shorter_one() {
+    fn copy_from_keeps_newest_samples_and_fades_in_if_longer() {
         for length in [2, 3, 5] {
             let mut old = DelayLine::new(3);
             let mut delayed = [0.0; 7];
@@ -64,11 +68,11 @@ mod tests {
             assert_eq!(delayed, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0]);
             let mut new = DelayLine::new(length);
             new.copy_from(&old, 2);
-            let mut heard = vec![0.0; length];
-            new.process(&vec![0.0; length], &mut heard);
+            let mut output = vec![0.0; length];
+            new.process(&vec![0.0; length], &mut output);
             let expected: &[f32] =
                 if length > 3 { &[0.0, 0.0, 0.0, 3.0, 7.0] } else { &[5.0, 6.0, 7.0][3 - length..] };
-            assert_eq!(heard, expected);
+            assert_eq!(output, expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The host's time-frequency grid, and how its bins map to the model's and back.
+//! The host's time-frequency grid, and its mapping to the model's bins and back.
 //!
 //! There is no resampler: the STFT is taken at the host's rate with the model's frame and hop
 //! durations, so that bin *k* is the same frequency and frame *t* the same time on both grids.
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::dsp::stft::WindowFunction;
 
-/// How many of the model's highest mask bins speak for the frequencies above its Nyquist.
+/// Number of the model's highest mask bins whose mean applies above its Nyquist frequency.
 const TOP_BINS: usize = 8;
 
-/// The spectrogram the model was trained on.
+/// Format of the spectrogram that the model was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpectrogramFormat {
-    /// Hertz.
+    /// Sample rate in hertz.
     pub sample_rate: u32,
     /// Samples a frame, even.
     pub n_fft: usize,
@@ -25,7 +25,7 @@ pub struct SpectrogramFormat {
 }
 
 impl SpectrogramFormat {
-    /// Bins of a frame.
+    /// Number of bins of a frame.
     pub fn bins(&self) -> usize {
         self.n_fft / 2 + 1
     }
@@ -45,10 +45,10 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Time the separator is given beyond the host's largest block, in seconds.
+    /// Time for the separator beyond the host's largest block, in seconds.
     pub const BUDGET_SECONDS: f64 = 0.004;
 
-    /// The grid of a model's frames at `sample_rate` hertz.
+    /// Creates the grid for a model's format at the host's `sample_rate` in hertz.
     pub fn new(audio: &SpectrogramFormat, sample_rate: f64) -> Self {
         let ratio = sample_rate / f64::from(audio.sample_rate);
         Self {
@@ -59,7 +59,7 @@ impl Grid {
         }
     }
 
-    /// Bins of a frame at the host's rate.
+    /// Number of bins of a frame at the host's rate.
     pub fn bins(&self) -> usize {
         self.size / 2 + 1
     }
@@ -69,25 +69,28 @@ impl Grid {
         self.hop as f64 / self.sample_rate
     }
 
-    /// Hops between a frame's analysis and its synthesis: a parcel is sent in one block and must
-    /// be home `max_block` samples and the separator's budget later. `model_delay`: hops that the model delays its masks by.
+    /// Returns the number of hops between a frame's analysis and its synthesis.
+    ///
+    /// `model_delay` is the delay of the model's masks in hops. The reply to a request is due
+    /// `max_block` samples and [`BUDGET_SECONDS`](Self::BUDGET_SECONDS) after it was sent.
     pub fn delay_hops(&self, model_delay: usize, max_block: usize) -> usize {
         let due = max_block as f64 + Self::BUDGET_SECONDS * self.sample_rate;
         model_delay + (due / self.hop as f64).ceil() as usize
     }
 
-    /// Samples from an input sample to the output sample it becomes.
+    /// Returns the latency from input to output in samples.
+    ///
+    /// The arguments are those of [`delay_hops`](Self::delay_hops).
     pub fn latency(&self, model_delay: usize, max_block: usize) -> usize {
         self.size + self.delay_hops(model_delay, max_block) * self.hop
     }
 }
 
-/// Writes the magnitude the model sees: over channels, the root of the mean power of each bin
-/// (so that opposite phases do not cancel), times `scale`; model bins above the host's Nyquist
-/// are zero.
+/// Writes the magnitude for the model: the root of the channels' mean power per bin, times `scale`.
 ///
-/// `spectra` yields one spectrum a channel.
-pub fn to_model<'a>(
+/// Power is averaged so that opposite phases do not cancel. Model bins above the host's Nyquist
+/// frequency become zero. `spectra` yields one spectrum per channel. Real-time safe.
+pub fn write_model_magnitude<'a>(
     spectra: impl ExactSizeIterator<Item = &'a [Complex32]>,
     scale: f32,
     magnitude: &mut [f32],
@@ -104,9 +107,10 @@ pub fn to_model<'a>(
     }
 }
 
-/// Spreads the model's mask over the host's bins; those above the model's Nyquist take the mean
-/// of its top eight.
-pub fn to_host(mask: &[Complex32], gain: &mut [Complex32]) {
+/// Writes the gain of each host bin from the model's mask. Real-time safe.
+///
+/// Bins above the model's Nyquist frequency get the mean of its eight highest mask bins.
+pub fn write_host_gain(mask: &[Complex32], gain: &mut [Complex32]) {
     let shared = mask.len().min(gain.len());
     gain[..shared].copy_from_slice(&mask[..shared]);
     if shared < gain.len() {
@@ -124,14 +128,14 @@ mod tests {
         SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 
     #[test]
-    fn the_default_grid_at_48_khz_in_blocks_of_512_takes_48_ms() {
+    fn latency_of_default_format_at_48_khz_is_48_ms() {
         let grid = Grid::new(&AUDIO, 48_000.0);
         assert_eq!((grid.size, grid.hop), (1536, 768));
         assert_eq!(grid.latency(0, 512), 2304);
     }
 
     #[test]
-    fn latency_follows_its_formula_at_any_rate_and_block() {
+    fn latency_follows_formula_at_any_rate_and_block_size() {
         for rate in [8_000.0, 22_050.0, 44_100.0, 50_317.0, 96_000.0, 192_000.0, 768_000.0] {
             for block in [1, 64, 480, 512, 2048, 16_384] {
                 for model_delay in [0, 3] {
@@ -146,27 +150,27 @@ mod tests {
     }
 
     #[test]
-    fn opposite_phases_do_not_cancel() {
+    fn channels_of_opposite_phase_do_not_cancel() {
         let left = [Complex32::new(3.0, 4.0)];
         let right = [Complex32::new(-3.0, -4.0)];
         let mut magnitude = [0.0];
-        to_model([&left[..], &right[..]].into_iter(), 1.0, &mut magnitude);
+        write_model_magnitude([&left[..], &right[..]].into_iter(), 1.0, &mut magnitude);
         assert_eq!(magnitude, [5.0]);
     }
 
     #[test]
-    fn a_narrower_host_leaves_the_models_top_silent() {
+    fn model_bins_above_host_nyquist_are_zero() {
         let spectrum = [Complex32::ONE; 2];
         let mut magnitude = [9.0; 4];
-        to_model([&spectrum[..]].into_iter(), 2.0, &mut magnitude);
+        write_model_magnitude([&spectrum[..]].into_iter(), 2.0, &mut magnitude);
         assert_eq!(magnitude, [2.0, 2.0, 0.0, 0.0]);
     }
 
     #[test]
-    fn a_wider_host_takes_the_mean_of_the_top_eight_mask_bins() {
+    fn host_bins_above_model_nyquist_get_mean_of_top_eight() {
         let mask: Vec<_> = (0..10).map(|k| Complex32::new(k as f32, 0.0)).collect();
         let mut gain = [Complex32::ZERO; 12];
-        to_host(&mask, &mut gain);
+        write_host_gain(&mask, &mut gain);
         assert_eq!(gain[9].re, 9.0);
         assert_eq!((gain[10].re, gain[11].re), (5.5, 5.5));
     }

@@ -1,40 +1,40 @@
-//! From the separator's mask to the gain of each host bin: smoothing, sharpness, floor.
+//! Smoothing, sharpness and floor: from the separator's mask to the gain of each host bin.
 
 use realfft::num_complex::Complex32;
 
 use crate::dsp::grid::{self, Grid};
 
-/// How the mask is shaped before it is applied.
+/// Settings that shape the mask before it is applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskShaping {
-    /// The power the mask's magnitude is raised to, 0.5 to 4.
+    /// Exponent of the mask's magnitude, 0.5 to 4.
     pub sharpness: f32,
-    /// The least gain, linear.
+    /// Smallest gain, linear.
     pub floor: f32,
     /// Time constant of the smoothing over frames, in seconds.
     pub smoothing: f32,
 }
 
 impl Default for MaskShaping {
-    /// The mask as the separator made it, down to −80 dB.
+    /// The separator's mask unchanged, with a floor of −80 dB.
     fn default() -> Self {
         Self { sharpness: 1.0, floor: 1e-4, smoothing: 0.0 }
     }
 }
 
-/// The mask in force, and the gain made of it.
+/// The current mask, and the gain per host bin made from it.
 pub struct MaskProcessor {
-    /// On the model's grid, smoothed.
+    /// Smoothed mask on the model's grid.
     mask: Vec<Complex32>,
-    /// On the host's grid, shaped.
+    /// Shaped gain on the host's grid.
     gain: Vec<Complex32>,
     hop_seconds: f32,
-    /// Whether `mask` holds one of this stream.
+    /// Whether `mask` belongs to this stream.
     held: bool,
 }
 
 impl MaskProcessor {
-    /// For masks and gains of the bins of `grid`.
+    /// Creates a processor for the bins of `grid`. Not real-time safe.
     pub fn new(grid: &Grid) -> Self {
         Self {
             mask: vec![Complex32::ZERO; grid.model_bins],
@@ -44,9 +44,9 @@ impl MaskProcessor {
         }
     }
 
-    /// Takes the mask of the next frame, as many values as the model has bins.
+    /// Updates the smoothed mask with that of the next frame, `model_bins` long. Real-time safe.
     pub fn update(&mut self, mask: &[Complex32], shape: &MaskShaping) {
-        // One pole: the share of the old mask that is left after a hop.
+        // One-pole smoothing: the weight of the old mask after one hop.
         let keep = match self.held && shape.smoothing > 0.0 {
             true => (-self.hop_seconds / shape.smoothing).exp(),
             false => 0.0,
@@ -57,23 +57,23 @@ impl MaskProcessor {
         self.held = true;
     }
 
-    /// Whether there is a mask of this stream to hold on to.
+    /// Whether there is a mask of this stream that concealment can hold. Real-time safe.
     pub fn is_held(&self) -> bool {
         self.held
     }
 
-    /// Begins a new stream.
+    /// Starts a new stream, without a mask. Real-time safe.
     pub fn clear(&mut self) {
         self.held = false;
     }
 
-    /// The gain of each host bin, shaped.
+    /// Returns the shaped gain of each host bin. Real-time safe.
     pub fn gain(&mut self, shape: &MaskShaping) -> &[Complex32] {
-        grid::to_host(&self.mask, &mut self.gain);
-        let least = shape.floor * shape.floor;
+        grid::write_host_gain(&self.mask, &mut self.gain);
+        let floor_power = shape.floor * shape.floor;
         for gain in &mut self.gain {
-            // Most bins of most masks: nothing to do.
-            if shape.sharpness == 1.0 && gain.norm_sqr() >= least {
+            // The common case needs no square root.
+            if shape.sharpness == 1.0 && gain.norm_sqr() >= floor_power {
                 continue;
             }
             let size = gain.norm();
@@ -90,7 +90,7 @@ mod tests {
     use crate::dsp::grid::SpectrogramFormat;
     use crate::dsp::stft::WindowFunction;
 
-    fn mask() -> MaskProcessor {
+    fn processor() -> MaskProcessor {
         let audio =
             SpectrogramFormat { sample_rate: 32_000, n_fft: 64, hop: 32, window: WindowFunction::SqrtHann };
         MaskProcessor::new(&Grid::new(&audio, 32_000.0))
@@ -101,30 +101,30 @@ mod tests {
     }
 
     #[test]
-    fn sharpness_is_a_power_of_the_magnitude_and_keeps_the_phase() {
-        let mut mask = mask();
+    fn sharpness_is_exponent_of_magnitude_and_keeps_phase() {
+        let mut processor = processor();
         let shape = MaskShaping { sharpness: 2.0, ..MaskShaping::default() };
-        mask.update(&[Complex32::new(0.0, 0.5); 33], &shape);
-        assert!((mask.gain(&shape)[3] - Complex32::new(0.0, 0.25)).norm() < 1e-6);
+        processor.update(&[Complex32::new(0.0, 0.5); 33], &shape);
+        assert!((processor.gain(&shape)[3] - Complex32::new(0.0, 0.25)).norm() < 1e-6);
     }
 
     #[test]
-    fn no_gain_is_below_the_floor() {
-        let mut mask = mask();
+    fn gain_is_never_below_floor() {
+        let mut processor = processor();
         let shape = MaskShaping { floor: 0.1, ..MaskShaping::default() };
-        mask.update(&real(0.0), &shape);
-        assert!(mask.gain(&shape).iter().all(|gain| gain.re == 0.1));
+        processor.update(&real(0.0), &shape);
+        assert!(processor.gain(&shape).iter().all(|gain| gain.re == 0.1));
     }
 
     #[test]
-    fn smoothing_follows_its_time_constant_from_the_first_mask_on() {
-        let mut mask = mask();
+    fn smoothing_follows_time_constant_after_first_mask() {
+        let mut processor = processor();
         let shape = MaskShaping { smoothing: 0.1, ..MaskShaping::default() };
-        mask.update(&real(1.0), &shape);
-        assert_eq!(mask.gain(&shape)[0].re, 1.0);
+        processor.update(&real(1.0), &shape);
+        assert_eq!(processor.gain(&shape)[0].re, 1.0);
         for _ in 0..100 {
-            mask.update(&real(0.0), &shape);
+            processor.update(&real(0.0), &shape);
         }
-        assert!((mask.gain(&shape)[0].re - (-1.0_f32).exp()).abs() < 1e-3);
+        assert!((processor.gain(&shape)[0].re - (-1.0_f32).exp()).abs() < 1e-3);
     }
 }

@@ -1,4 +1,4 @@
-//! What is heard of the dry and the separated signal, in the time domain.
+//! Mix of the dry and the separated signal in the time domain.
 //!
 //! With `dry` the input delayed by the latency and `target` the overlap-added masked signal:
 //!
@@ -8,7 +8,7 @@
 //!
 //! so that strength 0 is the delayed input bit for bit, and target + residual is the input.
 
-/// Which side of the separation is kept.
+/// Selects which side of the separation the main output keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Keep what the query describes.
@@ -18,10 +18,10 @@ pub enum Mode {
     Remove,
 }
 
-/// Seconds that a switch of mode, listening, bypass or concealment takes.
+/// Duration in seconds of a fade of mode, listening, bypass or concealment.
 const FADE_SECONDS: f64 = 0.01;
 
-/// A value that moves linearly, so that a switch makes no click.
+/// Linear ramp of a value, which avoids clicks when a switch changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Ramp {
     value: f32,
@@ -30,26 +30,27 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    /// A ramp from 0 to 1 in `FADE_SECONDS` at `sample_rate` hertz, resting at 0.
+    /// Creates a ramp at 0 that takes `FADE_SECONDS` from 0 to 1 at `sample_rate` in hertz.
     pub fn new(sample_rate: f64) -> Self {
         Self { value: 0.0, target: 0.0, step: (1.0 / (FADE_SECONDS * sample_rate)).min(1.0) as f32 }
     }
 
+    /// Starts to move to `target`.
     pub fn set(&mut self, target: f32) {
         self.target = target;
     }
 
-    /// Whether it rests at `value`.
+    /// Whether the ramp has settled at `value`.
     pub fn is_at(&self, value: f32) -> bool {
         (self.value, self.target) == (value, value)
     }
 
-    /// Samples from 0 to 1.
+    /// Returns the duration from 0 to 1 in samples.
     pub fn samples(&self) -> usize {
         (1.0 / self.step) as usize
     }
 
-    /// Moves to `target` at once.
+    /// Jumps to `target`.
     pub fn snap(&mut self, target: f32) {
         (self.value, self.target) = (target, target);
     }
@@ -65,18 +66,18 @@ impl Ramp {
     }
 }
 
-/// One sample's weights, the same for every channel.
+/// Weights of one sample, the same for every channel.
 #[derive(Clone, Copy)]
 pub struct MixWeights {
-    /// 0 isolate … 1 remove.
+    /// 0: isolate, 1: remove.
     remove: f32,
-    /// 0 the output … 1 what was taken away.
+    /// 0: the output, 1: the removed sound.
     removed: f32,
-    /// 0 processed … 1 the delayed input.
+    /// 0: the processed signal, 1: the delayed input.
     bypass: f32,
-    /// 0 the delayed input, since no mask came … 1 the separated signal.
+    /// 0: the delayed input, as no mask arrived, 1: the separated signal.
     wet: f32,
-    /// 0 silence, between two engines of different latency … 1 all of it.
+    /// 0: silence, between two engines of different latency, 1: full level.
     level: f32,
 }
 
@@ -88,7 +89,9 @@ pub struct OutputSamples {
     pub residual: f32,
 }
 
-/// The switches, each faded.
+/// Ramps of all mix weights; [`MixWeights`] documents their values.
+///
+/// All methods but `new` run on the audio thread and are real-time safe.
 #[derive(Clone, Copy)]
 pub struct Mixer {
     pub remove: Ramp,
@@ -106,13 +109,13 @@ impl Mixer {
         Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp, level }
     }
 
-    /// The weights of all samples to come, until a switch is set.
+    /// Returns the constant weights of all further samples if every ramp has settled.
     pub fn settled_weights(&self) -> Option<MixWeights> {
         let ramps = [self.remove, self.removed, self.bypass, self.wet, self.level];
         ramps.iter().all(|ramp| ramp.value == ramp.target).then(|| self.clone().next_weights())
     }
 
-    /// The weights of the next sample.
+    /// Advances all ramps and returns the weights of the next sample.
     #[inline]
     pub fn next_weights(&mut self) -> MixWeights {
         MixWeights {
@@ -126,7 +129,7 @@ impl Mixer {
 }
 
 impl MixWeights {
-    /// Mixes one sample. `strength` is 0 to 1, `gain` linear.
+    /// Mixes one sample. `strength` is 0 to 1, `gain` linear. Real-time safe.
     #[inline]
     pub fn mix(&self, dry: f32, separated: f32, strength: f32, gain: f32) -> OutputSamples {
         let blend = |from: f32, to: f32, amount: f32| match amount {
@@ -141,8 +144,8 @@ impl MixWeights {
         } else {
             dry + amount * ((1.0 - self.remove) * (separated - dry) - self.remove * separated)
         };
-        let heard = blend(processed, dry - processed, self.removed) * gain;
-        let main = blend(heard, dry, self.bypass);
+        let selected = blend(processed, dry - processed, self.removed) * gain;
+        let main = blend(selected, dry, self.bypass);
         if self.level == 1.0 {
             return OutputSamples { main, target, residual: dry - target };
         }
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn strength_zero_is_the_dry_signal_bit_for_bit() {
+    fn strength_zero_returns_dry_signal_bit_for_bit() {
         for dry in [-0.0_f32, 1.0e-42, 0.3, -1.7] {
             for remove in [0.0, 0.5, 1.0] {
                 assert_eq!(weights(remove).mix(dry, 0.9, 0.0, 1.0).main.to_bits(), dry.to_bits());
@@ -169,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn isolated_and_removed_add_up_to_the_input() {
+    fn isolated_plus_removed_is_input() {
         let (isolate, remove) = (weights(0.0).mix(0.5, 0.2, 1.0, 1.0), weights(1.0).mix(0.5, 0.2, 1.0, 1.0));
         assert!((isolate.main + remove.main - 0.5).abs() < 1e-7);
         assert!((isolate.target + isolate.residual - 0.5).abs() < 1e-7);
     }
 
     #[test]
-    fn with_no_mask_both_modes_give_the_dry_signal() {
+    fn both_modes_return_dry_signal_without_mask() {
         for remove in [0.0, 1.0] {
             let dry = MixWeights { wet: 0.0, ..weights(remove) }.mix(0.5, 0.2, 1.0, 1.0);
             assert_eq!(dry, OutputSamples { main: 0.5, target: 0.5, residual: 0.0 });
@@ -184,9 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_away_is_the_rest_of_the_output() {
-        let away = MixWeights { removed: 1.0, ..weights(0.0) }.mix(0.5, 0.2, 1.0, 1.0);
-        assert!((away.main - 0.3).abs() < 1e-7);
+    fn removed_sound_is_input_minus_output() {
+        let removed = MixWeights { removed: 1.0, ..weights(0.0) }.mix(0.5, 0.2, 1.0, 1.0);
+        assert!((removed.main - 0.3).abs() < 1e-7);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use serde::{Deserialize, Serialize};
 
-/// The analysis window; synthesis uses the same one.
+/// Window function of analysis and synthesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowFunction {
@@ -17,7 +17,7 @@ pub enum WindowFunction {
 }
 
 impl WindowFunction {
-    /// The window's `size` samples.
+    /// Returns the window's `size` samples. Not real-time safe.
     pub fn samples(self, size: usize) -> Vec<f32> {
         (0..size)
             .map(|i| {
@@ -31,11 +31,12 @@ impl WindowFunction {
     }
 }
 
-/// Transforms one channel's frames there and back. Owns every buffer it needs: nothing here
-/// allocates after construction.
+/// Short-time Fourier transform of single frames and its inverse.
+///
+/// Owns all working buffers: nothing allocates after construction.
 pub struct Stft {
     analysis: Vec<f32>,
-    /// The window, over the transform's gain and the overlapping windows' power at each phase.
+    /// Window divided by the transform's gain and by the summed power of overlapping windows.
     synthesis: Vec<f32>,
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,
@@ -45,7 +46,9 @@ pub struct Stft {
 }
 
 impl Stft {
-    /// A transform of `size` samples (even) every `hop` samples, `hop <= size`.
+    /// Creates a transform of `size` samples (even) every `hop` samples, `hop <= size`.
+    ///
+    /// Not real-time safe.
     pub fn new(size: usize, hop: usize, window: WindowFunction) -> Self {
         assert!(size.is_multiple_of(2) && 0 < hop && hop <= size);
         let mut planner = RealFftPlanner::new();
@@ -68,29 +71,32 @@ impl Stft {
         }
     }
 
-    /// The window's sum: the magnitude that a full-scale constant has in the lowest bin.
+    /// Sum of the window: the magnitude of a full-scale constant in the lowest bin.
     pub fn window_sum(&self) -> f32 {
         self.analysis.iter().sum()
     }
 
-    /// Writes the spectrum of the newest `size` samples in `history` to `spectrum` (`size / 2 + 1` long).
+    /// Writes the spectrum of the newest `size` samples to `spectrum`, `size / 2 + 1` long.
+    ///
+    /// Real-time safe.
     pub fn analyse(&mut self, history: &AnalysisBuffer, spectrum: &mut [Complex32]) {
         let (older, newer) = history.oldest_first();
         let (first, rest) = self.frame.split_at_mut(older.len());
         let (rising, falling) = self.analysis.split_at(older.len());
-        windowed(older, rising, first);
-        windowed(newer, falling, rest);
+        apply_window(older, rising, first);
+        apply_window(newer, falling, rest);
         self.forward
             .process_with_scratch(&mut self.frame, spectrum, &mut self.scratch)
             .expect("every buffer has the planned length");
     }
 
-    /// Adds the frame whose spectrum is `spectrum · gain`, bin for bin, to `overlap`.
+    /// Adds the frame with the spectrum `spectrum · gain`, bin for bin, to `overlap`. Real-time safe.
     pub fn synthesise(&mut self, spectrum: &[Complex32], gain: &[Complex32], overlap: &mut OverlapAdd) {
         for ((out, bin), gain) in self.spectrum.iter_mut().zip(spectrum).zip(gain) {
             *out = bin * gain;
         }
-        // A complex gain may turn these two; a real signal has none of it, and realfft objects.
+        // A complex gain can make these two bins complex. In a real signal they are real, and realfft
+        // returns an error otherwise.
         let nyquist = self.spectrum.len() - 1;
         self.spectrum[0].im = 0.0;
         self.spectrum[nyquist].im = 0.0;
@@ -104,26 +110,26 @@ impl Stft {
     }
 }
 
-fn windowed(samples: &[f32], window: &[f32], out: &mut [f32]) {
+fn apply_window(samples: &[f32], window: &[f32], out: &mut [f32]) {
     for ((out, sample), window) in out.iter_mut().zip(samples).zip(window) {
         *out = sample * window;
     }
 }
 
-/// The newest samples of one channel, as many as a frame has.
+/// Newest samples of one channel, one frame long. All methods but `new` are real-time safe.
 pub struct AnalysisBuffer {
     ring: Vec<f32>,
-    /// Where the oldest sample lies and the next one goes.
+    /// Index of the oldest sample, which the next one replaces.
     next: usize,
 }
 
 impl AnalysisBuffer {
-    /// `size` samples of silence.
+    /// Creates a buffer of `size` samples of silence.
     pub fn new(size: usize) -> Self {
         Self { ring: vec![0.0; size], next: 0 }
     }
 
-    /// Takes in the samples that follow, at most as many as a frame has.
+    /// Appends samples, at most one frame.
     pub fn extend(&mut self, samples: &[f32]) {
         let (wrapped, ahead) = self.ring.split_at_mut(self.next);
         let (first, rest) = samples.split_at(samples.len().min(ahead.len()));
@@ -132,7 +138,7 @@ impl AnalysisBuffer {
         self.next = (self.next + samples.len()) % self.ring.len();
     }
 
-    /// Holds silence again.
+    /// Fills the buffer with silence.
     pub fn clear(&mut self) {
         self.ring.fill(0.0);
     }
@@ -142,7 +148,7 @@ impl AnalysisBuffer {
         (older, newer)
     }
 
-    /// Holds what `other` holds, as far as that goes.
+    /// Appends the newest samples of `other`, as many as fit.
     pub fn copy_from(&mut self, other: &AnalysisBuffer) {
         let (older, newer) = other.oldest_first();
         for part in [older, newer] {
@@ -151,15 +157,15 @@ impl AnalysisBuffer {
     }
 }
 
-/// The sum of one channel's overlapping output frames.
+/// Sum of one channel's overlapping output frames. All methods but `new` are real-time safe.
 pub struct OverlapAdd {
     ring: Vec<f32>,
-    /// Where the next sample to be heard lies, and where the next frame begins.
+    /// Index of the next output sample, at which the next frame begins.
     next: usize,
 }
 
 impl OverlapAdd {
-    /// Silence, for frames of `size` samples.
+    /// Creates a buffer of silence for frames of `size` samples.
     pub fn new(size: usize) -> Self {
         Self { ring: vec![0.0; size], next: 0 }
     }
@@ -171,7 +177,7 @@ impl OverlapAdd {
         wrapped.iter_mut().zip(rest).for_each(|(sum, sample)| *sum += sample);
     }
 
-    /// Takes the next samples out. At most `hop` samples are taken between two frames.
+    /// Removes the next samples, at most one hop between two frames.
     pub fn take(&mut self, out: &mut [f32]) {
         let (wrapped, ahead) = self.ring.split_at_mut(self.next);
         let (first, rest) = out.split_at_mut(out.len().min(ahead.len()));
@@ -183,7 +189,7 @@ impl OverlapAdd {
         self.next = (self.next + out.len()) % self.ring.len();
     }
 
-    /// Holds silence again.
+    /// Fills the buffer with silence.
     pub fn clear(&mut self) {
         self.ring.fill(0.0);
     }
@@ -202,21 +208,20 @@ mod tests {
             (0..8 * size).map(|i| (i as f32 * 0.37).sin() * (i as f32 * 0.011).cos()).collect();
         let mut output = Vec::new();
         for chunk in input.chunks(hop) {
-            let mut heard = vec![0.0; chunk.len()];
-            overlap.take(&mut heard);
-            output.extend(heard);
+            let mut samples = vec![0.0; chunk.len()];
+            overlap.take(&mut samples);
+            output.extend(samples);
             history.extend(chunk);
             if chunk.len() == hop {
                 stft.analyse(&history, &mut spectrum);
                 stft.synthesise(&spectrum, &gain, &mut overlap);
             }
         }
-        let heard = &output[size..];
-        heard.iter().zip(&input).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        output[size..].iter().zip(&input).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
     #[test]
-    fn unit_gain_reconstructs_whatever_the_window_and_hop() {
+    fn unit_gain_reconstructs_input_for_any_window_and_hop() {
         for (size, hop, window) in [
             (1024, 512, WindowFunction::SqrtHann),
             (1024, 256, WindowFunction::Hann),
@@ -230,19 +235,19 @@ mod tests {
     }
 
     #[test]
-    fn complex_gain_at_dc_and_nyquist_is_no_error() {
+    fn complex_gain_at_dc_and_nyquist_gives_finite_samples() {
         let mut stft = Stft::new(64, 32, WindowFunction::SqrtHann);
         let spectrum = vec![Complex32::new(1.0, 1.0); 33];
         let gain = vec![Complex32::I; 33];
         let mut overlap = OverlapAdd::new(64);
         stft.synthesise(&spectrum, &gain, &mut overlap);
-        let mut heard = [0.0; 32];
-        overlap.take(&mut heard);
-        assert!(heard.iter().all(|sample| sample.is_finite()));
+        let mut output = [0.0; 32];
+        overlap.take(&mut output);
+        assert!(output.iter().all(|sample| sample.is_finite()));
     }
 
     #[test]
-    fn magnitude_over_the_window_sum_does_not_depend_on_the_size() {
+    fn magnitude_over_window_sum_is_independent_of_size() {
         let level = |size: usize| {
             let mut stft = Stft::new(size, size / 2, WindowFunction::SqrtHann);
             let mut history = AnalysisBuffer::new(size);

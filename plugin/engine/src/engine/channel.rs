@@ -1,4 +1,4 @@
-//! The buffers of one channel.
+//! Buffers of one audio channel.
 
 use realfft::num_complex::Complex32;
 
@@ -6,19 +6,19 @@ use crate::dsp::delay_line::DelayLine;
 use crate::dsp::mixer::MixWeights;
 use crate::dsp::stft::{AnalysisBuffer, OverlapAdd};
 
-/// One channel's buffers.
+/// One channel's buffers that hold audio from block to block.
 pub(super) struct ChannelState {
     pub history: AnalysisBuffer,
-    /// The newest `delay + 1` frames' spectra, by frame.
+    /// Spectra of the newest `delay_hops + 1` frames, indexed by `Engine::ring_index`.
     pub spectra: Vec<Box<[Complex32]>>,
     pub overlap: OverlapAdd,
     pub dry: DelayLine,
 }
 
-/// What a channel's samples are mixed from, and to beside the main output.
+/// Working buffers for one channel: inputs and auxiliary outputs of the mix.
 pub(super) struct ChannelScratch {
     pub dry: Vec<f32>,
-    /// The separated sound, and then the target made of it.
+    /// Before the mix the separated sound, after it the target.
     pub target: Vec<f32>,
     pub residual: Vec<f32>,
 }
@@ -29,7 +29,9 @@ impl ChannelScratch {
         Self { dry: silence(), target: silence(), residual: silence() }
     }
 
-    /// Fills `main`, the target and the residual. `weights` gives those of a sample; `strength` and `gain` are as long as `main`.
+    /// Mixes `dry` and `target` into `main`, `target` and `residual`. Real-time safe.
+    ///
+    /// `weights` returns the weights of a sample; `strength` and `gain` are as long as `main`.
     pub fn mix(
         &mut self,
         weights: impl Fn(usize) -> MixWeights,
@@ -37,7 +39,7 @@ impl ChannelScratch {
         gain: &[f32],
         main: &mut [f32],
     ) {
-        // As long as one another, as the compiler must see to make vectors of them.
+        // Equal lengths, visible to the compiler, so that it vectorises the loop.
         let length = main.len();
         let (strength, gain, dry) = (&strength[..length], &gain[..length], &self.dry[..length]);
         let (target, residual) = (&mut self.target[..length], &mut self.residual[..length]);

@@ -1,4 +1,4 @@
-//! From a model package to a running engine.
+//! Construction of an engine from a model package.
 
 use std::sync::Arc;
 
@@ -27,27 +27,32 @@ use crate::separator::streaming::StreamingSeparator;
 use crate::separator::window::WindowSeparator;
 use crate::user::preferences::provider_choice;
 
-/// How long the last mask is held when the next one does not come, in seconds.
+/// Time for which the last mask is held when the next one is late, in seconds.
 const MASK_HOLD_SECONDS: f64 = 0.05;
 
-/// Parcels beyond those under way when all goes well: a stall this long loses no recurrent state.
+/// Requests beyond those in flight in normal operation.
+///
+/// A stall of this many hops drops no frame, and so does not reset the recurrent state.
 const SPARE_REQUESTS: usize = 16;
 
 fn boxed<S: Separator + 'static>(
-    (separator, placement): (S, ActiveProvider),
+    (separator, provider): (S, ActiveProvider),
 ) -> (Box<dyn Separator>, ActiveProvider) {
-    (Box::new(separator), placement)
+    (Box::new(separator), provider)
 }
 
 impl Engine {
-    /// An engine on the installed model package called `model`. Loading goes on in the background.
-    /// Without a working package audio passes dry, with the latency it would have, and
-    /// [`Status::problem`] says why.
+    /// Creates an engine for the installed model package named `model`.
+    ///
+    /// The package loads in the background. If that fails, audio passes dry with the same latency, and
+    /// [`Status::problem`] holds the error message. Not real-time safe.
     pub fn open(model: &str, config: Config, queries: Arc<Queries>) -> Self {
         Self::with_package(search::find(model), config, queries)
     }
 
-    /// As [`open`](Self::open), on a package found already, or on the reason why it was not.
+    /// Same as [`open`](Self::open), for a package that was searched for before.
+    ///
+    /// With an error as `info`, audio passes dry. Not real-time safe.
     pub fn with_package(
         info: Result<PackageInfo, PackageError>,
         config: Config,
@@ -62,7 +67,7 @@ impl Engine {
                     let model = pending.wait()?;
                     let environment = library::environment().map_err(|error| error.to_string())?;
                     let choice = provider_choice();
-                    let placed = match model.package.manifest.separator.kind {
+                    let separator = match model.package.manifest.separator.kind {
                         SeparatorKind::Streaming => {
                             StreamingSeparator::new(environment, &model, &choice, token).map(boxed)
                         }
@@ -70,12 +75,12 @@ impl Engine {
                             WindowSeparator::new(environment, &model, &choice, token).map(boxed)
                         }
                     };
-                    placed.map_err(|error| error.to_string())
+                    separator.map_err(|error| error.to_string())
                 };
                 (Some(binding), Box::new(factory))
             }
             Err(error) => {
-                // The engine before this one has nothing to separate by any more, either.
+                // Also disconnects the engine before this one, which uses the same queries.
                 queries.connect(None);
                 (None, Box::new(move |_| Err(error.to_string())))
             }
@@ -98,22 +103,23 @@ impl Engine {
         let stft = Stft::new(grid.size, grid.hop, audio.window);
         let model_window_sum: f32 = audio.window.samples(audio.n_fft).iter().sum();
         let spectrum = || vec![Complex32::ZERO; grid.bins()].into_boxed_slice();
-        let state = || ChannelState {
+        let channel = || ChannelState {
             history: AnalysisBuffer::new(grid.size),
             spectra: (0..=delay).map(|_| spectrum()).collect(),
             overlap: OverlapAdd::new(grid.size),
             dry: DelayLine::new(latency),
         };
         let status = Arc::new(Status::new(separator.advance()));
-        let (mut queue, separator_end) = mask_queue::mask_queue(delay + 1 + SPARE_REQUESTS, grid.model_bins);
+        let (mut queue, separator_endpoint) =
+            mask_queue::mask_queue(delay + 1 + SPARE_REQUESTS, grid.model_bins);
         let analyzer = Arc::new(Analyzer::new(audio));
-        let shown = (status.clone(), analyzer.clone());
+        let outputs = (status.clone(), analyzer.clone());
         let engine_id = binding.as_ref().map_or(queries.engine_id(), QueryBinding::engine_id);
         let separator_thread = SeparatorThread::start(
             factory,
-            separator_end,
+            separator_endpoint,
             (queries, engine_id),
-            shown,
+            outputs,
             grid.hop,
             sample_rate,
         );
@@ -130,7 +136,7 @@ impl Engine {
             analyzer,
             to_model_scale: model_window_sum / stft.window_sum(),
             stft,
-            channels: (0..channels).map(|_| state()).collect(),
+            channels: (0..channels).map(|_| channel()).collect(),
             mask: MaskProcessor::new(&grid),
             mixer: Mixer::new(sample_rate),
             weights: Vec::with_capacity(grid.hop),

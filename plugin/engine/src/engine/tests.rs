@@ -1,4 +1,4 @@
-//! The engine with separators that are not networks: what holds whatever the model.
+//! Tests of the engine with fake separators: properties that hold for any model.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -19,14 +19,14 @@ const AUDIO: SpectrogramFormat =
     SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];
 
-/// A mask made by a function of magnitude and embedding.
+/// Separator whose mask is a function of magnitude and embedding.
 struct FakeSeparator<F>(F);
 
 impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for FakeSeparator<F> {
     fn reset(&mut self) {}
 
     fn fork(&self) -> Result<Box<dyn Separator>, String> {
-        one_sound()
+        fork_unsupported()
     }
 
     fn run(
@@ -40,9 +40,9 @@ impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for FakeSeparator<F> 
     }
 }
 
-/// Of separators that no test asks for several sounds.
-fn one_sound() -> Result<Box<dyn Separator>, String> {
-    Err("asked for several sounds".into())
+/// Result of `fork` for fakes that support one part only.
+fn fork_unsupported() -> Result<Box<dyn Separator>, String> {
+    Err("fake separator: fork is unsupported".into())
 }
 
 fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> SeparatorFactory {
@@ -53,8 +53,8 @@ fn constant(gain: f32) -> SeparatorFactory {
     fake(move |_, _, mask| mask.fill(Complex32::new(gain, 0.0)))
 }
 
-/// The gain that the embedding says: slot 0 says 0, slot 1 says 1.
-fn by_query() -> SeparatorFactory {
+/// Gain equal to the embedding: 0 for slot 0, 1 for slot 1.
+fn gain_of_query() -> SeparatorFactory {
     fake(|_, embedding, mask| mask.fill(Complex32::new(embedding[0], 0.0)))
 }
 
@@ -78,7 +78,7 @@ fn engine(factory: SeparatorFactory, config: Config) -> Engine {
     engine
 }
 
-/// What a test turns: the rest is at its default.
+/// Controls of a test, constant during a block.
 #[derive(Clone, Copy)]
 struct TestControls {
     strength: f32,
@@ -102,14 +102,14 @@ struct Rendered {
     residual: Vec<f32>,
 }
 
-/// Plays `input` in blocks of the sizes that `block` gives.
+/// Processes `input` in blocks of the sizes that `block` returns.
 fn play(
     engine: &mut Engine,
     input: &[f32],
     controls: TestControls,
     mut block: impl FnMut() -> usize,
 ) -> Rendered {
-    let mut heard = Rendered::default();
+    let mut output = Rendered::default();
     let mut rest = input;
     while !rest.is_empty() {
         let (now, later) = rest.split_at(block().min(rest.len()));
@@ -127,14 +127,14 @@ fn play(
         };
         let mut aux = AuxOutputs { target: &mut [&mut target], residual: &mut [&mut residual] };
         engine.process(&mut [&mut main], &mut aux, &controls);
-        heard.main.extend(main);
-        heard.target.extend(target);
-        heard.residual.extend(residual);
+        output.main.extend(main);
+        output.target.extend(target);
+        output.residual.extend(residual);
     }
-    heard
+    output
 }
 
-/// A deterministic noise within ±0.5 (xorshift; Marsaglia, 2003).
+/// Deterministic noise within ±0.5 (xorshift; Marsaglia, 2003).
 fn noise(samples: usize) -> Vec<f32> {
     let mut state = 0x2545_f491_u32;
     (0..samples)
@@ -157,12 +157,12 @@ fn delayed(input: &[f32], latency: usize) -> Vec<f32> {
     delayed
 }
 
-/// Fails with the first sample that differs, rather than with all of them.
+/// Panics with the first sample that differs, instead of with all samples.
 #[track_caller]
-fn assert_same(heard: &[f32], expected: &[f32]) {
-    assert_eq!(heard.len(), expected.len());
-    let first = heard.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
-    assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (heard[at], expected[at])));
+fn assert_same(output: &[f32], expected: &[f32]) {
+    assert_eq!(output.len(), expected.len());
+    let first = output.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
+    assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (output[at], expected[at])));
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -173,88 +173,88 @@ fn largest_jump(signal: &[f32]) -> f32 {
     signal.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
 }
 
-/// Blocks of 1 to `max_block`, always the same ones.
+/// Returns block sizes from 1 to `max_block`, the same in each run.
 fn random_blocks(max_block: usize) -> impl FnMut() -> usize {
     let mut sizes = noise(1 << 16).into_iter().cycle();
     move || 1 + ((sizes.next().unwrap() + 0.5) * (max_block - 1) as f32) as usize
 }
 
 #[test]
-fn an_impulse_comes_out_at_exactly_the_latency_at_any_rate_and_block() {
+fn impulse_arrives_after_latency_at_any_rate_and_block_size() {
     for rate in RATES {
         for block in [1, 64, 480, 512, 2048] {
             let mut engine = engine(constant(1.0), config(rate, block));
             let latency = engine.latency();
             let mut input = vec![0.0; latency + 3000];
             input[100] = 1.0;
-            let heard = play(&mut engine, &input, TestControls::default(), || block);
+            let output = play(&mut engine, &input, TestControls::default(), || block);
             let peak =
-                (0..heard.main.len()).max_by(|&a, &b| heard.main[a].total_cmp(&heard.main[b])).unwrap();
+                (0..output.main.len()).max_by(|&a, &b| output.main[a].total_cmp(&output.main[b])).unwrap();
             assert_eq!(peak, 100 + latency, "{rate} Hz, blocks of {block}");
-            assert!((heard.main[peak] - 1.0).abs() < 1e-4);
+            assert!((output.main[peak] - 1.0).abs() < 1e-4);
         }
     }
 }
 
 #[test]
-fn an_identity_separator_reconstructs_to_minus_100_db() {
+fn unit_mask_reconstructs_input_to_minus_100_db() {
     for rate in RATES {
         let mut engine = engine(constant(1.0), config(rate, 512));
         let input = noise(rate as usize / 2);
-        let heard = play(&mut engine, &input, TestControls::default(), random_blocks(512));
-        let error = largest_difference(&heard.main, &delayed(&input, engine.latency()));
+        let output = play(&mut engine, &input, TestControls::default(), random_blocks(512));
+        let error = largest_difference(&output.main, &delayed(&input, engine.latency()));
         assert!(error < 0.5e-5, "{rate} Hz: {error}");
     }
 }
 
 #[test]
-fn strength_zero_is_the_delayed_input_bit_for_bit() {
+fn strength_zero_returns_delayed_input_bit_for_bit() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let mut engine = engine(constant(0.3), config(48_000.0, 512));
         let input = noise(20_000);
-        let heard = play(
+        let output = play(
             &mut engine,
             &input,
             TestControls { strength: 0.0, mode, ..TestControls::default() },
             random_blocks(512),
         );
-        assert_same(&heard.main, &delayed(&input, engine.latency()));
+        assert_same(&output.main, &delayed(&input, engine.latency()));
     }
 }
 
 #[test]
-fn target_and_residual_add_up_to_the_delayed_input_and_so_do_isolated_and_removed() {
+fn target_plus_residual_and_isolated_plus_removed_are_input() {
     let input = noise(30_000);
-    let heard = |mode| {
+    let output = |mode| {
         let mut engine = engine(constant(0.3), config(44_100.0, 512));
-        let heard = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
-        (heard, delayed(&input, engine.latency()))
+        let output = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
+        (output, delayed(&input, engine.latency()))
     };
-    let ((isolated, dry), (removed, _)) = (heard(Mode::Isolate), heard(Mode::Remove));
+    let ((isolated, dry), (removed, _)) = (output(Mode::Isolate), output(Mode::Remove));
     let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>();
     assert!(largest_difference(&sum(&isolated.target, &isolated.residual), &dry) < 1e-6);
     assert!(largest_difference(&sum(&isolated.main, &removed.main), &dry) < 1e-6);
 }
 
 #[test]
-fn bypass_is_the_delayed_input_and_switching_it_does_not_click() {
+fn bypass_returns_delayed_input_and_switches_without_click() {
     let rate = 48_000.0;
     let input = sine(48_000, 200.0, rate);
     let mut engine = engine(constant(0.0), config(rate, 512));
-    let mut heard = Vec::new();
+    let mut output = Vec::new();
     for (block, part) in input.chunks(512).enumerate() {
         let controls = TestControls { bypass: block / 20 % 2 == 0, ..TestControls::default() };
-        heard.extend(play(&mut engine, part, controls, || 512).main);
+        output.extend(play(&mut engine, part, controls, || 512).main);
     }
     let dry = delayed(&input, engine.latency());
-    assert_same(&heard[5000..10_000], &dry[5000..10_000]);
-    assert!(heard[14_000..20_000].iter().all(|sample| sample.abs() < 1e-4), "nothing is left of the input");
-    assert!(largest_jump(&heard) < largest_jump(&input) + 0.005);
+    assert_same(&output[5000..10_000], &dry[5000..10_000]);
+    assert!(output[14_000..20_000].iter().all(|sample| sample.abs() < 1e-4), "nothing is left of the input");
+    assert!(largest_jump(&output) < largest_jump(&input) + 0.005);
 }
 
 #[test]
-fn offline_the_block_partition_does_not_change_a_bit() {
-    // A mask that depends on everything before it.
+fn offline_output_is_bit_identical_for_any_block_sizes() {
+    // The mask depends on all frames before it.
     let recurrent = || {
         let mut state = 0.0_f32;
         fake(move |magnitude, _, mask| {
@@ -275,34 +275,39 @@ fn offline_the_block_partition_does_not_change_a_bit() {
 }
 
 #[test]
-fn a_host_that_renders_without_saying_so_loses_no_parcel() {
+fn unannounced_offline_render_has_no_late_mask() {
     let slow = fake(|_, _, mask| {
         std::thread::sleep(Duration::from_millis(1));
         mask.fill(Complex32::ONE);
     });
     let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
     let input = noise(96_000);
-    let heard = play(&mut engine, &input, TestControls::default(), || 512);
+    let output = play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(engine.status().late_masks(), 0);
-    assert!(largest_difference(&heard.main, &delayed(&input, engine.latency())) < 1e-4);
+    assert!(largest_difference(&output.main, &delayed(&input, engine.latency())) < 1e-4);
 }
 
-/// Plays at the offline_detector of a sound card. `script` is called before each block.
-fn play_live(engine: &mut Engine, input: &[f32], block: usize, mut script: impl FnMut(usize)) -> Vec<f32> {
+/// Processes `input` in real time. `before_block` is called with the number of each block.
+fn play_live(
+    engine: &mut Engine,
+    input: &[f32],
+    block: usize,
+    mut before_block: impl FnMut(usize),
+) -> Vec<f32> {
     let rate = engine.grid().sample_rate;
     let start = Instant::now();
-    let mut heard = Vec::new();
+    let mut output = Vec::new();
     for (number, part) in input.chunks(block).enumerate() {
         let due = start + Duration::from_secs_f64((number * block) as f64 / rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        script(number);
-        heard.extend(play(engine, part, TestControls::default(), || block).main);
+        before_block(number);
+        output.extend(play(engine, part, TestControls::default(), || block).main);
     }
-    heard
+    output
 }
 
 #[test]
-fn a_stalled_separator_is_held_then_yields_delayed_dry_and_comes_back_aligned_without_a_click() {
+fn stalled_separator_yields_dry_and_resumes_without_click() {
     let rate = 48_000.0;
     let stalled = Arc::new(AtomicBool::new(false));
     let switch = stalled.clone();
@@ -314,78 +319,80 @@ fn a_stalled_separator_is_held_then_yields_delayed_dry_and_comes_back_aligned_wi
     });
     let mut engine = engine(factory, Config { offline: false, ..config(rate, 512) });
     let input = sine(3 * 48_000, 300.0, rate);
-    // Stalled from the first to the second second of three.
+    // Stalled during the second of three seconds.
     let second = 48_000 / 512;
-    let heard = play_live(&mut engine, &input, 512, |block| {
+    let output = play_live(&mut engine, &input, 512, |block| {
         stalled.store((second..2 * second).contains(&block), Ordering::Release);
     });
     let dry = delayed(&input, engine.latency());
     let gain = |from: usize| {
         let part = |signal: &[f32]| signal[from..from + 4800].iter().map(|s| s * s).sum::<f32>();
-        (part(&heard) / part(&dry)).sqrt()
+        (part(&output) / part(&dry)).sqrt()
     };
     assert!((gain(30_000) - 0.5).abs() < 0.01, "separated before: {}", gain(30_000));
     assert!((gain(85_000) - 1.0).abs() < 0.01, "dry while stalled: {}", gain(85_000));
     assert!((gain(130_000) - 0.5).abs() < 0.01, "separated again: {}", gain(130_000));
-    assert_same(&heard[85_000..90_000], &dry[85_000..90_000]);
+    assert_same(&output[85_000..90_000], &dry[85_000..90_000]);
     assert!(engine.status().late_masks() + engine.status().dropped_frames() > 40, "counted");
-    assert!(largest_jump(&heard) < largest_jump(&input) + 0.005, "no click");
+    assert!(largest_jump(&output) < largest_jump(&input) + 0.005, "no click");
 }
 
 #[test]
-fn a_separator_slower_than_real_time_still_gives_finite_sound_without_clicks() {
+fn separator_slower_than_realtime_causes_no_click() {
     let slow = fake(|_, _, mask| {
         std::thread::sleep(Duration::from_millis(30));
         mask.fill(Complex32::new(0.2, 0.0));
     });
     let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
     let input = sine(48_000, 300.0, 48_000.0);
-    let heard = play_live(&mut engine, &input, 512, |_| ());
+    let output = play_live(&mut engine, &input, 512, |_| ());
     assert!(engine.status().late_masks() > 10);
-    assert!(largest_jump(&heard) < largest_jump(&input) + 0.005);
+    assert!(largest_jump(&output) < largest_jump(&input) + 0.005);
 }
 
 #[test]
-fn after_a_reset_nothing_of_the_old_stream_is_heard() {
+fn reset_removes_all_audio_of_old_stream() {
     let mut engine = engine(constant(1.0), config(48_000.0, 512));
     play(&mut engine, &noise(30_000), TestControls::default(), || 512);
     engine.reset();
-    let heard = play(&mut engine, &vec![0.0; 30_000], TestControls::default(), || 512);
-    assert!(heard.main.iter().chain(&heard.target).all(|&sample| sample == 0.0));
+    let output = play(&mut engine, &vec![0.0; 30_000], TestControls::default(), || 512);
+    assert!(output.main.iter().chain(&output.target).all(|&sample| sample == 0.0));
 }
 
 #[test]
-fn the_presence_that_the_separator_tells_is_shown() {
-    struct Teller;
-    impl Separator for Teller {
+fn status_has_presence_if_separator_returns_it() {
+    struct PresenceSeparator;
+    impl Separator for PresenceSeparator {
         fn reset(&mut self) {}
         fn fork(&self) -> Result<Box<dyn Separator>, String> {
-            one_sound()
+            fork_unsupported()
         }
         fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
             mask.fill(Complex32::ONE);
             Ok(Some(0.25))
         }
     }
-    let mut telling =
-        engine(Box::new(|_| Ok((Box::new(Teller), ActiveProvider::default()))), config(48_000.0, 512));
-    assert_eq!(telling.status().presence(), None, "nothing was heard yet");
-    play(&mut telling, &noise(20_000), TestControls::default(), || 512);
-    assert_eq!(telling.status().presence(), Some(0.25));
-    let mut silent = engine(constant(1.0), config(48_000.0, 512));
-    play(&mut silent, &noise(20_000), TestControls::default(), || 512);
-    assert_eq!(silent.status().presence(), None);
+    let mut with_presence = engine(
+        Box::new(|_| Ok((Box::new(PresenceSeparator), ActiveProvider::default()))),
+        config(48_000.0, 512),
+    );
+    assert_eq!(with_presence.status().presence(), None, "no frame yet");
+    play(&mut with_presence, &noise(20_000), TestControls::default(), || 512);
+    assert_eq!(with_presence.status().presence(), Some(0.25));
+    let mut without_presence = engine(constant(1.0), config(48_000.0, 512));
+    play(&mut without_presence, &noise(20_000), TestControls::default(), || 512);
+    assert_eq!(without_presence.status().presence(), None);
 }
 
 #[test]
-fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not() {
-    struct Counter(Arc<AtomicUsize>);
-    impl Separator for Counter {
+fn separator_state_is_reset_by_seek_and_reset_only() {
+    struct ResetCounter(Arc<AtomicUsize>);
+    impl Separator for ResetCounter {
         fn reset(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
         fn fork(&self) -> Result<Box<dyn Separator>, String> {
-            one_sound()
+            fork_unsupported()
         }
         fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
             mask.fill(Complex32::ONE);
@@ -395,28 +402,28 @@ fn a_seek_and_a_reset_start_the_recurrent_state_anew_and_plain_playing_does_not(
     let starts = Arc::new(AtomicUsize::new(0));
     let count = starts.clone();
     let mut engine = engine(
-        Box::new(move |_| Ok((Box::new(Counter(count)), ActiveProvider::default()))),
+        Box::new(move |_| Ok((Box::new(ResetCounter(count)), ActiveProvider::default()))),
         config(48_000.0, 512),
     );
     let input = noise(20_000);
     play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 1);
     engine.seek();
-    let heard = play(&mut engine, &input, TestControls::default(), || 512);
+    let output = play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 2);
     let dry = delayed(&input, engine.latency());
-    assert!(largest_difference(&heard.main[3000..], &dry[3000..]) < 1e-4, "audio goes on across a seek");
+    assert!(largest_difference(&output.main[3000..], &dry[3000..]) < 1e-4, "audio continues across a seek");
     engine.reset();
     play(&mut engine, &input, TestControls::default(), || 512);
     assert_eq!(starts.load(Ordering::SeqCst), 3);
 }
 
 #[test]
-fn input_or_mask_that_is_no_number_or_no_sound_never_reaches_the_output() {
-    let mut discontinuity = 0;
+fn invalid_input_or_mask_gives_finite_output() {
+    let mut runs = 0;
     let factory = fake(move |_, _, mask| {
-        discontinuity += 1;
-        mask.fill(match discontinuity % 3 {
+        runs += 1;
+        mask.fill(match runs % 3 {
             0 => Complex32::new(f32::NAN, 0.0),
             1 => Complex32::new(f32::INFINITY, 0.0),
             _ => Complex32::ONE,
@@ -428,16 +435,16 @@ fn input_or_mask_that_is_no_number_or_no_sound_never_reaches_the_output() {
     {
         input[at] = value;
     }
-    let heard = play(&mut engine, &input, TestControls::default(), || 512);
-    for signal in [&heard.main, &heard.target, &heard.residual] {
+    let output = play(&mut engine, &input, TestControls::default(), || 512);
+    for signal in [&output.main, &output.target, &output.residual] {
         assert!(signal.iter().all(|sample| sample.is_finite() && sample.abs() < 2.0));
     }
     assert!(engine.status().invalid_masks() > 10, "counted");
 }
 
 #[test]
-fn the_active_query_switches_at_the_hop() {
-    let mut engine = engine(by_query(), config(48_000.0, 512));
+fn active_query_switches_at_next_hop() {
+    let mut engine = engine(gain_of_query(), config(48_000.0, 512));
     let input = vec![0.5; 96_000];
     let before =
         play(&mut engine, &input[..48_000], TestControls { query: 1, ..TestControls::default() }, || 512)
@@ -445,30 +452,30 @@ fn the_active_query_switches_at_the_hop() {
     let after =
         play(&mut engine, &input[48_000..], TestControls { query: 0, ..TestControls::default() }, || 512)
             .main;
-    let heard = [before, after].concat();
+    let output = [before, after].concat();
     let (latency, grid) = (engine.latency(), *engine.grid());
-    // FrameWindow that end within the first part carry query 1; the first that ends in the second part
-    // carries query 0, and is heard from its beginning on.
+    // Frames that end in the first part use query 1. The first frame that ends in the second part
+    // uses query 0, from the frame's first sample on.
     let first = (48_000 / grid.hop + 1) * grid.hop - grid.size + latency;
-    assert!(heard[first - 1] > 0.49, "{}", heard[first - 1]);
-    assert!(heard[first + grid.hop..].iter().all(|sample| sample.abs() < 1e-3));
+    assert!(output[first - 1] > 0.49, "{}", output[first - 1]);
+    assert!(output[first + grid.hop..].iter().all(|sample| sample.abs() < 1e-3));
 }
 
 #[test]
-fn the_residual_is_heard_on_request() {
+fn listen_removed_outputs_residual() {
     let input = noise(30_000);
     let mut engine = engine(constant(0.25), config(48_000.0, 512));
-    let heard =
+    let output =
         play(&mut engine, &input, TestControls { listen_removed: true, ..TestControls::default() }, || 512);
     let dry = delayed(&input, engine.latency());
     let three_quarters: Vec<_> = dry.iter().map(|sample| 0.75 * sample).collect();
-    assert!(largest_difference(&heard.main[6000..], &three_quarters[6000..]) < 1e-4);
+    assert!(largest_difference(&output.main[6000..], &three_quarters[6000..]) < 1e-4);
 }
 
 #[test]
-fn a_band_pass_mask_passes_its_band_at_every_rate() {
+fn band_pass_mask_passes_its_band_at_every_rate() {
     for rate in RATES {
-        // 31.25 Hz a bin: bins 16 to 48 are 500 to 1500 Hz.
+        // A bin is 31.25 Hz wide: bins 16 to 48 are 500 to 1500 Hz.
         let factory = fake(|_, _, mask| {
             mask.fill(Complex32::ZERO);
             mask[16..=48].fill(Complex32::ONE);
@@ -477,15 +484,15 @@ fn a_band_pass_mask_passes_its_band_at_every_rate() {
         let samples = rate as usize;
         let (inside, outside) = (sine(samples, 1000.0, rate), sine(samples, 4000.0, rate));
         let mixture: Vec<_> = inside.iter().zip(&outside).map(|(a, b)| a + b).collect();
-        let heard = play(&mut engine, &mixture, TestControls::default(), || 512);
+        let output = play(&mut engine, &mixture, TestControls::default(), || 512);
         let expected = delayed(&inside, engine.latency());
-        let error = largest_difference(&heard.main[samples / 2..], &expected[samples / 2..]);
+        let error = largest_difference(&output.main[samples / 2..], &expected[samples / 2..]);
         assert!(error < 5e-3, "{rate} Hz: {error}");
     }
 }
 
 #[test]
-fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() {
+fn failed_model_passes_dry_at_same_latency_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let factory: SeparatorFactory =
             Box::new(|_| Err("models/x/separator.onnx: is missing. Install the package again".into()));
@@ -501,17 +508,17 @@ fn a_model_that_cannot_be_loaded_passes_dry_at_the_same_latency_in_both_modes() 
         let problem = engine.wait_until_ready(Duration::from_secs(10)).unwrap_err();
         assert!(problem.contains("separator.onnx") && problem.contains("Install"));
         let input = noise(20_000);
-        let heard = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
-        assert_same(&heard.main, &delayed(&input, 2304));
+        let output = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
+        assert_same(&output.main, &delayed(&input, 2304));
         assert_eq!(engine.status().late_masks(), 0);
     }
 }
 
 #[test]
-fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
-    let (open, opened) = mpsc::channel::<()>();
+fn loading_model_passes_dry_and_counts_no_late_mask() {
+    let (load_sender, load_receiver) = mpsc::channel::<()>();
     let factory: SeparatorFactory = Box::new(move |_| {
-        let _ = opened.recv();
+        let _ = load_receiver.recv();
         let silence = |_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO);
         Ok((Box::new(FakeSeparator(silence)), ActiveProvider::default()))
     });
@@ -519,17 +526,17 @@ fn while_the_model_loads_live_audio_passes_dry_and_nothing_counts_as_late() {
     let mut engine =
         Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), factory, None, live, queries());
     let input = noise(24_000);
-    let heard = play_live(&mut engine, &input, 512, |_| ());
-    assert_same(&heard, &delayed(&input, engine.latency()));
+    let output = play_live(&mut engine, &input, 512, |_| ());
+    assert_same(&output, &delayed(&input, engine.latency()));
     assert_eq!(engine.status().late_masks(), 0);
-    open.send(()).unwrap();
+    load_sender.send(()).unwrap();
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
-    let heard = play_live(&mut engine, &input, 512, |_| ());
-    assert!(heard[12_000..].iter().all(|sample| sample.abs() < 1e-3), "separated once it is loaded");
+    let output = play_live(&mut engine, &input, 512, |_| ());
+    assert!(output[12_000..].iter().all(|sample| sample.abs() < 1e-3), "separated once the model is loaded");
 }
 
 #[test]
-fn an_empty_query_passes_dry_in_both_modes() {
+fn empty_query_passes_dry_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let queries = queries();
         queries.set_text(0, "");
@@ -542,19 +549,19 @@ fn an_empty_query_passes_dry_in_both_modes() {
             queries,
         );
         let input = noise(20_000);
-        let heard = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
-        assert_same(&heard.main, &delayed(&input, engine.latency()));
+        let output = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
+        assert_same(&output.main, &delayed(&input, engine.latency()));
     }
 }
 
 #[test]
-fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
-    // A separator two frames late by nature: its mask is that of the frame two before.
-    let mut past = std::collections::VecDeque::from([0.0_f32; 2]);
+fn lookahead_applies_mask_to_its_own_frame() {
+    // A separator with a lookahead of two frames: its mask is for the frame two before the newest.
+    let mut levels = std::collections::VecDeque::from([0.0_f32; 2]);
     let factory = fake(move |magnitude, _, mask| {
-        past.push_back(magnitude.iter().sum());
-        let loud = past.pop_front().unwrap() > 1.0;
-        mask.fill(Complex32::new(f32::from(loud), 0.0));
+        levels.push_back(magnitude.iter().sum());
+        let is_loud = levels.pop_front().unwrap() > 1.0;
+        mask.fill(Complex32::new(f32::from(is_loud), 0.0));
     });
     let mut engine = Engine::with_separator(
         &AUDIO,
@@ -567,59 +574,61 @@ fn lookahead_delays_the_mask_to_the_frame_it_belongs_to() {
     engine.wait_until_ready(Duration::from_secs(10)).unwrap();
     let mut input = vec![0.0; 32_000];
     input[8192..16_384].copy_from_slice(&noise(8192));
-    let heard = play(&mut engine, &input, TestControls::default(), || 512);
-    assert!(largest_difference(&heard.main, &delayed(&input, engine.latency())) < 1e-4);
+    let output = play(&mut engine, &input, TestControls::default(), || 512);
+    assert!(largest_difference(&output.main, &delayed(&input, engine.latency())) < 1e-4);
 }
 
-/// Plays `input` through `old` until it gives way, and the rest through `new`.
-fn play_both(old: &mut Engine, new: &mut Engine, input: &[f32], at: usize) -> (Vec<f32>, usize) {
-    let mut heard =
+/// Processes `input` by `old`, and by `new` from the first possible handover after sample `at`.
+///
+/// Returns the output and the sample of the handover.
+fn play_handover(old: &mut Engine, new: &mut Engine, input: &[f32], at: usize) -> (Vec<f32>, usize) {
+    let mut output =
         play(old, &input[..at], TestControls { query: 1, ..TestControls::default() }, || 100).main;
     while !old.prepare_handover(new) {
-        let rest = &input[heard.len()..][..100];
-        heard.extend(play(old, rest, TestControls { query: 1, ..TestControls::default() }, || 100).main);
+        let rest = &input[output.len()..][..100];
+        output.extend(play(old, rest, TestControls { query: 1, ..TestControls::default() }, || 100).main);
     }
     new.continue_from(old);
-    let changed = heard.len();
-    heard.extend(
-        play(new, &input[changed..], TestControls { query: 1, ..TestControls::default() }, || 100).main,
+    let handover = output.len();
+    output.extend(
+        play(new, &input[handover..], TestControls { query: 1, ..TestControls::default() }, || 100).main,
     );
-    (heard, changed)
+    (output, handover)
 }
 
 #[test]
-fn another_engine_of_the_same_latency_goes_on_without_a_gap() {
+fn handover_at_same_latency_has_no_gap() {
     let rate = 48_000.0;
     let input = sine(96_000, 440.0, rate);
-    // The old one passes everything by then, as one does whose model is being exchanged.
+    // The old engine passes dry, as while its model is being replaced.
     let (mut old, mut new) =
         (engine(constant(1.0), config(rate, 512)), engine(constant(1.0), config(rate, 512)));
     old.mixer.wet.snap(0.0);
-    old.status.fail("its model is being exchanged".into());
-    let (heard, changed) = play_both(&mut old, &mut new, &input, 30_000);
-    assert_eq!(changed, 30_000);
+    old.status.fail("the model is being replaced".into());
+    let (output, handover) = play_handover(&mut old, &mut new, &input, 30_000);
+    assert_eq!(handover, 30_000);
     let expected = delayed(&input, new.latency());
-    let off = heard.iter().zip(&expected).skip(20_000).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    // While the first separated frame fades in, half of it is still missing.
-    assert!(largest_jump(&heard[20_000..]) < 1.3 * largest_jump(&input), "{}", largest_jump(&heard));
-    let settled = changed + 3 * new.latency();
+    let during = output.iter().zip(&expected).skip(20_000).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Up to half of the signal is missing while the first separated frame fades in.
+    assert!(largest_jump(&output[20_000..]) < 1.3 * largest_jump(&input), "{}", largest_jump(&output));
+    let settled = handover + 3 * new.latency();
     let after =
-        heard[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(off < 0.6 && after < 1e-5, "{off} {after}");
+        output[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(during < 0.6 && after < 1e-5, "{during} {after}");
 }
 
 #[test]
-fn another_engine_of_another_latency_is_faded_to() {
+fn handover_at_different_latency_fades() {
     let rate = 48_000.0;
     let input = sine(96_000, 440.0, rate);
     let mut old = engine(constant(1.0), config(rate, 512));
     let mut new = engine(constant(1.0), config(rate, 2_048));
-    let (heard, changed) = play_both(&mut old, &mut new, &input, 30_000);
-    assert!((30_000..31_000).contains(&changed) && new.latency() > old.latency());
-    assert!(largest_jump(&heard[4_000..]) < 1.3 * largest_jump(&input));
-    let settled = changed + 3 * new.latency();
+    let (output, handover) = play_handover(&mut old, &mut new, &input, 30_000);
+    assert!((30_000..31_000).contains(&handover) && new.latency() > old.latency());
+    assert!(largest_jump(&output[4_000..]) < 1.3 * largest_jump(&input));
+    let settled = handover + 3 * new.latency();
     let expected = delayed(&input, new.latency());
     let after =
-        heard[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        output[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(after < 1e-5, "{after}");
 }

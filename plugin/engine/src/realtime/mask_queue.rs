@@ -1,5 +1,6 @@
-//! The parcel that the audio thread and the separator thread exchange, and the channels it
-//! travels in. Parcels come from a fixed pool and are never freed while audio runs.
+//! Queue of mask requests between the audio thread and the separator thread.
+//!
+//! Requests come from a fixed pool and are never freed while audio runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -8,22 +9,21 @@ use std::thread::Thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use realfft::num_complex::Complex32;
 
-/// One frame's magnitude on its way out, its mask on the way home.
+/// Request for one mask: the audio thread fills `magnitude`, the separator thread `mask`.
 pub struct MaskRequest {
-    /// Which uninterrupted run of frames this one belongs to. The separator starts its recurrent
-    /// state anew when it sees a new one.
+    /// Number of the stream. The separator resets its recurrent state when the stream changes.
     pub stream: u32,
-    /// The frame's number since the last reset.
+    /// Number of the frame since the last reset.
     pub index: u64,
-    /// The query slot whose embedding conditions the mask.
+    /// Query slot whose embedding conditions the mask.
     pub query: u8,
-    /// The audio thread can wait, so the separator may wait too, for a query being encoded.
+    /// Whether the audio thread waits for the reply, so that the separator may wait for an embedding.
     pub wait_allowed: bool,
-    /// Whether `mask` was filled. It is not when there is nothing to separate by.
+    /// Whether `mask` was filled. False without an embedding or after an error.
     pub has_mask: bool,
     /// Linear magnitude on the model's grid, `model_bins` long.
     pub magnitude: Box<[f32]>,
-    /// Complex gain on the model's grid, `model_bins` long, of the frame that lies behind `index` as far as the package says.
+    /// Complex gain on the model's grid, `model_bins` long, of the frame `index - mask_lag`.
     pub mask: Box<[Complex32]>,
 }
 
@@ -41,50 +41,53 @@ impl MaskRequest {
     }
 }
 
-/// What both ends know without a parcel.
+/// State that both endpoints share.
 #[derive(Default)]
 pub struct QueueState {
-    /// Parcels of streams before this one are of no use to anyone.
+    /// Requests of streams before this one are stale.
     oldest_stream: AtomicU32,
     closed: AtomicBool,
 }
 
 impl QueueState {
+    /// Whether the reply to a request is no longer needed.
     pub fn is_stale(&self, request: &MaskRequest) -> bool {
         request.stream < self.oldest_stream.load(Ordering::Acquire)
     }
 
+    /// Whether the engine has ended, so that the separator thread ends.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Makes the separator thread end.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 }
 
-/// The audio thread's end of the queue. Its methods are real-time safe: none of them allocates, locks or blocks.
+/// Endpoint of the audio thread. Its methods are real-time safe.
 pub struct AudioEndpoint {
     state: Arc<QueueState>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are sent, so they stay allocated")]
     pool: Vec<Box<MaskRequest>>,
     requests: Sender<Box<MaskRequest>>,
     replies: Receiver<Box<MaskRequest>>,
-    /// Woken after a send.
+    /// Thread that each send unparks.
     separator: Option<Thread>,
 }
 
-/// The separator thread's end of the queue.
+/// Endpoint of the separator thread. Its methods never block.
 pub struct SeparatorEndpoint {
     pub state: Arc<QueueState>,
     requests: Receiver<Box<MaskRequest>>,
     replies: Sender<Box<MaskRequest>>,
 }
 
-/// Both ends of a queue with a pool of `size` requests, each of `bins` bins.
+/// Creates both endpoints of a queue with a pool of `size` requests, each of `bins` bins.
 pub fn mask_queue(size: usize, bins: usize) -> (AudioEndpoint, SeparatorEndpoint) {
     let state = Arc::new(QueueState::default());
-    // Either channel can hold the whole pool: a send never finds it full.
+    // Each channel can hold the whole pool, so no send fails because it is full.
     let (request_sender, request_receiver) = bounded(size);
     let (reply_sender, reply_receiver) = bounded(size);
     let audio = AudioEndpoint {
@@ -98,7 +101,7 @@ pub fn mask_queue(size: usize, bins: usize) -> (AudioEndpoint, SeparatorEndpoint
 }
 
 impl AudioEndpoint {
-    /// Unparks `separator` after each send.
+    /// Makes each send unpark `separator`.
     pub fn wake_on_send(&mut self, separator: Thread) {
         self.separator = Some(separator);
     }
@@ -141,7 +144,7 @@ impl AudioEndpoint {
 }
 
 impl SeparatorEndpoint {
-    /// Takes the next request, if there is one. Never blocks.
+    /// Takes the next request, if there is one.
     pub fn receive(&self) -> Option<Box<MaskRequest>> {
         self.requests.try_recv().ok()
     }
@@ -158,19 +161,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parcel_makes_the_round_trip_in_the_same_box() {
+    fn reply_arrives_in_box_of_its_request() {
         let (mut audio, separator) = mask_queue(2, 4);
         let mut request = audio.acquire().unwrap();
         request.index = 7;
         let address: *const MaskRequest = &*request;
         audio.send(request);
         separator.reply(separator.receive().unwrap());
-        let home = audio.receive().unwrap();
-        assert_eq!((home.index, &*home as *const MaskRequest), (7, address));
+        let reply = audio.receive().unwrap();
+        assert_eq!((reply.index, &*reply as *const MaskRequest), (7, address));
     }
 
     #[test]
-    fn parcels_of_a_forgotten_stream_are_recycled_unread() {
+    fn stale_replies_go_back_to_pool() {
         let (mut audio, separator) = mask_queue(1, 4);
         let request = audio.acquire().unwrap();
         audio.send(request);

@@ -1,21 +1,23 @@
-//! The priority of the separator's thread: above everything that is not audio, below the audio thread.
+//! Real-time priority of the separator thread: below the audio thread, above everything else.
 
 use audio_thread_priority::{
     RtPriorityHandle, demote_current_thread_from_real_time, promote_current_thread_to_real_time,
 };
 
-/// The calling thread has priority while this is there.
+/// Guard that holds the calling thread at real-time priority until it is dropped.
 pub struct RealtimePriority(Option<RtPriorityHandle>);
 
 impl RealtimePriority {
-    /// Raises the calling thread, which has work for a while of `frames` samples at `sample_rate` hertz. Without the
-    /// privilege it stays as it is, which the status shows as late parcels if it ever matters.
-    pub fn raise(frames: usize, sample_rate: f64) -> Self {
-        let raised = promote_current_thread_to_real_time(frames as u32, sample_rate as u32).ok();
-        if raised.is_some() {
-            step_down();
+    /// Raises the calling thread, whose work takes up to `samples` at `sample_rate` in hertz.
+    ///
+    /// If the system refuses, the priority is unchanged; the status then shows the effect as late
+    /// masks. Not real-time safe.
+    pub fn raise(samples: usize, sample_rate: f64) -> Self {
+        let handle = promote_current_thread_to_real_time(samples as u32, sample_rate as u32).ok();
+        if handle.is_some() {
+            lower_by_one();
         }
-        Self(raised)
+        Self(handle)
     }
 }
 
@@ -27,11 +29,13 @@ impl Drop for RealtimePriority {
     }
 }
 
-/// One below what audio threads are given in the same way: threads of one priority take turns only when they wait, so
-/// that the audio thread would come after the separators of all other instances.
-fn step_down() {
+/// Lowers the calling thread to one below the priority that audio threads get in the same way.
+///
+/// At equal priority a thread runs until it waits, so that the audio thread would run after the
+/// separators of all other instances.
+fn lower_by_one() {
     #[cfg(target_os = "linux")]
-    // SAFETY: both calls are of the calling thread, and read and write `parameters` alone.
+    // SAFETY: both calls concern the calling thread (0), and access only `parameters`.
     unsafe {
         let mut parameters = std::mem::zeroed::<libc::sched_param>();
         if libc::sched_getparam(0, &mut parameters) == 0 && parameters.sched_priority > 1 {
@@ -45,9 +49,9 @@ fn step_down() {
 mod tests {
     use super::*;
 
-    /// 0 where the thread has no priority in real time.
-    fn own() -> i32 {
-        // SAFETY: as above.
+    /// Real-time priority of the calling thread, 0 if it has none.
+    fn current_priority() -> i32 {
+        // SAFETY: the call concerns the calling thread (0), and writes only `parameters`.
         unsafe {
             let mut parameters = std::mem::zeroed::<libc::sched_param>();
             assert_eq!(libc::sched_getparam(0, &mut parameters), 0);
@@ -60,14 +64,15 @@ mod tests {
     fn separator_with_realtime_priority_is_below_audio_thread() {
         let audio = std::thread::spawn(|| {
             let raised = promote_current_thread_to_real_time(512, 48_000);
-            let priority = own();
+            let priority = current_priority();
             raised.map(demote_current_thread_from_real_time).is_ok().then_some(priority)
         });
         let audio = audio.join().unwrap();
         let audio = audio.expect("the system grants real-time priority: raise the limit with `ulimit -r 95`");
         let raised = RealtimePriority::raise(768, 48_000.0);
-        assert!((1..audio).contains(&own()), "{} beside {audio}", own());
+        let separator = current_priority();
+        assert!((1..audio).contains(&separator), "separator {separator}, audio thread {audio}");
         drop(raised);
-        assert_eq!(own(), 0);
+        assert_eq!(current_priority(), 0);
     }
 }

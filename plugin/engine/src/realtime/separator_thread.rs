@@ -1,4 +1,4 @@
-//! The separator's thread: parcels in, masks filled, parcels home.
+//! The separator thread: takes mask requests, fills in the masks, and replies.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -14,20 +14,24 @@ use crate::realtime::status::Status;
 use crate::separator::Separator;
 use crate::separator::multi_part::MultiPartSeparator;
 
-/// How long the thread sleeps when nobody wakes it.
+/// Interval at which the idle thread checks its queue if no send unparks it.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the other side of an wait_allowed request is waited for without sleep: to be woken takes as long as the work.
+/// Time for which either thread spins instead of sleeping while the host renders.
+///
+/// Waking a thread takes as long as the work.
 pub const SPIN_DURATION: Duration = Duration::from_millis(1);
 
-/// How long a query may be waited for when the audio thread waits too.
+/// Longest wait for an embedding, or for a reply, while the host renders.
 pub const WAIT_TIMEOUT: Duration = cancel::NETWORK_TIMEOUT;
 
-/// Makes the separator, on its thread, and tells on what it runs. It may take its time, until it is cancelled.
+/// Constructor of the separator, called on its thread. Returns the provider in use as well.
+///
+/// May block until the token is cancelled.
 pub type SeparatorFactory =
     Box<dyn FnOnce(&CancelToken) -> Result<(Box<dyn Separator>, ActiveProvider), String> + Send>;
 
-/// The running thread. When this is dropped, it ends, and so does what its network is at.
+/// Handle of the separator thread. Drop cancels the network's run and ends the thread.
 pub struct SeparatorThread {
     queue: Arc<QueueState>,
     cancel: CancelToken,
@@ -35,48 +39,50 @@ pub struct SeparatorThread {
 }
 
 impl SeparatorThread {
-    /// Starts the thread, which has the embeddings of `queries` that are for `engine_id`. `hop_frames` samples at `sample_rate` hertz are the time a request has.
+    /// Starts the thread, which uses the embeddings that `queries` holds for `engine_id`.
+    ///
+    /// A request should take at most `hop` samples at `sample_rate` in hertz. Not real-time safe.
     pub fn start(
         factory: SeparatorFactory,
         endpoint: SeparatorEndpoint,
         (queries, engine_id): (Arc<Queries>, u64),
         (status, analyzer): (Arc<Status>, Arc<Analyzer>),
-        hop_frames: usize,
+        hop: usize,
         sample_rate: f64,
     ) -> Self {
         let queue = endpoint.state.clone();
-        let reporter = status.clone();
+        let thread_status = status.clone();
         let cancel = CancelToken::default();
         let cancelled = cancel.clone();
         let body = move || match factory(&cancelled) {
             Ok((separator, provider)) => {
-                status.set_ready(provider);
-                let _raised = RealtimePriority::raise(hop_frames, sample_rate);
+                thread_status.set_ready(provider);
+                let _priority = RealtimePriority::raise(hop, sample_rate);
                 SeparatorLoop {
                     separator: MultiPartSeparator::new(separator),
                     endpoint,
                     queries,
                     engine_id,
-                    status,
+                    status: thread_status,
                     analyzer,
                     stream: None,
                 }
                 .run();
             }
-            // What was cancelled has no problem.
+            // Cancelled because the engine was dropped: no error.
             Err(_) if endpoint.state.is_closed() => {}
-            Err(problem) => status.fail(problem),
+            Err(problem) => thread_status.fail(problem),
         };
         let spawned = thread::Builder::new().name("sift separator".into()).spawn(body);
         let thread = spawned
             .inspect_err(|error| {
-                reporter
-                    .fail(format!("the separator's thread could not be started: {error}. Restart the host"))
+                status.fail(format!("separator: the thread cannot be started: {error}. Restart the host"));
             })
             .ok();
         Self { queue, cancel, thread }
     }
 
+    /// The running thread, if it could be started.
     pub fn thread(&self) -> Option<&thread::Thread> {
         self.thread.as_ref().map(JoinHandle::thread)
     }
@@ -93,6 +99,7 @@ impl Drop for SeparatorThread {
     }
 }
 
+/// State of the running thread.
 struct SeparatorLoop {
     separator: MultiPartSeparator,
     endpoint: SeparatorEndpoint,
@@ -100,7 +107,7 @@ struct SeparatorLoop {
     engine_id: u64,
     status: Arc<Status>,
     analyzer: Arc<Analyzer>,
-    /// The stream whose state the separator holds.
+    /// Stream of the separator's recurrent state; `None` if the state has to be reset.
     stream: Option<u32>,
 }
 
@@ -108,12 +115,12 @@ impl SeparatorLoop {
     fn run(&mut self) {
         let mut spin_until = Instant::now();
         while !self.endpoint.state.is_closed() {
-            // Never a blocking `recv`: a receiver that blocks makes the audio thread's send lock.
+            // No blocking `recv`: with a blocked receiver the audio thread's send takes a lock.
             let Some(mut request) = self.endpoint.receive() else {
                 if Instant::now() < spin_until {
-                    thread::yield_now()
+                    thread::yield_now();
                 } else {
-                    thread::park_timeout(POLL_INTERVAL)
+                    thread::park_timeout(POLL_INTERVAL);
                 }
                 continue;
             };
@@ -126,7 +133,7 @@ impl SeparatorLoop {
         }
     }
 
-    /// Fills in the mask, if there is something to separate by and it works.
+    /// Fills in the mask. Returns false if there is no embedding, or after an error.
     fn separate(&mut self, request: &mut MaskRequest) -> bool {
         let timeout = if request.wait_allowed { WAIT_TIMEOUT } else { Duration::ZERO };
         let Some(parts) = self.queries.parts(self.engine_id, request.query.into(), timeout) else {
@@ -140,7 +147,7 @@ impl SeparatorLoop {
         }
         let start = Instant::now();
         let MaskRequest { magnitude, mask, wait_allowed, .. } = request;
-        // What must not depend on how busy the machine is runs alone.
+        // Offline results must not depend on load, and batching can change the last bits of a mask.
         let outcome = self.separator.run(magnitude, &parts, mask, !*wait_allowed);
         self.status.count_hop(start.elapsed());
         match outcome {
@@ -152,7 +159,7 @@ impl SeparatorLoop {
             }
         }
         if !request.mask.iter().all(|gain| gain.is_finite()) {
-            // A value that is not finite would stay in the recurrent state for good.
+            // A NaN or infinity would stay in the recurrent state.
             self.status.count_invalid_mask();
             self.stream = None;
             return false;

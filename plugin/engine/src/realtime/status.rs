@@ -1,4 +1,4 @@
-//! What an engine tells the outside about itself, without locks on the audio thread.
+//! Status of an engine for other threads, without locks on the audio thread.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,40 +7,42 @@ use parking_lot::Mutex;
 
 use crate::inference::provider::ActiveProvider;
 
-/// How far the separator has come.
+/// State of the separator's model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Readiness {
-    /// The model is being loaded; audio passes dry.
+    /// The model is loading; audio passes dry.
     Loading,
-    /// FrameWindow are being separated.
+    /// The model has been loaded; audio is separated.
     Ready,
-    /// There is no working model; audio passes dry. [`Status::problem`] says why.
+    /// There is no working model; audio passes dry. [`Status::problem`] holds the error.
     Failed,
 }
 
-/// Counters and messages of one engine. The separator thread and the audio thread write, anyone
-/// reads.
+/// Counters and messages of one engine.
+///
+/// The separator thread and the audio thread write, any thread reads. All methods are real-time safe
+/// but those of messages: `problem`, `active_provider`, `set_ready` and `fail` take a lock.
 pub struct Status {
     readiness: AtomicU8,
     problem: Mutex<Option<String>>,
     active_provider: Mutex<ActiveProvider>,
-    /// Hops that a run of the network makes masks for.
+    /// Number of hops per run of the network.
     advance: u64,
-    /// Nanoseconds since the last run.
+    /// Time in nanoseconds spent on hops since the last run of the network ended.
     run_nanoseconds: AtomicU64,
     hops: AtomicU64,
     late_masks: AtomicU64,
     dropped_frames: AtomicU64,
     invalid_masks: AtomicU64,
-    /// See [`Self::hop_time`].
+    /// Average of [`Self::hop_time`] in nanoseconds; 0 before the first.
     hop_nanoseconds: AtomicU32,
-    /// The bits of an `f32`, not a number where it is not known.
+    /// Bits of an `f32`, NaN if the presence is unknown.
     presence: AtomicU32,
 }
 
 impl Status {
-    /// Of a separator whose network runs every `advance` hops.
+    /// Creates the status of a separator whose network runs every `advance` hops.
     pub(crate) fn new(advance: usize) -> Self {
         Self {
             readiness: AtomicU8::new(Readiness::Loading as u8),
@@ -57,49 +59,50 @@ impl Status {
         }
     }
 
+    /// State of the model.
     pub fn readiness(&self) -> Readiness {
         [Readiness::Loading, Readiness::Ready, Readiness::Failed]
             [usize::from(self.readiness.load(Ordering::Acquire))]
     }
 
-    /// What is wrong, with the file and the remedy.
+    /// Error message of a failed model, with file and remedy.
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
     }
 
-    /// On what the separator runs, once it is ready.
+    /// Provider on which the separator runs, once it is ready.
     pub fn active_provider(&self) -> ActiveProvider {
         self.active_provider.lock().clone()
     }
 
-    /// Hops the separator has made a mask for.
+    /// Number of hops that the separator has run for.
     pub fn hops(&self) -> u64 {
         self.hops.load(Ordering::Relaxed)
     }
 
-    /// Parcels that were not home when due, and were concealed.
+    /// Number of masks that were not there when due, and were concealed.
     pub fn late_masks(&self) -> u64 {
         self.late_masks.load(Ordering::Relaxed)
     }
 
-    /// Hops that could not be sent, since every parcel was on its way.
+    /// Number of frames that were not sent, as all requests were in flight.
     pub fn dropped_frames(&self) -> u64 {
         self.dropped_frames.load(Ordering::Relaxed)
     }
 
-    /// Masks that were not finite; their frames pass dry.
+    /// Number of masks with a NaN or infinity; their frames pass dry.
     pub fn invalid_masks(&self) -> u64 {
         self.invalid_masks.load(Ordering::Relaxed)
     }
 
-    /// Time the separator takes for a hop, averaged over about the last thirty, and at least over all those
-    /// that one run of the network is for.
+    /// Average time of the separator per hop, over about the last 32 hops.
+    ///
+    /// The average covers at least the hops of one run of the network.
     pub fn hop_time(&self) -> Duration {
         Duration::from_nanos(self.hop_nanoseconds.load(Ordering::Relaxed).into())
     }
 
-    /// Probability that the described sound is in what the separator heard last, where the model
-    /// tells.
+    /// Probability that the described sound is in the newest frame, if the model has this output.
     pub fn presence(&self) -> Option<f32> {
         Some(f32::from_bits(self.presence.load(Ordering::Relaxed))).filter(|presence| presence.is_finite())
     }
@@ -118,10 +121,10 @@ impl Status {
         self.readiness.store(Readiness::Failed as u8, Ordering::Release);
     }
 
-    /// The separator took so long for a hop. Only its thread calls this.
-    pub(crate) fn count_hop(&self, took: Duration) {
+    /// Records the time that the separator took for a hop. Only its thread calls this.
+    pub(crate) fn count_hop(&self, duration: Duration) {
         let hops = self.hops.fetch_add(1, Ordering::Relaxed) + 1;
-        let run = self.run_nanoseconds.load(Ordering::Relaxed) + took.as_nanos() as u64;
+        let run = self.run_nanoseconds.load(Ordering::Relaxed) + duration.as_nanos() as u64;
         if !hops.is_multiple_of(self.advance) {
             self.run_nanoseconds.store(run, Ordering::Relaxed);
             return;
@@ -152,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hop_takes_its_share_of_the_run_that_is_for_it() {
+    fn hop_time_is_run_time_divided_by_its_hops() {
         let status = Status::new(40);
         for run in 1..=3_u32 {
             for hop in 1..=40 {
@@ -161,12 +164,12 @@ mod tests {
             assert_eq!(status.hop_time(), Duration::from_millis(10) * run);
         }
         status.count_hop(Duration::from_secs(1));
-        assert_eq!(status.hop_time(), Duration::from_millis(30), "what a run took is told when it is over");
+        assert_eq!(status.hop_time(), Duration::from_millis(30), "a run counts once it is over");
         assert_eq!(status.hops(), 121);
     }
 
     #[test]
-    fn of_a_network_that_runs_every_hop_the_last_thirty_or_so_count() {
+    fn hop_time_is_average_of_recent_hops_if_each_runs() {
         let status = Status::new(1);
         status.count_hop(Duration::from_millis(8));
         assert_eq!(status.hop_time(), Duration::from_millis(8));
