@@ -16,7 +16,7 @@ import torch
 
 from . import config as configuration
 from . import report
-from .train import TrainingRun, read_material
+from .train import TrainingRun, read_training_inputs
 
 VARIANTS = configuration.TRAIN_FOLDER / "ablations.toml"
 FIGURES = configuration.DEFAULT_WEIGHTS.with_name("ablations.json")
@@ -53,7 +53,7 @@ def train_variant(config, folder):
     """Trains or resumes one variant and returns its figures; if it is finished, reads them."""
     done = folder / "figures.json"
     if not done.is_file():
-        generator, captions, sentences, validate = read_material(config)
+        generator, captions, sentences, validate = read_training_inputs(config)
         run = TrainingRun(config, folder, generator, captions, sentences)
         run.train()
         figures = validate(run.averaged_model())

@@ -1,8 +1,8 @@
-"""What people would type for each label of the corpus, from `captions.toml`.
+"""Captions of every label of the corpus, read from `captions.toml`.
 
-Every label has a noun phrase, from which templates make captions, phrasings of its own, and phrasings that are never
-trained on: the evaluation's measure of how well the network understands words that it has not seen. Further templates
-say that all but one sound is meant, or two sounds at once.
+Each label has a noun phrase for templates, phrasings for training, and held-out phrasings. Training never uses the
+held-out phrasings; the evaluation measures with them how well the network understands unseen words. Further templates
+describe everything but one sound, or two sounds.
 """
 
 import functools
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MUSIC = "music"
-"""Not a label of the corpus: several instruments together."""
+"""The label of several instruments together. Not a label of the corpus."""
 
 TEMPLATES = ("{label}", "{noun}", "the sound of {noun}", "{label} sounds", "a recording of {noun}")
 
@@ -34,7 +34,7 @@ EXCEPT = {
                         "{} 제외한 모든 소리", "{} 제거하기"),
 }
 # fmt: on
-"""What is said of all sounds but one."""
+"""Templates of captions for everything but one sound, by part."""
 
 BOTH = {
     "train": ("{} and {}", "{} with {}", "{} plus {}", "{}, {}", "both {} and {}", "{} & {}"),
@@ -42,7 +42,7 @@ BOTH = {
     "korean": ("{}하고 {}", "{} 그리고 {}", "{}, {}", "{} + {}"),
     "korean_held_out": ("{} 및 {}",),
 }
-"""What is said of two sounds."""
+"""Templates of captions for two sounds, by part."""
 
 with open(Path(__file__).with_suffix(".toml"), "rb") as file:
     _PHRASES = tomllib.load(file)
@@ -51,7 +51,7 @@ LABELS = sorted(_PHRASES)
 
 
 def captions_of(label, part):
-    """All captions of a label, without repetition.
+    """Returns all captions of a label, without duplicates.
 
     `part`: "train" or "held_out", in English; "korean" or "korean_held_out".
     """
@@ -63,46 +63,49 @@ def captions_of(label, part):
 
 
 def usual_caption(label):
-    """The first natural way to say it, as the evaluation asks for a label."""
+    """Returns the noun phrase of a label, which the evaluation uses as its caption."""
     return _PHRASES[label]["noun"]
 
 
 def all_captions(part):
-    """All captions of all labels, without repetition (several labels answer to "guitar"), in a fixed order."""
+    """Returns the captions of all labels in a fixed order.
+
+    Captions that several labels share, such as "guitar", occur once.
+    """
     return list(dict.fromkeys(caption for label in LABELS for caption in captions_of(label, part)))
 
 
 def except_captions(label, part):
-    """Captions of everything but this label, one of each template, around phrases that are drawn once for all."""
+    """Returns captions of everything but this label: one per template, with a phrase that is the same in every call."""
     rng = random.Random(f"except {label} {part}")
     phrases = captions_of(label, part)
     return [template.format(rng.choice(phrases)) for template in EXCEPT[part]]
 
 
 def both_caption(first, second, part):
-    """A caption of two labels at once, drawn once for all."""
+    """Returns a caption of two labels together, the same in every call."""
     rng = random.Random(f"both {first} {second} {part}")
     phrases = (rng.choice(captions_of(label, part)) for label in (first, second))
     return rng.choice(BOTH[part]).format(*phrases)
 
 
 class Meaning(NamedTuple):
-    """What a caption asks for."""
+    """The sounds that a caption describes."""
 
     kind: str
-    """"one" sound, everything "but" one, or "both" of two."""
+    """One of "one" (a sound), "but" (everything but a sound) and "both" (two sounds)."""
     labels: frozenset
-    """Several for one sound whose name is ambiguous, such as "guitar"."""
+    """Labels of the sounds. Kind "one" has several where the name is ambiguous, such as "guitar"."""
 
 
 @functools.cache
 def trained_captions():
-    """Every caption that training asks by, in a fixed order, with its Meaning."""
-    found = {}
+    """Returns {caption: Meaning} of all captions of training, in a fixed order."""
+    meanings = {}
 
     def add(caption, kind, *labels):
-        known = found.get(caption, Meaning(kind, frozenset()))
-        found[caption] = known._replace(labels=known.labels | set(labels))
+        known = meanings.get(caption, Meaning(kind, frozenset()))
+        meanings[caption] = known._replace(labels=known.labels | set(labels))
 
     for part in ("train", "korean"):
         for label in LABELS:
@@ -113,24 +116,24 @@ def trained_captions():
                 add(caption, "but", label)
         for pair in itertools.permutations(LABELS, 2):
             add(both_caption(*pair, part), "both", *pair)
-    return found
+    return meanings
 
 
 @functools.cache
-def caption_numbers():
-    """The position of each of `trained_captions()`."""
+def caption_indices():
+    """Returns {caption: index in `trained_captions()`}."""
     return {caption: number for number, caption in enumerate(trained_captions())}
 
 
 class CaptionSet(NamedTuple):
-    """The captions that a run trains by."""
+    """The captions that a run trains with."""
 
     meanings: dict
-    """The Meaning of each caption, in the order in which batches count captions."""
+    """{caption: Meaning}. Batches contain captions as indices into this order."""
     names: list
-    """Every label or name that a meaning refers to."""
+    """All labels or names that meanings refer to."""
 
 
 def caption_set():
-    """The captions of `captions.toml`."""
+    """Returns the captions of `captions.toml`."""
     return CaptionSet(trained_captions(), LABELS)

@@ -1,7 +1,7 @@
-"""From the corpus to mixtures: clips decoded once, then mixed anew for every training step.
+"""Training data of the first model: decodes the clips of the corpus once and mixes them for every training step.
 
-Everything random is drawn from a generator seeded with the run's seed and the step's number, so step n sees the same
-batch however often a run was interrupted.
+All random choices of step n come from a generator seeded with the run's seed and n, so the batch of a step does not
+depend on how often the run was interrupted.
 """
 
 import csv
@@ -21,7 +21,7 @@ import soundfile
 import torch
 
 from . import config as configuration
-from .captions import LABELS, MUSIC, both_caption, caption_numbers, captions_of, except_captions
+from .captions import LABELS, MUSIC, both_caption, caption_indices, captions_of, except_captions
 
 # fmt: off
 FAMILIES = [
@@ -53,7 +53,7 @@ FAMILIES = [
     {"drums", "finger snapping", "hand clapping", "stomping"},
 ]
 # fmt: on
-"""Labels whose sounds could answer each other's descriptions: never interferers of one another."""
+"""Groups of labels whose sounds match each other's descriptions and are therefore never mixed as interferers."""
 
 # fmt: off
 INSTRUMENTS = sorted(
@@ -62,15 +62,15 @@ INSTRUMENTS = sorted(
      "synthesizer", "trumpet", "violin"}
 )
 # fmt: on
-ARRANGEMENT = "arrangement:"
-"""What groups begin with whose clips are the stems of one arrangement, as long as one another."""
+ARRANGEMENT_PREFIX = "arrangement:"
+"""Prefix of a group whose clips are the stems of one arrangement. All stems of an arrangement have the same length."""
 BODY_PERCUSSION = {"finger snapping", "hand clapping", "stomping"}
-QUESTIONS = ("one", "absent", "but", "both")
-"""What a mixture can be asked for: one of its sounds, a sound that is not there, everything but a sound, two sounds."""
+CAPTION_KINDS = ("one", "absent", "but", "both")
+"""Kinds of captions: one sound of the mixture, a sound that is absent, everything but a sound, two sounds."""
 
 
 def conflicts(label):
-    """All labels that must not be heard beside a target of this label, itself included."""
+    """Returns the set of labels, including `label`, that must not be mixed with a target of this label."""
     found = {label}
     for family in FAMILIES:
         if label in family:
@@ -82,43 +82,45 @@ def conflicts(label):
 
 @dataclass(frozen=True)
 class Clip:
+    """A recording or a rendered sound of the corpus."""
+
     path: str
     label: str
     source: str
     group: str
     window: str | None
-    """The song and the second that it begins at: the same for stems that sound together."""
+    """Song and start second: equal for stems of the same passage. None for clips that are not stems."""
     start: int
-    """Position in the decoded samples."""
+    """Index of the first sample in the decoded samples."""
     length: int
-    """In samples."""
-    rendered: bool
-    """By a synthesiser, for training."""
+    """Number of samples."""
+    is_rendered: bool
+    """Whether a synthesiser made the clip for training."""
 
 
-def _window(row):
+def _song_window(row):
     found = re.search(r"-(\d+)s-\d+\.\w+$", row["path"]) if row.get("song") else None
     return f"{row['song']}@{found[1]}" if found else None
 
 
 class Corpus:
-    """One split of the corpus, decoded to the training rate once and kept in a cache file."""
+    """One split of the corpus, decoded once to the sample rate of training and stored in a cache file."""
 
     def __init__(self, folder, split, sample_rate, further=(), rendered=()):
-        """`further`, `rendered`: more folders with an index of the same columns, whose clips are added."""
-        parts = [self._part(Path(part), split, sample_rate) for part in [folder, *further, *rendered]]
+        """`further`, `rendered`: additional folders of recorded and of rendered clips, with the same index columns."""
+        parts = [self._read_folder(Path(part), split, sample_rate) for part in [folder, *further, *rendered]]
         self._samples = np.concatenate([samples for _, samples, _ in parts])
         lengths = np.concatenate([lengths for _, _, lengths in parts])
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-        recorded = len(parts) - len(rendered)
-        rows = [(row, number >= recorded) for number, (rows, _, _) in enumerate(parts) for row in rows]
+        recorded_folders = len(parts) - len(rendered)
+        rows = [(row, number >= recorded_folders) for number, (rows, _, _) in enumerate(parts) for row in rows]
         self.clips = [
             Clip(
                 row["path"],
                 row["label"],
                 row["source"],
                 row["group"],
-                _window(row),
+                _song_window(row),
                 int(start),
                 int(length),
                 is_rendered,
@@ -131,13 +133,13 @@ class Corpus:
         self.labels = sorted(self.by_label)
 
     @staticmethod
-    def _part(folder, split, sample_rate):
-        """A folder's rows of the split, their samples one after another, and each one's length."""
+    def _read_folder(folder, split, sample_rate):
+        """Returns the folder's index rows of the split, the concatenated samples of their clips, and the clips' lengths."""
         index = folder / "index.csv"
         if not index.is_file():
             raise FileNotFoundError(
-                f"no corpus at {folder}: {index} is missing. Put the corpus of described sounds there, "
-                f"or set [corpus] path in {configuration.DEFAULT_CONFIG}."
+                f"{folder}: no corpus, {index} is missing; expected the corpus of described sounds. "
+                f"Put it there, or set [corpus] path in {configuration.DEFAULT_CONFIG}."
             )
         with open(index, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
@@ -146,17 +148,17 @@ class Corpus:
         key = hashlib.sha256(index.read_bytes() + repr(state).encode()).hexdigest()[:12]
         cache = configuration.cache_folder() / f"corpus-{split}-{key}.npz"
         if not cache.is_file():
-            _decode(folder, rows, sample_rate, cache)
+            _cache_clips(folder, rows, sample_rate, cache)
         with np.load(cache) as stored:
             return rows, stored["samples"], stored["lengths"]
 
     def samples(self, clip):
-        """A clip's samples, float32."""
+        """Returns the samples of a clip, float32."""
         return self._samples[clip.start : clip.start + clip.length].astype(np.float32) / 32768
 
 
-def _decoded(path, sample_rate):
-    """A file's samples at this rate, all channels in one, 16-bit."""
+def _decode_file(path, sample_rate):
+    """Decodes a file, averages its channels, and resamples it. Returns 16-bit samples."""
     samples, rate = soundfile.read(path, dtype="float32")
     if samples.ndim == 2:
         samples = samples.mean(axis=1)
@@ -166,23 +168,24 @@ def _decoded(path, sample_rate):
     return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
 
 
-def _decode(folder, rows, sample_rate, cache):
-    """Decodes, resamples and stores clips as one array of 16-bit samples."""
+def _cache_clips(folder, rows, sample_rate, cache):
+    """Decodes all clips in parallel and stores them in the file `cache` as one array of 16-bit samples."""
     print(f"decoding {len(rows)} clips into {cache}", flush=True)
     paths = [folder / row["path"] for row in rows]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        parts = list(threads.map(_decoded, paths, itertools.repeat(sample_rate)))
+        parts = list(threads.map(_decode_file, paths, itertools.repeat(sample_rate)))
     temporary = cache.with_name(f"{cache.stem}.{os.getpid()}.part.npz")
     np.savez(temporary, samples=np.concatenate(parts), lengths=[len(p) for p in parts])
     temporary.replace(cache)
 
 
 def energy(samples):
+    """Returns the sum of squares."""
     return float(np.dot(samples, samples))
 
 
 def scale_to_snr(target, interference, snr):
-    """Scales `interference` so that target over interference is `snr` decibels in energy."""
+    """Scales `interference` so that the energy ratio of `target` to it is `snr` decibels. Leaves silence unchanged."""
     noise = energy(interference)
     if noise <= 0:
         return interference
@@ -190,7 +193,7 @@ def scale_to_snr(target, interference, snr):
 
 
 def change_speed(samples, factor):
-    """Plays faster (factor > 1) or slower, pitch included. Linear interpolation: it is an augmentation."""
+    """Changes speed and pitch by `factor` (above 1: faster). Linear interpolation is accurate enough for augmentation."""
     positions = np.arange(0, len(samples) - 1, factor, dtype=np.float64)
     before = positions.astype(np.int64)
     fraction = (positions - before).astype(np.float32)
@@ -198,18 +201,18 @@ def change_speed(samples, factor):
 
 
 class Augmentation:
-    """Random equaliser and reverberation, applied as one multiplication of spectra."""
+    """Random equaliser and reverberation, applied to a segment by one multiplication of spectra."""
 
-    REVERBERATION = 0.4  # seconds, at most
+    MAX_REVERBERATION = 0.4  # seconds
 
     def __init__(self, rng, length, sample_rate, options):
         self._spectrum = None
-        tail = int(self.REVERBERATION * sample_rate)
+        tail = int(self.MAX_REVERBERATION * sample_rate)
         self._size = scipy.fft.next_fast_len(length + tail, real=True)
         equalise = rng.random() < options["equaliser_probability"]
         reverberate = rng.random() < options["reverberation_probability"]
         if equalise:
-            # A smooth curve through random gains at six frequencies an octave and a half apart.
+            # Interpolate between random gains at six frequencies, spaced one and a half octaves apart.
             frequencies = scipy.fft.rfftfreq(self._size, 1 / sample_rate)
             knots = 90.0 * 2.0 ** (1.5 * np.arange(6))
             gains = rng.normal(0, 4, len(knots))
@@ -217,7 +220,7 @@ class Augmentation:
             self._spectrum = (10 ** (decibels / 20)).astype(np.float32)
         if reverberate:
             time = np.arange(tail, dtype=np.float32) / sample_rate
-            decay = rng.uniform(0.1, self.REVERBERATION)  # seconds to -60 dB
+            decay = rng.uniform(0.1, self.MAX_REVERBERATION)  # seconds to -60 dB
             response = rng.standard_normal(tail).astype(np.float32) * 10 ** (-3 * time / decay)
             response *= rng.uniform(0.2, 0.8) / np.sqrt(energy(response))
             response[0] += 1.0
@@ -227,15 +230,15 @@ class Augmentation:
     def __call__(self, samples):
         if self._spectrum is None:
             return samples
-        coloured = scipy.fft.irfft(scipy.fft.rfft(samples, self._size) * self._spectrum, self._size)
-        return coloured[: len(samples)].astype(np.float32)
+        filtered = scipy.fft.irfft(scipy.fft.rfft(samples, self._size) * self._spectrum, self._size)
+        return filtered[: len(samples)].astype(np.float32)
 
 
 class MixtureGenerator:
-    """Draws training examples: a mixture, one of its sources as the target, and a caption of that source."""
+    """Draws training examples: a mixture, the target in it, and a caption of the target."""
 
     def __init__(self, corpus, config):
-        """Captions are given as positions in `trained_captions()`."""
+        """The batches contain captions as indices into `trained_captions()`."""
         self.corpus = corpus
         self.options = config["mixing"]
         self.seed = config["training"]["seed"]
@@ -244,11 +247,13 @@ class MixtureGenerator:
         self.length = int(self.options["segment_seconds"] * self.sample_rate)
         unknown = sorted(set(corpus.labels) - set(LABELS))
         if unknown:
-            raise ValueError(f"the corpus has labels that captions.toml has no phrases for: {', '.join(unknown)}")
+            raise ValueError(
+                f"captions.toml: no captions for the corpus labels {', '.join(unknown)}; expected a table for each label"
+            )
         self._conflicts = {label: conflicts(label) for label in [*corpus.labels, MUSIC]}
         self._arrangements = defaultdict(list)
         for clip in corpus.clips:
-            if clip.group.startswith(ARRANGEMENT):
+            if clip.group.startswith(ARRANGEMENT_PREFIX):
                 self._arrangements[clip.group].append(clip)
         self._weights = {label: self._weight(label) for label in self._conflicts}
 
@@ -258,12 +263,12 @@ class MixtureGenerator:
             return weight
         return weight * min(1.0, len(self.corpus.by_label[label]) / self.options["rare_label_clips"]) ** 0.5
 
-    def _draw(self, rng, labels):
+    def _draw_label(self, rng, labels):
         weights = np.array([self._weights[label] for label in labels])
         return labels[rng.choice(len(labels), p=weights / weights.sum())]
 
-    def interferer_label(self, rng, target):
-        """A label that could not answer to the target's description."""
+    def draw_interferer_label(self, rng, target):
+        """Draws a label whose sounds do not match the target's descriptions."""
         forbidden = self._conflicts[target]
         pairing = self.options["pairing"]
         allowed = [label for label in self._weights if label not in forbidden]
@@ -272,17 +277,20 @@ class MixtureGenerator:
         is_music = target == MUSIC or target in INSTRUMENTS
         if is_music and "speech" in allowed and rng.random() < pairing["music_over_speech"]:
             return "speech"
-        return self._draw(rng, allowed)
+        return self._draw_label(rng, allowed)
 
-    def source(self, rng, label, forbidden):
-        """A segment of `label`: clips one after another, cut or placed at random. `forbidden`: for MUSIC."""
+    def draw_segment(self, rng, label, forbidden):
+        """Draws a segment [N] of `label`: one or more clips in sequence, cut or placed at random.
+
+        `forbidden`: labels that MUSIC must not contain.
+        """
         if label == MUSIC:
             arranged = rng.random() < self.options["arranged_music"]
-            stems = self._stems(rng, forbidden, 2) if arranged else {}
-            return sum(stems.values()) if stems else self._music(rng, forbidden)
-        clips = self._clips(rng, label)
+            stems = self._draw_stems(rng, forbidden, 2) if arranged else {}
+            return sum(stems.values()) if stems else self._draw_music(rng, forbidden)
+        clips = self._draw_clips(rng, label)
         clip = clips[rng.integers(len(clips))]
-        # Different utterances of one origin follow one another as speech does; other sounds repeat themselves.
+        # Speech continues with other utterances of the same group; other sounds repeat the same clip.
         followers = [c for c in clips if c.group == clip.group] if label == "speech" else [clip]
         speed = 1.0
         if rng.random() < self.options["speed_probability"]:
@@ -310,16 +318,16 @@ class MixtureGenerator:
             first = False
         return Augmentation(rng, self.length, self.sample_rate, self.options)(segment)
 
-    def _clips(self, rng, label):
-        """The recorded clips of a label or, at times, its rendered ones, however many there are of each."""
+    def _draw_clips(self, rng, label):
+        """Returns the recorded or, with probability `rendered_share`, the rendered clips of a label."""
         clips = self.corpus.by_label[label]
-        kinds = [[clip for clip in clips if clip.rendered == rendered] for rendered in (False, True)]
+        kinds = [[clip for clip in clips if clip.is_rendered == is_rendered] for is_rendered in (False, True)]
         if not all(kinds):
             return clips
         return kinds[rng.random() < self.options["rendered_share"]]
 
     def _loud_part(self, rng, samples):
-        """`samples` from a random position on, where the next half segment is not much quieter than the whole."""
+        """Cuts `samples` at a random start after which half a segment is not much quieter than the whole clip."""
         level = energy(samples) / len(samples)
         half = self.length // 2
         for _ in range(6):
@@ -329,10 +337,10 @@ class MixtureGenerator:
                 return samples[start:]
         return samples
 
-    def _stems(self, rng, forbidden, at_least, label=None):
-        """{label: segment} of one arrangement, in time with one another, at levels drawn for each.
+    def _draw_stems(self, rng, forbidden, at_least, label=None):
+        """Draws {label: segment} from one arrangement: synchronous stems, each at a random level.
 
-        `label`: one that is to be among them. Empty if fewer than `at_least` are allowed and heard.
+        `label`: a label that must be among them. Returns {} if fewer than `at_least` stems are allowed and audible.
         """
         arrangements = [a for a in self._arrangements.values() if label is None or any(c.label == label for c in a)]
         if not arrangements:
@@ -343,108 +351,112 @@ class MixtureGenerator:
         for clip in clips:
             whole = self.corpus.samples(clip)
             samples = whole[start : start + self.length]
-            usual = energy(whole) * self.length / clip.length
-            if clip.label == label or (clip.label not in forbidden and energy(samples) > 0.01 * usual):
-                coloured = Augmentation(rng, self.length, self.sample_rate, self.options)(samples)
-                stems[clip.label] = coloured * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(usual))
+            mean_energy = energy(whole) * self.length / clip.length
+            if clip.label == label or (clip.label not in forbidden and energy(samples) > 0.01 * mean_energy):
+                augmented = Augmentation(rng, self.length, self.sample_rate, self.options)(samples)
+                stems[clip.label] = augmented * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(mean_energy))
         if len(stems) < at_least or (label is not None and energy(stems[label]) < 0.01):
             return {}
         return stems
 
-    def _music(self, rng, forbidden):
-        """Two to four different instruments together."""
+    def _draw_music(self, rng, forbidden):
+        """Draws the sum [N] of two to four different instruments."""
         allowed = [label for label in INSTRUMENTS if label not in forbidden and label in self.corpus.by_label]
         count = min(len(allowed), int(rng.integers(2, 5)))
         weights = np.array([self._weights[label] for label in allowed])
         chosen = rng.choice(len(allowed), count, replace=False, p=weights / weights.sum())
         total = np.zeros(self.length, np.float32)
         for position in chosen:
-            part = self.source(rng, allowed[position], forbidden)
+            part = self.draw_segment(rng, allowed[position], forbidden)
             total += part * np.float32(10 ** (rng.normal(0, 4) / 20) / np.sqrt(energy(part) + 1e-6))
         return total
 
-    def _interferers(self, rng, label, at_least):
-        """What is heard beside a target of this label: [(label, samples)], of equal energy to within some decibels."""
+    def _draw_interferers(self, rng, label, at_least):
+        """Draws the interferers of a target of this label: [(label, samples)], with energies that differ by at most 8 dB."""
         counts = self.options["interferer_counts"]
         count = max(at_least, 1 + int(rng.choice(len(counts), p=counts)))
-        labels = [self.interferer_label(rng, label) for _ in range(count)]
+        labels = [self.draw_interferer_label(rng, label) for _ in range(count)]
         parts = []
         for other in labels:
-            part = self.source(rng, other, self._conflicts[label])
+            part = self.draw_segment(rng, other, self._conflicts[label])
             parts.append((other, part * np.float32(10 ** (rng.uniform(-8, 0) / 20) / np.sqrt(energy(part) + 1e-6))))
         return parts
 
-    def _parts(self, rng, at_least):
-        """What a mixture of `at_least` so many sounds is: [(label, samples)]. The first one answers to its label alone."""
-        label = self._draw(rng, list(self._weights))
+    def _draw_parts(self, rng, at_least):
+        """Draws the parts of a mixture of at least `at_least` sounds: [(label, samples)].
+
+        The first part is the target; no other part matches its label.
+        """
+        label = self._draw_label(rng, list(self._weights))
         stems = {}
         if label in INSTRUMENTS and rng.random() < self.options["pairing"]["instrument_in_arrangement"]:
-            stems = self._stems(rng, self._conflicts[label], at_least, label)
+            stems = self._draw_stems(rng, self._conflicts[label], at_least, label)
         if stems:
             target, others = stems.pop(label), list(stems.items())
         else:
-            target, others = self.source(rng, label, set()), self._interferers(rng, label, at_least - 1)
+            target, others = self.draw_segment(rng, label, set()), self._draw_interferers(rng, label, at_least - 1)
         limit = self.options["snr_limit"]
         snr = float(np.clip(rng.normal(0, self.options["snr_deviation"]), -limit, limit))
         interference = sum(samples for _, samples in others)
         gain = np.float32(np.sqrt(energy(target) / (energy(interference) + 1e-9) * 10 ** (-snr / 10)))
         return [(label, target), *((other, samples * gain) for other, samples in others)]
 
-    def _alone(self, label, others):
-        """Whether nothing but `label` answers to its descriptions beside these other labels.
+    def _is_unambiguous(self, label, others):
+        """Returns whether none of the other labels matches the descriptions of `label`.
 
-        An instrument could answer to "music", though several others together do not answer to its name.
+        This is not symmetric: an instrument matches "music", but "music" does not match the instrument's name.
         """
         return not self._conflicts[label] & set(others)
 
-    def _ask(self, rng, parts, kind):
-        """What a mixture of these parts is asked for: (caption, samples, absent). `kind`: one of `QUESTIONS`."""
+    def _draw_caption(self, rng, parts, kind):
+        """Draws a caption for a mixture of these parts: (caption, target samples, absent). `kind`: one of `CAPTION_KINDS`."""
         labels = [label for label, _ in parts]
         language = "korean" if rng.random() < self.options["korean_probability"] else "train"
 
         def caption(label):
             return rng.choice(captions_of(label, language))
 
-        def stranger():
-            return self._draw(
+        def draw_absent_label():
+            return self._draw_label(
                 rng,
                 [
                     label
                     for label in self._weights
-                    if self._alone(label, labels) and all(self._alone(other, [label]) for other in labels)
+                    if self._is_unambiguous(label, labels)
+                    and all(self._is_unambiguous(other, [label]) for other in labels)
                 ],
             )
 
         label, samples = parts[0]
         if kind == "absent":
-            return caption(stranger()), np.zeros(self.length, np.float32), True
+            return caption(draw_absent_label()), np.zeros(self.length, np.float32), True
         if kind == "but":
             return rng.choice(except_captions(label, language)), sum(part for _, part in parts[1:]), False
         if kind == "both":
             other = int(rng.integers(1, len(parts)))
-            there = len(parts) > 2 and self._alone(labels[other], labels[:other] + labels[other + 1 :])
-            # Of "the piano and a dog", the piano is what there is.
-            pair = [label, labels[other] if there else stranger()]
+            has_both = len(parts) > 2 and self._is_unambiguous(labels[other], labels[:other] + labels[other + 1 :])
+            # Where the second sound is absent, the target of "the piano and a dog" is the piano.
+            pair = [label, labels[other] if has_both else draw_absent_label()]
             rng.shuffle(pair)
-            return both_caption(*pair, language), samples + parts[other][1] if there else samples, False
+            return both_caption(*pair, language), samples + parts[other][1] if has_both else samples, False
         return caption(label), samples, False
 
-    def example(self, rng):
-        """A mixture and a question about it: (mixture [N], target [N], position of the caption, absent)."""
-        kind = rng.choice(QUESTIONS, p=[self.options["questions"][kind] for kind in QUESTIONS])
-        # Two sounds can be told from a third one only where there is one.
-        third = kind == "both" and rng.random() < self.options["both_beside_another"]
-        parts = self._parts(rng, 3 if third else 2)
+    def draw_example(self, rng):
+        """Draws an example: (mixture [N], target [N], index of the caption, absent)."""
+        kind = rng.choice(CAPTION_KINDS, p=[self.options["questions"][kind] for kind in CAPTION_KINDS])
+        # The model learns to separate two sounds from a third only in mixtures of three.
+        needs_third = kind == "both" and rng.random() < self.options["both_beside_another"]
+        parts = self._draw_parts(rng, 3 if needs_third else 2)
         mixture = sum(samples for _, samples in parts)
         peak = 10 ** (rng.uniform(*self.options["peak_range"]) / 20)
         gain = np.float32(peak / (np.abs(mixture).max() + 1e-6))
-        caption, target, absent = self._ask(rng, parts, kind)
-        return mixture * gain, target * gain, caption_numbers()[caption], absent
+        caption, target, absent = self._draw_caption(rng, parts, kind)
+        return mixture * gain, target * gain, caption_indices()[caption], absent
 
     def batch(self, step):
-        """The batch of one training step, as tensors."""
+        """Returns the batch of a training step: mixtures and targets [B, N], captions [B], absent [B]."""
         rng = np.random.default_rng([self.seed, step])
-        mixtures, targets, captions, absent = zip(*(self.example(rng) for _ in range(self.batch_size)))
+        mixtures, targets, captions, absent = zip(*(self.draw_example(rng) for _ in range(self.batch_size)))
         return (
             torch.from_numpy(np.stack(mixtures)),
             torch.from_numpy(np.stack(targets)),
@@ -453,21 +465,24 @@ class MixtureGenerator:
         )
 
 
-class Steps(torch.utils.data.Dataset):
-    """A MixtureGenerator as a map from step numbers to batches, for a loader process."""
+class BatchDataset(torch.utils.data.Dataset):
+    """Dataset whose item n is the batch of step n, for the processes of a DataLoader."""
 
-    def __init__(self, mixer):
-        self.mixer = mixer
+    def __init__(self, generator):
+        self.generator = generator
 
     def __len__(self):
         return 1 << 40
 
     def __getitem__(self, step):
-        return self.mixer.batch(step)
+        return self.generator.batch(step)
 
 
 def spectrogram(samples, audio):
-    """[B, N] → complex [B, T, F]: unnormalised, square-root Hann (periodic), as the plugin's streaming analysis."""
+    """Computes the STFT of samples [B, N] with the plugin's scaling and window: complex [B, T, F].
+
+    Unnormalised, periodic square-root Hann window.
+    """
     n_fft, hop = audio["n_fft"], audio["hop"]
     window = torch.hann_window(n_fft, periodic=True, device=samples.device).sqrt()
     after = n_fft - hop + -samples.shape[1] % hop
@@ -476,12 +491,12 @@ def spectrogram(samples, audio):
 
 
 def waveform(spectrum, audio, length):
-    """The inverse of `spectrogram`: complex [B, T, F] → [B, length]."""
+    """Inverts `spectrogram`: complex [B, T, F] → [B, length]."""
     n_fft, hop = audio["n_fft"], audio["hop"]
     window = torch.hann_window(n_fft, periodic=True, device=spectrum.device).sqrt()
     frames = torch.fft.irfft(spectrum, n_fft, dim=2) * window
     _, count, _ = frames.shape
-    # Half-overlapping squares of this window sum to one: plain overlap-add is exact.
+    # At half overlap the squared windows sum to one, so overlap-add needs no normalisation.
     total = torch.nn.functional.fold(
         frames.transpose(1, 2), (1, n_fft + (count - 1) * hop), (1, n_fft), stride=(1, hop)
     ).flatten(1)

@@ -29,6 +29,7 @@ from .weights import read_weights, write_weights
 OPSET = 17
 
 PACKAGE_TOML = """\
+format = 1
 name = "Sift default"
 version = "0.1.0"
 licence = "Apache-2.0 (text encoder), MIT OR Apache-2.0 (separator); training data: see ATTRIBUTION.md"

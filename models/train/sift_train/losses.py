@@ -1,6 +1,6 @@
-"""The training loss, computed on spectrograms.
+"""Training losses, computed on spectrograms.
 
-With a square-root Hann window and half-overlapping frames, the energy of a spectrogram is that of its signal, so
+With a square-root Hann window and half-overlapping frames, a spectrogram has the energy of its signal, so
 signal-to-noise ratios need no inverse transform.
 """
 
@@ -10,14 +10,15 @@ from torch.nn import functional
 RATIO_FLOOR = 1e-3
 """Added to noise-to-signal ratios: above 30 dB the loss hardly improves, so that easy examples do not dominate."""
 COMPRESSION = 0.3
+"""Exponent of magnitudes in the magnitude error."""
 AUDIBLE_SHARE = 1e-3
-"""The share of the mixture's energy above which a described sound counts as present."""
+"""Share of the mixture's energy above which the described sound is audible."""
 PRESENCE_FRAMES = 31
-"""The number of frames, half a second, for which a sound counts as present after it was audible."""
+"""Number of frames (half a second) for which a sound counts as present after it was audible."""
 PRESENCE_WEIGHT = 2.0
-"""The weight of the presence loss: a wrong presence of full certainty costs about as much as 10 dB."""
+"""Weight of the presence loss: a wrong presence of full certainty costs about as much as 10 dB."""
 ABSENT_WEIGHT = 4.0
-"""The additional weight of absent sounds, which are about a fifth of the examples."""
+"""Additional weight of absent sounds, which are about a fifth of the examples."""
 
 
 def _energy(x):
@@ -32,7 +33,7 @@ def separation_loss(estimate, target, mixture, absent, ratio_weight=1.0):
 
     The first term is that of LASS-Net, the mean absolute error of magnitudes. Magnitudes are power-compressed, since
     otherwise only the loudest bins of an example count, and relative to the level of the mixture, since otherwise quiet
-    examples do not count. Two logarithmic terms weigh all examples equally, independent of their difficulty: the
+    examples do not count. Two logarithmic terms give all examples equal weight, independent of their difficulty: the
     noise-to-signal ratio, and a tenth of its scale-invariant form. The latter is largest for a silent estimate, which
     causal networks otherwise learn early. For absent sounds the ratio is that of the estimate to the mixture.
     """
@@ -43,10 +44,10 @@ def separation_loss(estimate, target, mixture, absent, ratio_weight=1.0):
 
     estimate_energy = _energy(estimate)
     overlap = (estimate.real * target.real + estimate.imag * target.imag).sum(dim=(1, 2))
-    projected = overlap.square() / reference
-    stray = (estimate_energy - projected).clamp_min(0)
+    projected_energy = overlap.square() / reference
+    residual_energy = (estimate_energy - projected_energy).clamp_min(0)
     small = 1e-3 * reference
-    scale_invariant = 10 * torch.log10((stray + small) / (projected + small) + RATIO_FLOOR)
+    scale_invariant = 10 * torch.log10((residual_energy + small) / (projected_energy + small) + RATIO_FLOOR)
 
     # The level of the mixture is its root mean square over bins.
     level = (mixture_energy / mixture[0].numel()).sqrt()[:, None, None]
@@ -59,15 +60,15 @@ def separation_loss(estimate, target, mixture, absent, ratio_weight=1.0):
 
 
 def presence_loss(presence, target, mixture, absent):
-    """Computes the cross entropy of `presence` [B, T] and whether the sound was audible in the last half second.
+    """Computes the cross entropy between `presence` [B, T] and whether the sound was audible in the last half second.
 
     `target`, `mixture`: complex spectrograms [B, T, F]. `absent` [B], bool.
     """
 
-    def recent(spectrum):
+    def recent_energy(spectrum):
         energy = spectrum.abs().square().sum(dim=2)
         return functional.max_pool1d(functional.pad(energy, (PRESENCE_FRAMES - 1, 0)), PRESENCE_FRAMES, stride=1)
 
-    audible = (recent(target) > AUDIBLE_SHARE * recent(mixture) + 1e-8).float()
+    audible = (recent_energy(target) > AUDIBLE_SHARE * recent_energy(mixture) + 1e-8).float()
     weight = PRESENCE_WEIGHT * torch.where(absent, ABSENT_WEIGHT, 1.0)[:, None]
     return functional.binary_cross_entropy(presence.clamp(1e-5, 1 - 1e-5), audible, weight.expand_as(audible))

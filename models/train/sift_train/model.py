@@ -1,11 +1,11 @@
-"""The two networks: QueryNet's trained half and SeparationNet.
+"""The two networks: the trained part of QueryNet, and SeparationNet.
 
 SeparationNet is the ResUNet of LASS-Net (Liu et al., "Separate What You Describe: Language-Queried Audio Source
-Separation", Interspeech 2022) made causal: frequency is pooled, time never; convolutions see the present frame and the
-one before; two GRUs remember the rest. What one frame leaves for the next is explicit (`StreamState`), so that the
-same module separates whole clips in training and single hops in the plugin. Beside LASS-Net's mask there are the
-presence, the probability that the described sound is there at all, without which nothing passes, and the negation:
-"everything but the drums" is understood as the drums and a mask to be turned around.
+Separation", Interspeech 2022) made causal: pooling is over frequency only, convolutions see the present and the previous
+frame, and two GRUs provide longer memory. The state between frames is explicit (`StreamState`), so the same module
+separates whole clips in training and single frames in the plugin. SeparationNet adds two outputs to LASS-Net's mask. The
+presence is the probability that the mixture contains the described sound; the mask is multiplied by it. The negation
+inverts the mask: "everything but the drums" is the inverse of the mask of the drums.
 
 Shapes: B batch, C channels, T frames, F frequencies (bins or bands), E embedding size.
 """
@@ -20,55 +20,55 @@ from torch import nn
 from torch.nn import functional
 
 SENTENCE_SIZE = 384
-LEAK = 0.01
+NEGATIVE_SLOPE = 0.01
 
 
 class QueryProjection(nn.Module):
-    """Sentence vector of the frozen text encoder → embedding: Linear and ReLU, as in LASS-Net, and the negation."""
+    """Maps the sentence vector of the frozen text encoder to an embedding: Linear and ReLU, as in LASS-Net, and negation."""
 
     def __init__(self, embedding_size, sentence_size=SENTENCE_SIZE):
-        """`embedding_size`: with the negation, which is the last number."""
+        """`embedding_size`: includes the negation, which is the last component."""
         super().__init__()
         self.linear = nn.Linear(sentence_size, embedding_size - 1)
         self.negation = nn.Linear(sentence_size, 1)
         with torch.no_grad():
-            # Begins by taking every text as it is.
+            # Start with every text not negated.
             self.negation.weight.zero_()
             self.negation.bias.fill_(-3.0)
 
     def forward(self, sentence):
         """`sentence` [B, sentence_size], components of about unit variance → [B, E]."""
-        # Exactly 0 or 1 for texts that are clear: a little of a negation would let the rest leak.
+        # Hard, so that clear texts give exactly 0 or 1: a small negation would let interferers leak.
         negation = functional.hardsigmoid(self.negation(sentence))
         return torch.cat((functional.relu(self.linear(sentence)), negation), dim=1)
 
 
 class StreamState(NamedTuple):
-    """What a stream carries from frame to frame; zeros at its start."""
+    """State of a stream between frames; zeros at its start."""
 
     convolution: torch.Tensor
-    """[B, S]: the newest input frame of every causal convolution, flattened one after another."""
+    """[B, S]: the newest input frame of every causal convolution, flattened and concatenated."""
     recurrent: torch.Tensor
     """[2, B, R]: hidden states of the GRUs."""
     level: torch.Tensor
-    """[B, 1]: energy that the newest frame was measured by."""
+    """[B, 1]: energy by which the newest frame was normalised."""
 
 
 class Condition(NamedTuple):
-    """What an embedding means to the separator. The same for every frame."""
+    """Values that the separator derives from an embedding. The same for every frame."""
 
     films: list
     """(scale, shift) of every activation, in the order of registration, each [B, C, 1, 1]."""
-    asked: torch.Tensor
-    """[B, Presence.SIZE]."""
+    presence_query: torch.Tensor
+    """[B, Presence.SIZE]: the query side of the product in Presence."""
     negation: torch.Tensor
-    """[B, 1]."""
+    """[B, 1], in [0, 1]."""
 
 
 class FilmActivation(nn.Module):
     """Batch normalisation → FiLM scale and shift → leaky ReLU.
 
-    The normalisation has no affine part: FiLM's bias is one.
+    The normalisation is not affine, because FiLM already scales and shifts.
     """
 
     def __init__(self, channels):
@@ -78,11 +78,11 @@ class FilmActivation(nn.Module):
 
     def forward(self, x, film):
         scale, shift = film
-        return functional.leaky_relu(self.norm(x) * scale + shift, LEAK)
+        return functional.leaky_relu(self.norm(x) * scale + shift, NEGATIVE_SLOPE)
 
 
 class CausalUnit(nn.Module):
-    """FilmActivation → convolution over this frame and the one before, and three frequencies."""
+    """FilmActivation → convolution over the present and the previous frame, and three frequencies."""
 
     def __init__(self, channels_in, channels_out, bands):
         super().__init__()
@@ -91,14 +91,14 @@ class CausalUnit(nn.Module):
         self.state_shape = (channels_in, 1, bands)
 
     def forward(self, x, film, past):
-        """`past` [B, C, 1, F]: the frame before the first one of `x`. Returns the output and the next `past`."""
+        """`past` [B, C, 1, F]: the activated frame before `x`. Returns the output and the next `past`."""
         x = self.activation(x, film)
         newest = x if x.shape[2] == 1 else x[:, :, -1:]
         return self.convolution(torch.cat((past, x), dim=2)), newest
 
 
 class ResidualBlock(nn.Module):
-    """Two CausalUnits and a shortcut around them (1×1 convolution where the channel count changes)."""
+    """Two CausalUnits and a shortcut around them (a 1×1 convolution if the number of channels changes)."""
 
     def __init__(self, channels_in, channels_out, bands):
         super().__init__()
@@ -108,14 +108,14 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x, films, pasts):
-        """`films`, `pasts`: those of the two units. Returns the output and the next `pasts`."""
+        """`films`, `pasts`: one per unit. Returns the output and the next `pasts`."""
         y, first = self.first(x, films[0], pasts[0])
         y, second = self.second(y, films[1], pasts[1])
         return self.shortcut(x) + y, [first, second]
 
 
 class UpsamplingBlock(nn.Module):
-    """Doubles the bands, joins the encoder's features of that size, and refines both."""
+    """Doubles the number of bands, concatenates the encoder's features of that size, and refines both."""
 
     def __init__(self, channels_in, channels_out, bands):
         super().__init__()
@@ -124,7 +124,7 @@ class UpsamplingBlock(nn.Module):
         self.refine = ResidualBlock(2 * channels_out, channels_out, bands)
 
     def forward(self, x, skip, films, pasts):
-        """`films`: one for the activation, two for the units; `pasts`: those of the units."""
+        """`films`: one for the activation, two for the units. `pasts`: one per unit."""
         x = self.upsample(self.activation(x, films[0]))
         return self.refine(torch.cat((x, skip), dim=1), films[1:], pasts)
 
@@ -140,8 +140,8 @@ class GruBlock(nn.Module):
         self.expand = nn.Linear(size, channels * bands)
 
     def forward(self, x, film, hidden):
-        """`x` [B, C, T, F], `hidden` [1, B, R] → features of that shape, what the GRU gave [B, T, R], next `hidden`."""
-        frames = int(x.shape[2])  # a plain number, so that an exported graph has no nodes to compute shapes
+        """`x` [B, C, T, F], `hidden` [1, B, R] → features [B, C, T, F], GRU outputs [B, T, R], next `hidden`."""
+        frames = int(x.shape[2])  # an int, so that the exported graph does not compute shapes
         y = self.activation(x, film).permute(0, 2, 1, 3).reshape(-1, frames, self.channels * self.bands)
         y, hidden = self.recurrent(y, hidden)
         z = self.expand(y).reshape(-1, frames, self.channels, self.bands)
@@ -149,7 +149,7 @@ class GruBlock(nn.Module):
 
 
 class Presence(nn.Module):
-    """Whether what is remembered contains what is asked for: the product of a vector of each."""
+    """Estimates whether the mixture contains the described sound, from the product of a vector of each."""
 
     SIZE = 64
 
@@ -157,18 +157,20 @@ class Presence(nn.Module):
         super().__init__()
         self.remembered = nn.Linear(remembered_size, self.SIZE)
         self.asked = nn.Linear(embedding_size, self.SIZE)
-        # Begins by letting everything pass.
+        # Start with every sound present, so that the mask passes.
         self.bias = nn.Parameter(torch.tensor(3.0))
 
-    def forward(self, remembered, asked):
-        """`remembered` [B, T, R], `asked` [B, SIZE], what `self.asked` makes of a description → probability [B, T]."""
-        product = functional.leaky_relu(self.remembered(remembered), LEAK) * asked[:, None]
+    def forward(self, remembered, presence_query):
+        """`remembered` [B, T, R]: GRU outputs. `presence_query` [B, SIZE]: output of `self.asked`. → probability [B, T]."""
+        product = functional.leaky_relu(self.remembered(remembered), NEGATIVE_SLOPE) * presence_query[:, None]
         return torch.sigmoid(product.mean(dim=2, dtype=torch.float32) + self.bias)
 
 
 def band_edges(bins, separator):
-    """Edges of the bands in bins: `linear_bands` single bins, `merged_bands` bands of logarithmically growing width up to
-    `top_bin`, and `top_bands` equally wide ones from there to the last bin. `separator`: the configuration's table.
+    """Returns the edges of the bands, as bin indices.
+
+    There are `linear_bands` bands of one bin, `merged_bands` bands of logarithmically growing width up to `top_bin`, and
+    `top_bands` bands of equal width from there to the last bin. `separator`: the table of the configuration.
     """
     linear, merged, top = separator["linear_bands"], separator["merged_bands"], separator.get("top_bands", 0)
     middle = np.round(np.geomspace(linear, separator["top_bin"] if top else bins, merged + 1)).astype(int)
@@ -177,7 +179,7 @@ def band_edges(bins, separator):
 
 
 def merging_matrix(edges):
-    """[bins, bands]: sums the energies of a band's bins."""
+    """Returns the matrix [bins, bands] that sums the energies of each band's bins."""
     matrix = np.zeros((edges[-1], len(edges) - 1), np.float32)
     for band, (low, high) in enumerate(pairwise(edges)):
         matrix[low:high, band] = 1.0
@@ -185,7 +187,10 @@ def merging_matrix(edges):
 
 
 def interpolation_matrix(edges):
-    """[bands, bins]: linear interpolation between band centres. Columns sum to one: gains stay in [0, 1]."""
+    """Returns the matrix [bands, bins] of linear interpolation between band centres.
+
+    Columns sum to one, so gains stay in [0, 1].
+    """
     centres = (edges[:-1] + edges[1:] - 1) / 2
     bins = np.arange(edges[-1])
     rows = [np.interp(bins, centres, row) for row in np.eye(len(centres))]
@@ -193,13 +198,16 @@ def interpolation_matrix(edges):
 
 
 class SeparationNet(nn.Module):
-    """Magnitudes of the mixture and an embedding → a gain in [0, 1] for every bin, and the presence."""
+    """Maps magnitudes of the mixture and an embedding to a gain in [0, 1] per bin, and the presence."""
 
-    LOWER = 2
-    """Decoder blocks before the second memory."""
+    LOWER_DECODERS = 2
+    """Number of decoder blocks before the second GRU block."""
 
     def __init__(self, audio, separator, embedding_size):
-        """`audio` and `separator` are the tables of that name in the configuration."""
+        """`audio`, `separator`: the tables of the configuration.
+
+        Raises ValueError if the number of bands cannot be halved once per level.
+        """
         super().__init__()
         self.embedding_size = embedding_size
         described = embedding_size - 1  # without the negation
@@ -208,11 +216,14 @@ class SeparationNet(nn.Module):
         bands = len(edges) - 1
         channels = separator["channels"]
         if bands % 2 ** len(channels):
-            raise ValueError(f"{bands} bands cannot be halved {len(channels)} times")
+            raise ValueError(
+                f"[separator] linear_bands, merged_bands: {bands} bands cannot be halved {len(channels)} times; "
+                f"expected a multiple of {2 ** len(channels)}"
+            )
         window = torch.hann_window(audio["n_fft"], periodic=True, dtype=torch.float64).sqrt()
         self.window_sum = float(window.sum())
         self.exponent = separator["compression"] / 2  # of energies
-        # What is left of the level after a frame.
+        # Factor per frame.
         self.level_decay = 0.5 ** (audio["hop"] / audio["sample_rate"] / separator["level_half_life"])
         self.register_buffer("merge", merging_matrix(edges), persistent=False)
         self.register_buffer("interpolate", interpolation_matrix(edges), persistent=False)
@@ -225,7 +236,7 @@ class SeparationNet(nn.Module):
             self.encoders.append(ResidualBlock(width, count, bands >> level))
             width = count
         size = separator["recurrent_size"]
-        after = len(channels) - self.LOWER  # the level at which the second one is
+        after = len(channels) - self.LOWER_DECODERS  # level of the second GRU block
         self.memories = nn.ModuleList(
             (GruBlock(width, bands >> len(channels), size), GruBlock(channels[after], bands >> after, size))
         )
@@ -237,11 +248,11 @@ class SeparationNet(nn.Module):
         self.final = ResidualBlock(width, width, bands)
         self.logit = nn.Conv2d(width, 1, 1)
 
-        # States and films are dealt out in the order in which modules are registered.
+        # States and films are assigned in the order in which modules are registered.
         self.units = [m for m in self.modules() if isinstance(m, CausalUnit)]
         self.activations = [m for m in self.modules() if isinstance(m, FilmActivation)]
         self.film = nn.Linear(described, 2 * sum(a.channels for a in self.activations))
-        # Starts as the identity, with a little of the query in it.
+        # Start close to the identity, with a small influence of the query.
         nn.init.normal_(self.film.weight, std=0.3 / described**0.5)
         with torch.no_grad():
             scale_bias, shift_bias = self.film.bias.chunk(2)
@@ -249,7 +260,7 @@ class SeparationNet(nn.Module):
             shift_bias.zero_()
 
     def initial_state(self, batch=1):
-        """The state at the start of a stream."""
+        """Returns the state at the start of a stream."""
         size = sum(math.prod(unit.state_shape) for unit in self.units)
         parameter = self.stem.weight
         return StreamState(
@@ -259,80 +270,80 @@ class SeparationNet(nn.Module):
         )
 
     def follow_level(self, energy, level):
-        """Peak follower: rises with a frame's energy at once, falls by half in `level_half_life` seconds.
+        """Follows peaks of the energy: rises immediately and halves in `level_half_life` seconds.
 
-        `energy` [B, T], `level` [B, 1] of the frame before → [B, T].
+        `energy` [B, T], `level` [B, 1] of the previous frame → [B, T].
         """
         if energy.shape[1] == 1:
             return torch.maximum(energy, level * self.level_decay)
-        # level[t] = max over s <= t of energy[s]·decay^(t-s), as a running maximum of logarithms.
+        # level[t] = max over s <= t of energy[s]·decay^(t-s), computed as a running maximum of logarithms.
         frames = torch.arange(1, energy.shape[1] + 1, device=energy.device)
         slope = frames * -math.log(self.level_decay)
-        rising = torch.cat((level, energy), dim=1).clamp_min(1e-30).log()
-        rising[:, 1:] += slope
-        return (rising.cummax(dim=1).values[:, 1:] - slope).exp()
+        logarithms = torch.cat((level, energy), dim=1).clamp_min(1e-30).log()
+        logarithms[:, 1:] += slope
+        return (logarithms.cummax(dim=1).values[:, 1:] - slope).exp()
 
     def bands(self, magnitude, level):
-        """Linear magnitudes [B, T, bins] → compressed, normalised band magnitudes [B, 1, T, bands], next level.
+        """Maps magnitudes [B, T, bins] to compressed, normalised band magnitudes [B, 1, T, bands], and the next level.
 
-        Measured by the level of the last seconds, so that a quiet mixture is separated as a loud one is.
+        Magnitudes are relative to the level of the last seconds, so that masks do not depend on loudness.
         """
         energy = (magnitude / self.window_sum).square()
         levels = self.follow_level(energy.sum(dim=2), level)
-        # The constants keep digital silence finite; -90 dB below full scale is as good as silence.
+        # The constants (-90 dB relative to full scale) keep digital silence finite.
         relative = (energy @ self.merge) / (levels.unsqueeze(2) + 1e-9)
         compressed = (relative + 1e-9).pow(self.exponent)
         return self.input_norm(compressed.transpose(1, 2)).transpose(1, 2).unsqueeze(1), levels[:, -1:]
 
     def condition(self, embedding):
-        """`embedding` [B, E] → Condition."""
+        """Computes the Condition of `embedding` [B, E]."""
         described, negation = embedding[:, :-1], embedding[:, -1:]
         counts = [activation.channels for activation in self.activations]
         scale, shift = self.film(described)[:, :, None, None].chunk(2, dim=1)
         films = list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
         return Condition(films, self.presence.asked(described), negation)
 
-    def _pasts(self, flat):
-        """StreamState.convolution, cut into the units' parts."""
+    def _split_convolution_state(self, flat):
+        """Splits StreamState.convolution into one part per unit."""
         sizes = [math.prod(unit.state_shape) for unit in self.units]
         return [part.unflatten(1, unit.state_shape) for part, unit in zip(flat.split(sizes, dim=1), self.units)]
 
     def descend(self, x, films, pasts):
-        """[B, 1, T, bands] → features at the lowest resolution, skip connections, next pasts."""
+        """Encodes [B, 1, T, bands]: features at the lowest resolution, skip connections, next pasts."""
         x = self.stem(x)
         skips, newest = [], []
         for level, encoder in enumerate(self.encoders):
             units = slice(2 * level, 2 * level + 2)
-            x, newer = encoder(x, films[units], pasts[units])
-            newest += newer
+            x, block_newest = encoder(x, films[units], pasts[units])
+            newest += block_newest
             skips.append(x)
             x = functional.avg_pool2d(x, (1, 2))
         return x, skips, newest
 
     def ascend(self, x, skips, films, pasts, decoders):
-        """One way of `descend` back, through these decoders: features, next pasts. As many `skips` as decoders."""
+        """Decodes through these decoders: features, next pasts. `skips`: one per decoder."""
         newest = []
         for level, (decoder, skip) in enumerate(zip(decoders, reversed(skips))):
             units = slice(2 * level, 2 * level + 2)
-            x, newer = decoder(x, skip, films[3 * level : 3 * level + 3], pasts[units])
-            newest += newer
+            x, block_newest = decoder(x, skip, films[3 * level : 3 * level + 3], pasts[units])
+            newest += block_newest
         return x, newest
 
     def ascend_lower(self, x, skips, films, pasts):
-        """Up to the second memory."""
-        return self.ascend(x, skips, films, pasts, self.decoders[: self.LOWER])
+        """Decodes up to the second GRU block."""
+        return self.ascend(x, skips, films, pasts, self.decoders[: self.LOWER_DECODERS])
 
     def ascend_upper(self, x, skips, films, pasts):
-        """From there to gains [B, 1, T, bands]; next pasts."""
-        x, newest = self.ascend(x, skips, films[:-2], pasts[:-2], self.decoders[self.LOWER :])
-        x, newer = self.final(x, films[-2:], pasts[-2:])
-        return torch.sigmoid(self.logit(x)), newest + newer
+        """Decodes from the second GRU block to gains [B, 1, T, bands], next pasts."""
+        x, newest = self.ascend(x, skips, films[:-2], pasts[:-2], self.decoders[self.LOWER_DECODERS :])
+        x, block_newest = self.final(x, films[-2:], pasts[-2:])
+        return torch.sigmoid(self.logit(x)), newest + block_newest
 
     def forward(self, magnitude, embedding, state=None):
         """`magnitude` [B, T, bins], `embedding` [B, E] → `mask` [B, 1, T, bins], `presence` [B, T], next StreamState."""
         if state is None:
             state = self.initial_state(magnitude.shape[0])
-        pasts = self._pasts(state.convolution)
+        pasts = self._split_convolution_state(state.convolution)
         mask, presence, newest, recurrent, level = self.separate(
             magnitude, self.condition(embedding), pasts, state.recurrent, state.level
         )
@@ -340,33 +351,35 @@ class SeparationNet(nn.Module):
         return mask, presence, StreamState(convolution, recurrent, level)
 
     def separate(self, magnitude, condition, pasts, recurrent, level):
-        """As `forward`, by the parts of a StreamState, its `convolution` cut into every unit's past; returns the next ones."""
+        """Does the same as `forward` with the parts of a StreamState; `pasts`: one per unit. Returns the next parts."""
         films, pasts = iter(condition.films), iter(pasts)
         levels = len(self.encoders)
 
-        def deal(source, count):
+        def take(source, count):
             return list(islice(source, count))
 
         x, level = self.bands(magnitude, level)
-        x, skips, first = self.descend(x, deal(films, 2 * levels), deal(pasts, 2 * levels))
-        bottom, top = deal(films, 2)
-        x, lasting, slow = self.memories[0](x, bottom, recurrent[:1])
-        x, second = self.ascend_lower(x, skips[-self.LOWER :], deal(films, 3 * self.LOWER), deal(pasts, 2 * self.LOWER))
-        x, detailed, fast = self.memories[1](x, top, recurrent[1:])
-        x, third = self.ascend_upper(x, skips[: -self.LOWER], list(films), list(pasts))
+        x, skips, first = self.descend(x, take(films, 2 * levels), take(pasts, 2 * levels))
+        bottom_film, top_film = take(films, 2)
+        x, bottom_memory, bottom_hidden = self.memories[0](x, bottom_film, recurrent[:1])
+        x, second = self.ascend_lower(
+            x, skips[-self.LOWER_DECODERS :], take(films, 3 * self.LOWER_DECODERS), take(pasts, 2 * self.LOWER_DECODERS)
+        )
+        x, top_memory, top_hidden = self.memories[1](x, top_film, recurrent[1:])
+        x, third = self.ascend_upper(x, skips[: -self.LOWER_DECODERS], list(films), list(pasts))
 
-        presence = self.presence(torch.cat((lasting, detailed), dim=2), condition.asked)
-        # Interpolation weights sum to one only to the last bit. What is likelier there than not passes whole.
+        presence = self.presence(torch.cat((bottom_memory, top_memory), dim=2), condition.presence_query)
+        # Interpolation weights sum to one only up to rounding. A presence of at least 0.5 does not attenuate.
         mask = (x @ self.interpolate).clamp_max(1.0) * (2 * presence).clamp_max(1.0)[:, None, :, None]
         negation = condition.negation
         mask = torch.lerp(mask, 1 - mask, negation[:, :, None, None])
-        # Of "everything but the drums", something is always there.
+        # A negated query is always present.
         presence = presence + negation * (1 - presence)
-        return mask, presence, first + second + third, torch.cat((slow, fast)), level
+        return mask, presence, first + second + third, torch.cat((bottom_hidden, top_hidden)), level
 
 
 class Model(nn.Module):
-    """All that is trained: query projection and separator."""
+    """The trained networks: query projection and separator."""
 
     def __init__(self, config):
         super().__init__()

@@ -1,8 +1,8 @@
-"""The lists of mixtures that a run of the second model is judged by while it trains, drawn from a fixed seed.
+"""Lists of mixtures that measure the second model during training, drawn from a fixed seed.
 
-`old` and `new`: pairs at 0 dB of the validation split, of concepts that the first corpus has and of those it lacks.
-`esc50`: pairs of ESC-50's fourth fold. `other`: pairs of held-out sources. `absent`: pairs, and the name of a third sound.
-`vocals`, `drums`, `but vocals`: a singer at 0 dB over drums, bass and chords, asked for these.
+`old`, `new`: pairs at 0 dB of the validation split, with concepts that the first corpus has and that it lacks.
+`esc50`: pairs of the fourth fold of ESC-50. `other`: pairs of held-out sources. `absent`: pairs with the name of a third
+sound. `vocals`, `drums`, `but vocals`: a singer at 0 dB with drums, bass and chords, where the target is the named part.
 """
 
 import numpy as np
@@ -13,73 +13,73 @@ from .metrics import sdr, si_sdr
 from .sentences import sentence_vectors
 
 SEED = 5
-CASES = 40
-"""Of each list."""
-SECONDS = 4.0
+CASES_PER_LIST = 40
+CASE_SECONDS = 4.0
 PEAK = 0.5
+"""Largest sample of a mixture."""
 
 
-def _unit(samples):
+def _normalise(samples):
     return samples / np.sqrt(energy(samples) + 1e-9)
 
 
 class SelectionLists:
     """Measures a model on all lists: `SelectionLists(vocabulary, config)(model)`."""
 
-    def __init__(self, vocabulary, config, cases=CASES):
-        """`config`: with the corpora's folders, and the sources that are held out."""
+    def __init__(self, vocabulary, config, cases=CASES_PER_LIST):
+        """`config`: names the folders of the corpora and the held-out sources. `cases`: number per list."""
         self.vocabulary = vocabulary
         self.audio = config["audio"]
-        self.length = int(SECONDS * self.audio["sample_rate"])
+        self.length = int(CASE_SECONDS * self.audio["sample_rate"])
         self.cases = []
-        """(list, caption, mixture [N], target [N] or None where the sound is absent)"""
-        pools = self._pools(config)
+        """(list, caption, mixture [N], target [N]) of each case. The target is None if the sound is absent."""
+        pools = self._collect_recordings(config)
         rng = np.random.default_rng(SEED)
         for name in ("old", "new", "esc50", "other"):
-            for concept in self._in_turn(rng, pools[name], cases):
+            for concept in self._cycle_concepts(rng, pools[name], cases):
                 self._add_pair(rng, name, pools[name], concept)
-        for concept in self._in_turn(rng, pools["old"], cases):
+        for concept in self._cycle_concepts(rng, pools["old"], cases):
             self._add_pair(rng, "absent", pools["old"], concept, absent=True)
         for number in range(cases):
             self._add_band(rng, pools["all"], "singing" if number % 2 else "vocals")
         self.sentences = sentence_vectors([caption for _, caption, _, _ in self.cases], config)
 
-    def _pools(self, config):
-        """{list: {concept: [(corpus, clip)]}}"""
+    def _collect_recordings(self, config):
+        """Returns the recordings of each list: {list: {concept: [(corpus, clip)]}}."""
         folders = [config["corpus"]["path"], *config["corpus"]["further"]]
         rate = config["audio"]["sample_rate"]
         held_out = set(config["corpus"]["held_out_sources"])
         validation = [Corpus(folder, "val", rate) for folder in folders]
         training = [Corpus(folder, "train", rate) for folder in folders]
 
-        def pool(corpora, has):
+        def select(corpora, is_selected):
             found = {}
             for corpus in corpora:
                 for clip in corpus.clips:
-                    if has(clip):
+                    if is_selected(clip):
                         found.setdefault(self.vocabulary.concept_of[clip.label], []).append((corpus, clip))
             return found
 
-        first = pool(training[:1] + validation[:1], lambda clip: True)
-        trained = pool(training, lambda clip: clip.source not in held_out)
-        new = pool(validation[1:], lambda clip: clip.source != "esc50" and clip.source not in held_out)
-        other = pool(validation + training, lambda clip: clip.source in held_out)
+        first = select(training[:1] + validation[:1], lambda clip: True)
+        trained = select(training, lambda clip: clip.source not in held_out)
+        new = select(validation[1:], lambda clip: clip.source != "esc50" and clip.source not in held_out)
+        other = select(validation + training, lambda clip: clip.source in held_out)
         return {
-            "old": pool(validation[:1], lambda clip: True),
+            "old": select(validation[:1], lambda clip: True),
             "new": {concept: clips for concept, clips in new.items() if concept not in first},
-            "esc50": pool(validation[1:], lambda clip: clip.source == "esc50"),
+            "esc50": select(validation[1:], lambda clip: clip.source == "esc50"),
             "other": {concept: clips for concept, clips in other.items() if concept in trained},
-            "all": pool(validation, lambda clip: clip.source not in held_out),
+            "all": select(validation, lambda clip: clip.source not in held_out),
         }
 
     @staticmethod
-    def _in_turn(rng, pool, count):
+    def _cycle_concepts(rng, pool, count):
         concepts = sorted(pool)
         rng.shuffle(concepts)
         return [concepts[number % len(concepts)] for number in range(count)]
 
-    def _segment(self, rng, clips):
-        """The loudest of four random positions of a clip; short clips repeat. [N] float32."""
+    def _draw_segment(self, rng, clips):
+        """Draws the loudest of four random segments [N] of a random clip. Short clips repeat."""
         corpus, clip = clips[rng.integers(len(clips))]
         samples = corpus.samples(clip)
         if len(samples) < self.length:
@@ -93,8 +93,8 @@ class SelectionLists:
             other for other in sorted(pool) if other not in conflicts[concept] and concept not in conflicts[other]
         ]
         first = allowed[rng.integers(len(allowed))] if absent else concept
-        target = self._segment(rng, pool[first])
-        other = scale_to_snr(target, self._segment(rng, pool[allowed[rng.integers(len(allowed))]]), 0.0)
+        target = self._draw_segment(rng, pool[first])
+        other = scale_to_snr(target, self._draw_segment(rng, pool[allowed[rng.integers(len(allowed))]]), 0.0)
         gain = np.float32(PEAK / (np.abs(target + other).max() + 1e-9))
         caption = self.vocabulary.usual_caption(concept)
         self.cases.append((name, caption, (target + other) * gain, None if absent else target * gain))
@@ -102,10 +102,10 @@ class SelectionLists:
     def _add_band(self, rng, pool, singer):
         def draw(*names):
             members = sorted(set().union(*(self.vocabulary.members[name] for name in names)) & pool.keys())
-            return self._segment(rng, pool[members[rng.integers(len(members))]])
+            return self._draw_segment(rng, pool[members[rng.integers(len(members))]])
 
         vocals, drums, bass, chords = draw(singer), draw("drums"), draw("bass"), draw("keyboards", "guitar")
-        parts = [_unit(drums), 0.9 * _unit(bass), 0.8 * _unit(chords)]
+        parts = [_normalise(drums), 0.9 * _normalise(bass), 0.8 * _normalise(chords)]
         scale = np.float32(np.sqrt(energy(vocals) / (energy(sum(parts)) + 1e-9)))
         mixture = vocals + sum(parts) * scale
         gain = np.float32(PEAK / np.abs(mixture).max())
@@ -115,8 +115,11 @@ class SelectionLists:
 
     @torch.no_grad()
     def __call__(self, model):
-        """Returns `sdri`, `si_sdr` (means over `old` and `other`), `absent` (median output level, dB) and `lists`: of each
-        list [SDRi, SI-SDR, 10th percentile of SI-SDR] in dB, of `absent` [median level in dB, share below −20 dB].
+        """Measures a model on all lists.
+
+        Returns `sdri` and `si_sdr` (means over `old` and `other`, dB), `absent` (median output level, dB) and `lists`.
+        `lists` has [SDRi, SI-SDR, 10th percentile of SI-SDR] in dB of each list, and of `absent` [median level in dB,
+        share below −20 dB].
         """
         rows = {}
         device = next(model.parameters()).device

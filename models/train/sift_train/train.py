@@ -1,11 +1,11 @@
-"""Trains query projection and separator:
+"""Trains the query projection and the separator:
 
     python -m sift_train.train [--config FILE] [--minutes M] [--begin-from WEIGHTS | --widen WEIGHTS] [RUN_FOLDER]
 
-A run is a folder: `last.pt` (everything needed to go on), `best.safetensors` (the averaged weights that validated best,
-in half precision), `log.csv`, `curve.png`. Starting it again resumes it. SIGTERM and SIGINT end it after the current
-step with a checkpoint written. Runs on a GPU where there is one (bfloat16), and on several, or several machines, under
-`torchrun`.
+A run is a folder: `last.pt` (the checkpoint from which the run resumes), `best.safetensors` (the averaged weights with the
+best validation score, in half precision), `log.csv`, `curve.png`. The same command resumes the run. On SIGTERM or SIGINT
+it writes a checkpoint after the current step and ends. It uses a GPU if there is one (bfloat16), and several GPUs or
+machines under `torchrun`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from tqdm import tqdm
 from . import config as configuration
 from . import evaluate, synthetic_music, synthetic_speech
 from .captions import CaptionSet, caption_set
-from .data import Corpus, MixtureGenerator, Steps, spectrogram
+from .data import BatchDataset, Corpus, MixtureGenerator, spectrogram
 from .encoder import TextEncoder, encode
 from .losses import presence_loss, separation_loss
 from .mixtures import VocabularyMixtureGenerator
@@ -37,54 +37,59 @@ from .sentences import sentence_vectors
 from .validation_list import ValidationList
 from .vocabulary import Vocabulary
 from .weights import WeightEma, read_weights, write_weights
-from .widening import widened
+from .widening import widen
 
 
 def learning_rate_factor(progress, step, training):
-    """Linear warm-up, a plateau, then a linear fall to zero. `progress`: share of the budget that is spent."""
+    """Returns the factor of a linear warm-up, a plateau, and a linear fall to zero. `progress`: spent share of the budget."""
     warm_up = min(1.0, (step + 1) / training["warm_up_steps"])
     fall = min(1.0, max(0.0, (1.0 - progress) / training["anneal"]))
     return warm_up * fall
 
 
 def _ignore_signals(_):
-    """A signal to the whole process group is for the process that trains; it ends its loaders."""
+    """Makes a loader ignore signals to the process group: the training process handles them and ends its loaders."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _begin(model, weights):
-    """Takes over all weights of a network that may lack parts of this one; these begin untrained, and are named."""
+def _load_start_weights(model, weights):
+    """Loads start weights and prints the parts of the model that they lack, which start untrained.
+
+    Raises ValueError if the weights have parts that the model lacks.
+    """
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected:
-        raise ValueError(f"these weights are of another network: {', '.join(unexpected)}")
+        raise ValueError(
+            f"start weights: unknown {', '.join(unexpected)}; expected only weights of the configured network"
+        )
     if missing:
-        print(f"not among the weights, begin untrained: {', '.join(missing)}", flush=True)
+        print(f"start weights lack, start untrained: {', '.join(missing)}", flush=True)
 
 
 class CaptionLabelLoss(nn.Module):
-    """Predicts from an embedding the labels of its caption, and whether the caption means everything but these.
+    """Classifies embeddings by the labels of their captions, and by whether the captions are negated.
 
-    Keeps unseen captions near the trained ones. Trained with the separator, which gets few captions per step, and not
-    exported.
+    Keeps embeddings of unseen captions close to those of trained ones; the separator sees too few captions per step for
+    that. Trained with the separator and not exported.
     """
 
     SHARES = {"one": 0.6, "but": 0.2, "both": 0.2}
-    """Shares of the kinds of captions among those drawn, scaled to the kinds that the set has."""
+    """Share of each kind among the drawn captions, renormalised to the kinds that the set has."""
 
     def __init__(self, sentences, captions, embedding_size):
         """`sentences` [captions, S]: sentence vectors of `captions`, a CaptionSet."""
         super().__init__()
         meanings = list(captions.meanings.values())
         labels = torch.zeros(len(meanings), len(captions.names))
-        place_of = {name: place for place, name in enumerate(captions.names)}
+        column_of = {name: column for column, name in enumerate(captions.names)}
         for row, meaning in enumerate(meanings):
             for label in meaning.labels:
-                labels[row, place_of[label]] = 1 / len(meaning.labels)
-        self.places = {
-            kind: torch.tensor(places)
+                labels[row, column_of[label]] = 1 / len(meaning.labels)
+        self.rows_of = {
+            kind: torch.tensor(rows)
             for kind in self.SHARES
-            if (places := [place for place, meaning in enumerate(meanings) if meaning.kind == kind])
+            if (rows := [row for row, meaning in enumerate(meanings) if meaning.kind == kind])
         }
         self.register_buffer("sentences", sentences, persistent=False)
         self.register_buffer("labels", labels, persistent=False)
@@ -92,32 +97,32 @@ class CaptionLabelLoss(nn.Module):
         self.linear = nn.Linear(embedding_size - 1, len(captions.names))
 
     def loss(self, query, count, noise):
-        """Cross entropies of some `count` captions drawn at random, embedded by `query`."""
-        total = sum(self.SHARES[kind] for kind in self.places)
+        """Returns the sum of both cross entropies for about `count` random captions, embedded by `query`."""
+        total = sum(self.SHARES[kind] for kind in self.rows_of)
         drawn = torch.cat(
             [
-                places[torch.randint(len(places), (round(self.SHARES[kind] / total * count),))]
-                for kind, places in self.places.items()
+                rows[torch.randint(len(rows), (round(self.SHARES[kind] / total * count),))]
+                for kind, rows in self.rows_of.items()
             ]
         )
         sentences = self.sentences[drawn]
         sentences = sentences + noise * torch.randn_like(sentences)
-        named = functional.cross_entropy(self.linear(query(sentences)[:, :-1]), self.labels[drawn])
+        label_loss = functional.cross_entropy(self.linear(query(sentences)[:, :-1]), self.labels[drawn])
         negation = query.negation(sentences)[:, 0]
-        return named + functional.binary_cross_entropy_with_logits(negation, self.negated[drawn])
+        return label_loss + functional.binary_cross_entropy_with_logits(negation, self.negated[drawn])
 
 
 class TrainingRun:
-    """One training run: its model, its optimiser, its place in time, and how they are stored."""
+    """A training run: model, optimiser, progress, and their checkpoint."""
 
     def __init__(
         self, config, folder, generator, captions, sentences, budget_seconds=None, device="cpu", begin_from=None
     ):
-        """`generator`: has `batch(step)`, as a MixtureGenerator. `captions`: a CaptionSet, by which its batches count
-        captions. `sentences` [captions, S]: their sentence vectors, from the frozen encoders. `budget_seconds`: of wall
-        time; None for the number of steps that is configured. `begin_from`: weights that a new run starts with, by name.
+        """`generator`: has `batch(step)`, such as a MixtureGenerator. `captions`: the CaptionSet into which its batches index.
+        `sentences` [captions, S]: sentence vectors from the frozen encoders. `budget_seconds`: wall time; None for the
+        configured number of steps. `begin_from`: weights by name with which a new run starts.
 
-        In a process group, every process has a TrainingRun of the same folder; the first one writes to it.
+        In a process group, every process has a TrainingRun of the same folder; only the process of rank 0 writes to it.
         """
         self.config = config
         self.training = config["training"]
@@ -135,17 +140,17 @@ class TrainingRun:
         self.model = Model(config).to(self.device, memory_format=torch.channels_last)
         torch.backends.cudnn.benchmark = True  # shapes never change
         if begin_from is not None:
-            _begin(self.model, begin_from)
+            _load_start_weights(self.model, begin_from)
         self.average = WeightEma(self.model, self.training["ema_decay"])
         if self.training["compile"]:
-            # Recurrent layers gain nothing, and would cost minutes more to compile.
+            # Compiling the recurrent layers takes minutes and does not speed them up.
             separator = self.model.separator
             separator.descend = torch.compile(separator.descend, dynamic=False)
             separator.ascend_lower = torch.compile(separator.ascend_lower, dynamic=False)
             separator.ascend_upper = torch.compile(separator.ascend_upper, dynamic=False)
-        self.naming = CaptionLabelLoss(sentences, captions, config["query"]["embedding_size"]).to(self.device)
+        self.label_loss = CaptionLabelLoss(sentences, captions, config["query"]["embedding_size"]).to(self.device)
         self.optimiser = torch.optim.AdamW(
-            [*self.model.parameters(), *self.naming.parameters()],
+            [*self.model.parameters(), *self.label_loss.parameters()],
             lr=self.training["learning_rate"],
             betas=(0.9, 0.98),
             weight_decay=self.training["weight_decay"],
@@ -155,7 +160,7 @@ class TrainingRun:
         self.seconds = 0.0
         self.recurrent = None
         self.best = float("-inf")
-        self.stopping = False
+        self.must_stop = False
         if self.checkpoint.is_file():
             self._restore()
         if self.processes > 1:
@@ -167,7 +172,7 @@ class TrainingRun:
         return self.folder / "last.pt"
 
     def save(self):
-        """Written beside and renamed, so that an interrupted write never replaces a whole checkpoint."""
+        """Writes the checkpoint to a temporary file and renames it, so that an interrupted write keeps the last one."""
         if self.rank > 0:
             return
         temporary = self.checkpoint.with_suffix(".part")
@@ -175,7 +180,7 @@ class TrainingRun:
             {
                 "model": self.model.state_dict(),
                 "average": self.average.values,
-                "naming": self.naming.state_dict(),
+                "naming": self.label_loss.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "examples": self.examples,
@@ -192,7 +197,7 @@ class TrainingRun:
         stored = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         self.model.load_state_dict(stored["model"])
         self.average.values = {name: value.to(self.device) for name, value in stored["average"].items()}
-        self.naming.load_state_dict(stored["naming"])
+        self.label_loss.load_state_dict(stored["naming"])
         self.optimiser.load_state_dict(stored["optimiser"])
         self.step = stored["step"]
         self.examples = stored["examples"]
@@ -202,35 +207,39 @@ class TrainingRun:
         torch.set_rng_state(stored["random"])
 
     def _check_same_step(self):
-        furthest = torch.tensor([self.step, -self.step], device=self.device)
-        distributed.all_reduce(furthest, distributed.ReduceOp.MAX)
-        if furthest[0] != -furthest[1]:
+        extremes = torch.tensor([self.step, -self.step], device=self.device)
+        distributed.all_reduce(extremes, distributed.ReduceOp.MAX)
+        if extremes[0] != -extremes[1]:
             raise RuntimeError(
-                f"the processes go on from different steps: {self.folder} is to be one folder that all of them share"
+                f"{self.folder}: the processes resume from different steps; expected one folder that all processes share"
             )
 
     def progress(self):
+        """Returns the spent share of the budget."""
         if self.budget_seconds is None:
             return self.step / self.training["steps"]
         return self.seconds / self.budget_seconds
 
     def averaged_model(self):
-        """A copy of the model with averaged weights, for evaluation."""
-        # Weights that are overwritten at once are not to cost the run random numbers.
+        """Returns a copy of the model with averaged weights, for evaluation."""
+        # The discarded initial weights must not advance the random generator of the run.
         with torch.random.fork_rng(devices=[]):
             model = Model(self.config).to(self.device)
         model.load_state_dict(self.average.values)
         return model.eval()
 
     def _initial_state(self, batch):
-        """Zeros, or, often, what an unrelated stream left in the GRU: it learns to forget, and does not drift."""
+        """Returns zeros or, with probability `carry_probability`, GRU states of unrelated streams.
+
+        The GRUs learn to forget from these, and do not drift.
+        """
         state = self.model.separator.initial_state(batch)
         if self.recurrent is None or torch.rand(()) >= self.training["carry_probability"]:
             return state
         return state._replace(recurrent=self.recurrent[:, torch.randperm(batch)])
 
     def train_step(self, batch):
-        """One optimiser step; returns the loss, on the device: a GPU is not waited for."""
+        """Performs one optimiser step. Returns the loss on the device, without waiting for a GPU."""
         mixture, target, captions, absent = batch
         mixture, target, absent = (part.to(self.device, non_blocking=True) for part in (mixture, target, absent))
         audio = self.config["audio"]
@@ -248,9 +257,9 @@ class TrainingRun:
         estimate = mask[:, 0].float() * mixture
         loss = separation_loss(estimate, target, mixture, absent, self.training["ratio_weight"])
         loss = loss + presence_loss(presence.float(), target, mixture, absent)
-        named = self.naming.loss(self.model.query, self.training["named_captions"], noise)
+        label_loss = self.label_loss.loss(self.model.query, self.training["named_captions"], noise)
         self.optimiser.zero_grad(set_to_none=True)
-        (loss + self.training["naming_weight"] * named).backward()
+        (loss + self.training["naming_weight"] * label_loss).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training["gradient_norm"])
         self.optimiser.step()
         self.recurrent = state.recurrent.detach().float()
@@ -259,59 +268,59 @@ class TrainingRun:
         self.examples += len(mixture) * self.processes
         return loss.detach()
 
-    def _stop_agreed(self):
-        """Whether to stop, the same in all processes, and so is the time spent: the first one's."""
+    def _must_stop(self):
+        """Returns whether any process must stop, and sets the spent time of all processes to that of rank 0."""
         if self.processes == 1:
-            return self.stopping
-        mine = [self.seconds if self.rank == 0 else 0.0, float(self.stopping)]
-        clock = torch.tensor(mine, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(clock)
-        self.seconds = clock[0].item()
-        return bool(clock[1])
+            return self.must_stop
+        own = [self.seconds if self.rank == 0 else 0.0, float(self.must_stop)]
+        total = torch.tensor(own, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(total)
+        self.seconds = total[0].item()
+        return bool(total[1])
 
     def train(self, validate=None, until=1.0):
-        """Trains to the end of the budget, or to a share of it. `validate`: model → dictionary of figures."""
+        """Trains until the share `until` of the budget is spent. `validate`: function of the model → dictionary of figures."""
         loader = torch.utils.data.DataLoader(
-            Steps(self.generator),
+            BatchDataset(self.generator),
             batch_size=None,
-            # Every process sees batches of its own.
+            # Every process trains on different batches.
             sampler=range(self.step * self.processes + self.rank, 1 << 40, self.processes),
             num_workers=self.training["loaders"],
             prefetch_factor=6,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_ignore_signals,
-            # Its own, so that starting a loader does not advance the global one.
+            # A separate generator, so that starting a loader does not advance the global one.
             generator=torch.Generator(),
         )
         losses = []
-        clock = time.monotonic()
-        saved = validated = self.seconds
+        last_time = time.monotonic()
+        saved_at = validated_at = self.seconds
         bar = tqdm(initial=self.step, unit="step", mininterval=10, disable=self.rank > 0)
         for batch in loader:
-            if self._stop_agreed() or self.progress() >= until:
+            if self._must_stop() or self.progress() >= until:
                 break
             losses.append(self.train_step(batch))
             bar.update()
             now = time.monotonic()
-            self.seconds += now - clock
-            clock = now
+            self.seconds += now - last_time
+            last_time = now
             if self.step % 50 == 0:
                 self._log(losses)
                 losses.clear()
-            if self.seconds - saved > 60 * self.training["checkpoint_minutes"]:
+            if self.seconds - saved_at > 60 * self.training["checkpoint_minutes"]:
                 self.save()
-                saved = self.seconds
-            if validate and self.rank == 0 and self.seconds - validated > 60 * self.training["validate_minutes"]:
+                saved_at = self.seconds
+            if validate and self.rank == 0 and self.seconds - validated_at > 60 * self.training["validate_minutes"]:
                 self._validate(validate, losses)
-                validated = self.seconds
+                validated_at = self.seconds
         bar.close()
         self.save()
-        if validate and self.rank == 0 and not self.stopping:
+        if validate and self.rank == 0 and not self.must_stop:
             self._validate(validate, losses)
             self.save()
 
     def _validate(self, validate, losses):
-        """Logs the figures, and keeps the averaged weights if none before had better ones."""
+        """Logs the figures, and stores the averaged weights if their score is the best of the run."""
         figures = validate(self.averaged_model())
         self._log(losses, figures)
         if "lists" in figures:
@@ -323,7 +332,7 @@ class TrainingRun:
             write_weights(self.average.values, self.folder / "best.safetensors")
 
     def _log(self, losses, figures=None):
-        """Adds a row. `losses`: of the steps since the last one."""
+        """Adds a row to `log.csv`. `losses`: the losses since the last row."""
         if self.rank > 0:
             return
         loss = torch.stack(losses).mean() if losses else np.nan
@@ -350,7 +359,7 @@ class TrainingRun:
 
 
 def plot(log, path):
-    """Draws a run's loss and validation figures over hours of mixture."""
+    """Plots the loss and the validation figures of a run over hours of mixture."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -372,8 +381,8 @@ def plot(log, path):
 
 
 def read_corpus(config):
-    """The recorded and rendered clips of the training split, rendered and decoded if they are not yet."""
-    # One process renders and decodes, the others find it done.
+    """Returns the recorded and rendered clips of the training split. Renders and decodes those that the cache lacks."""
+    # The process of rank 0 renders and decodes; the others wait and read the cache.
     others_wait = distributed.is_initialized() and distributed.get_rank() > 0
     if others_wait:
         distributed.barrier()
@@ -385,33 +394,33 @@ def read_corpus(config):
     return corpus
 
 
-class Material(NamedTuple):
-    """All that a configuration's runs train on and are judged by."""
+class TrainingInputs(NamedTuple):
+    """Training data, captions and validation of a configuration."""
 
     generator: object
     """Has `batch(step)`."""
     captions: CaptionSet
     sentences: torch.Tensor
-    """[captions, S]: the captions' sentence vectors."""
+    """[captions, S]: sentence vectors of the captions."""
     validate: object
-    """Model → figures, among them `sdri`, `si_sdr` and `absent`."""
+    """Function of a model → dictionary of figures with at least `sdri`, `si_sdr` and `absent`."""
 
 
-def read_material(config):
-    """The Material of a configuration: the first model's, or, where it names a vocabulary, the second's."""
+def read_training_inputs(config):
+    """Returns the TrainingInputs of a configuration. A configuration with a vocabulary is one of the second model."""
     corpus = read_corpus(config)
     rate = config["audio"]["sample_rate"]
     if "vocabulary" in config["query"]:
         vocabulary = Vocabulary(config["query"]["vocabulary"])
         captions = vocabulary.caption_set()
         generator = VocabularyMixtureGenerator(corpus, vocabulary, config)
-        return Material(
+        return TrainingInputs(
             generator, captions, sentence_vectors(list(captions.meanings), config), SelectionLists(vocabulary, config)
         )
     captions = caption_set()
     encoder = TextEncoder()
     validation = ValidationList(Corpus(config["corpus"]["path"], "val", rate), config)
-    return Material(
+    return TrainingInputs(
         MixtureGenerator(corpus, config),
         captions,
         encode(encoder, list(captions.meanings), config["query"]["max_tokens"]),
@@ -420,13 +429,18 @@ def read_material(config):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Trains query projection and separator.")
-    parser.add_argument("folder", nargs="?", type=Path, help="the run (default: `run` in the cache folder)")
+    parser = argparse.ArgumentParser(description="Trains the query projection and the separator.")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of the run (default: `run` in the cache folder)")
     parser.add_argument("--config", type=Path, default=configuration.DEFAULT_CONFIG)
-    parser.add_argument("--minutes", type=float, help="wall-clock budget in place of [training] steps")
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="weights that a new run starts with")
-    start.add_argument("--widen", type=Path, metavar="WEIGHTS", help="the same, of the narrower network of config.toml")
+    parser.add_argument("--minutes", type=float, help="wall-clock budget instead of [training] steps")
+    start_weights = parser.add_mutually_exclusive_group()
+    start_weights.add_argument("--begin-from", type=Path, metavar="WEIGHTS", help="start weights of a new run")
+    start_weights.add_argument(
+        "--widen",
+        type=Path,
+        metavar="WEIGHTS",
+        help="start weights of a new run, from the narrower network of config.toml",
+    )
     arguments = parser.parse_args()
     config = configuration.load(arguments.config)
     torch.set_num_threads(config["training"]["threads"])
@@ -438,19 +452,19 @@ def main():
     if "RANK" in os.environ:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
-    material = read_material(config)
+    inputs = read_training_inputs(config)
     begin_from = None
     if arguments.begin_from:
         begin_from = read_weights(arguments.begin_from)
     elif arguments.widen:
-        begin_from = widened(read_weights(arguments.widen), configuration.load(), config)
+        begin_from = widen(read_weights(arguments.widen), configuration.load(), config)
     budget = None if arguments.minutes is None else 60 * arguments.minutes
     folder = arguments.folder or configuration.cache_folder() / "run"
-    generator, captions, sentences, validate = material
+    generator, captions, sentences, validate = inputs
     run = TrainingRun(config, folder, generator, captions, sentences, budget, device, begin_from)
 
     def stop(*_):
-        run.stopping = True
+        run.must_stop = True
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

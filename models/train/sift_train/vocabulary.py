@@ -1,9 +1,9 @@
-"""The vocabulary: names of sounds that can be asked for, the recordings that answer to them, and their captions.
+"""The vocabulary: names of sounds, the labels of the corpora that match them, and their captions.
 
-A *concept* is a kind of sound that the corpora hold recordings of, under one or more labels. An *umbrella* is a name that
-several concepts answer to ("drums", "animal"); a concept may be an umbrella, too ("speech", of which "female speech" is
-one kind). `models/train/vocabulary` holds both: `concepts.csv` (columns concept, labels, umbrellas, near) and the captions
-by kind of sound.
+A *concept* is a kind of sound with recordings in the corpora, under one or more labels. An *umbrella* is a name that
+several concepts match ("drums", "animal"). A concept can also be an umbrella ("speech", of which "female speech" is one
+kind). `models/train/vocabulary` contains both: `concepts.csv` (columns concept, labels, umbrellas, near) and the
+captions by kind of sound.
 """
 
 import csv
@@ -23,16 +23,17 @@ FAMILIES = (
     frozenset({"brass"}),
     frozenset({"woodwinds"}),
 )
-"""Umbrellas whose members are too alike, or recorded together too often, to be interferers of one another."""
+"""Groups of umbrellas whose members sound similar or often share a recording, and are never mixed as interferers."""
 
 CAPTION_FIELDS = {
     "held_out": "english_held_out",
     "korean": "korean",
     "korean_held_out": "korean_held_out",
 }
+"""The key of the captions file for each part except "train"."""
 
 
-def _split(field):
+def _split_names(field):
     return frozenset(part.strip() for part in field.split(";") if part.strip())
 
 
@@ -42,33 +43,33 @@ class Vocabulary:
     Attributes
     ----------
     names : list of str
-        Concepts and umbrellas, sorted: every name that can be asked for.
+        All concepts and umbrellas, sorted.
     concept_of : dict
         The concept of each label of the corpora.
     umbrellas_of : dict
         The umbrellas of each concept, a frozenset.
     members : dict
-        The concepts that answer to each name, a frozenset.
+        The concepts that match each name, a frozenset.
     conflicts : dict
-        The concepts that must not be heard as interferers when a name is asked for: its members, and whatever a
-        listener could take for one of them. A frozenset for each name.
+        The concepts that must not be interferers of each name: its members and the concepts that sound like them. A
+        frozenset.
     """
 
     def __init__(self, folder):
-        """`folder`: with `concepts.csv` and `captions/*.toml`.
+        """`folder`: contains `concepts.csv` and `captions/*.toml`.
 
-        Raises ValueError where a name has no captions, captions have no name, or a label has two concepts.
+        Raises ValueError if a name has no captions, captions have no name, or a label has two concepts.
         """
         folder = Path(folder)
         with open(folder / "concepts.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         self.concept_of = {}
         for row in rows:
-            for label in _split(row["labels"]):
+            for label in _split_names(row["labels"]):
                 if label in self.concept_of:
-                    raise ValueError(f"{folder / 'concepts.csv'}: the label {label!r} has two concepts")
+                    raise ValueError(f"{folder / 'concepts.csv'}: label {label!r} has two concepts; expected one")
                 self.concept_of[label] = row["concept"]
-        self.umbrellas_of = {row["concept"]: _split(row["umbrellas"]) for row in rows}
+        self.umbrellas_of = {row["concept"]: _split_names(row["umbrellas"]) for row in rows}
         self.names = sorted(self.umbrellas_of.keys() | set().union(*self.umbrellas_of.values()))
         self.members = {
             name: frozenset(
@@ -76,25 +77,25 @@ class Vocabulary:
             )
             for name in self.names
         }
-        self.conflicts = self._conflicts({row["concept"]: _split(row["near"]) for row in rows})
+        self.conflicts = self._find_conflicts({row["concept"]: _split_names(row["near"]) for row in rows})
         self._phrases = self._read_captions(folder / "captions")
 
-    def _conflicts(self, near):
-        alike = defaultdict(set)
+    def _find_conflicts(self, near):
+        similar = defaultdict(set)
         for concept, others in near.items():
             for other in others:
-                alike[concept].add(other)
-                alike[other].add(concept)
+                similar[concept].add(other)
+                similar[other].add(concept)
         for concept, umbrellas in self.umbrellas_of.items():
-            # A recording of "drums" may hold the kick that is asked for.
-            alike[concept] |= {umbrella for umbrella in umbrellas if umbrella in self.umbrellas_of}
+            # A recording of an umbrella ("drums") can contain the concept ("kick drum").
+            similar[concept] |= {umbrella for umbrella in umbrellas if umbrella in self.umbrellas_of}
             for family in FAMILIES:
                 if (umbrellas | {concept}) & family:
-                    alike[concept] |= set().union(*(self.members[umbrella] for umbrella in family))
+                    similar[concept] |= set().union(*(self.members[umbrella] for umbrella in family))
         conflicts = {}
         for name in self.names:
             members = self.members[name]
-            conflicts[name] = frozenset(members.union(*(alike[member] for member in members)))
+            conflicts[name] = frozenset(members.union(*(similar[member] for member in members)))
         return conflicts
 
     def _read_captions(self, folder):
@@ -104,14 +105,14 @@ class Vocabulary:
                 phrases |= tomllib.load(file)
         missing = [name for name in self.names if name not in phrases]
         if missing:
-            raise ValueError(f"{folder}: no captions for {', '.join(missing)}; add a table for each")
+            raise ValueError(f"{folder}: no captions for {', '.join(missing)}; expected a table for each name")
         unknown = sorted(phrases.keys() - set(self.names))
         if unknown:
-            raise ValueError(f"{folder}: captions for names that are not in concepts.csv: {', '.join(unknown)}")
+            raise ValueError(f"{folder}: names that are not in concepts.csv: {', '.join(unknown)}; add or rename them")
         return phrases
 
     def captions(self, name, part):
-        """All captions of a name, without repetition.
+        """Returns all captions of a name, without duplicates.
 
         `part`: "train" or "held_out", in English; "korean" or "korean_held_out".
         """
@@ -122,17 +123,17 @@ class Vocabulary:
         return list(dict.fromkeys([*templated, *phrases["english"]]))
 
     def usual_caption(self, name):
-        """The first natural way to say it."""
+        """Returns the noun phrase of a name."""
         return self._phrases[name]["noun"]
 
     def except_captions(self, name, part):
-        """Captions of everything but this name: one per template, around phrases drawn once for all."""
+        """Returns captions of everything but this name: one per template, with a phrase that is the same in every call."""
         rng = random.Random(f"except {name} {part}")
         phrases = self.captions(name, part)
         return [template.format(rng.choice(phrases)) for template in EXCEPT[part]]
 
     def caption_set(self):
-        """Every caption that training asks by, in a fixed order; one that two names share stands for the first."""
+        """Returns all captions of training in a fixed order. A caption that two names share has the meaning of the first."""
         meanings = {}
         for part in ("train", "korean"):
             for name in self.names:
