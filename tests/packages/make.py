@@ -413,6 +413,7 @@ def manifest(kind: str, separator_sha256: str, query_sha256: str) -> bytes:
     if kind == "window":
         runs = f'kind = "window"\ncontext = {CONTEXT}\nadvance = {ADVANCE}\nlookahead = {LOOKAHEAD}'
     return f"""\
+format = 1
 name = "{NAME}"
 version = "0.0.0"
 licence = "MIT OR Apache-2.0"

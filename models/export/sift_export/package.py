@@ -26,6 +26,7 @@ TOLERANCE = 1e-3
 """The largest allowed difference between ONNX Runtime and PyTorch, relative to the mask's peak."""
 
 PACKAGE_TOML = """\
+format = 1
 name = {name}
 version = "{version}"
 licence = "that of the checkpoint's publisher: see MODEL_CARD.md"

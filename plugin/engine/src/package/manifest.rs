@@ -1,4 +1,4 @@
-//! `package.toml`, and the limits on what it may say.
+//! The manifest of a package, `package.toml`, and the limits of its values.
 
 use std::path::{Component, Path};
 
@@ -7,21 +7,32 @@ use serde::{Deserialize, Serialize};
 use crate::dsp::grid::SpectrogramFormat;
 use crate::package::error::PackageError;
 
-/// Most frames that a streaming model may look ahead, and that a window model may see.
+/// The newest `format` that this version reads.
+const FORMAT: u32 = 1;
+
+/// Largest lookahead of a streaming model, in frames.
 const MAX_LOOKAHEAD: usize = 64;
+/// Largest context of a window model, in frames.
 const MAX_CONTEXT: usize = 8192;
 
-/// Values of a window model's window, shortest hop in hops a frame, longest frame and longest latency of a
-/// model in seconds: what an engine holds at a time, and computes in a block, grows with them.
+// The memory of an engine, and its work per block, grow with these.
+/// Largest number of values in the context of a window model.
 const MAX_WINDOW_VALUES: usize = 1 << 23;
+/// Largest number of hops per frame.
 const MAX_HOPS_PER_FRAME: usize = 16;
+/// Longest frame, in seconds.
 const MAX_FRAME_SECONDS: usize = 1;
+/// Largest delay by a model, in seconds.
 const MAX_DELAY_SECONDS: usize = 5;
 
-/// `package.toml`.
+/// Content of `package.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Version of the package format; 1 if it is missing.
+    // Not serialized: the fingerprint of a package must not change with a field that older packages lack.
+    #[serde(default = "first_format", skip_serializing)]
+    pub format: u32,
     pub name: String,
     pub version: String,
     pub licence: String,
@@ -30,51 +41,56 @@ pub struct Manifest {
     pub query: QuerySection,
 }
 
-/// How the separator's network is run.
+fn first_format() -> u32 {
+    1
+}
+
+/// How the network of the separator is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SeparatorKind {
-    /// One hop at a time, with its state passed from run to run.
+    /// One frame per run, with a state that is passed from run to run.
     Streaming,
-    /// On a window of past frames, every few frames.
+    /// A window of past frames per run, every few frames.
     Window,
 }
 
+/// Table `[separator]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeparatorSection {
     pub file: String,
     pub sha256: String,
     pub kind: SeparatorKind,
-    /// FrameWindow that a run's last mask lies behind its newest frame.
+    /// Frames from the last mask of a run to its newest frame.
     #[serde(default)]
     pub lookahead: usize,
-    /// FrameWindow a window model sees at once; given for such a model alone.
+    /// Frames per run of a window model; only for that kind.
     pub context: Option<usize>,
-    /// FrameWindow between two runs of a window model, likewise.
+    /// Frames between two runs of a window model; only for that kind.
     pub advance: Option<usize>,
-    /// What the network computes for a second of audio, as its maker says.
+    /// Multiply-accumulates per second of audio, as stated by the author of the package.
     pub multiply_accumulates: Option<f64>,
 }
 
 impl SeparatorSection {
-    /// FrameWindow that the network sees in a run.
+    /// Frames per run.
     pub fn context(&self) -> usize {
         self.context.unwrap_or(1)
     }
 
-    /// FrameWindow from a run to the next.
+    /// Frames from one run to the next.
     pub fn advance(&self) -> usize {
         self.advance.unwrap_or(1)
     }
 
-    /// FrameWindow that a mask lies behind the newest one when it is there: a window model's first frames wait
-    /// for the last ones of their run.
+    /// Frames from a mask to the newest frame when the mask is ready. The first frames of a window model's run wait for the
+    /// last ones.
     pub fn mask_lag(&self) -> usize {
         self.lookahead + self.advance() - 1
     }
 
-    /// FrameWindow that a run may take beyond the time that any has: a window model has until the next one.
+    /// Additional time for a run, in hops: a window model has until the next run.
     pub fn budget_hops(&self) -> usize {
         match self.kind {
             SeparatorKind::Streaming => 0,
@@ -82,27 +98,45 @@ impl SeparatorSection {
         }
     }
 
-    /// Hops that the model delays its masks by.
+    /// Delay of the masks by the model, in hops.
     pub fn delay_hops(&self) -> usize {
         self.mask_lag() + self.budget_hops()
     }
 }
 
+/// Table `[query]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuerySection {
     pub file: String,
     pub sha256: String,
     pub tokenizer: String,
-    /// QueryTokenizer a query is cut to.
+    /// Largest number of tokens; longer queries are truncated.
     pub max_tokens: usize,
-    /// Put before every query.
+    /// Text put before every query.
     #[serde(default)]
     pub prefix: String,
 }
 
+/// The field of a manifest that every format has.
+#[derive(Deserialize)]
+struct FormatOnly {
+    #[serde(default = "first_format")]
+    format: u32,
+}
+
 impl Manifest {
+    /// Reads and checks a manifest. `place`: its path, for errors.
     pub(super) fn parse(text: &str, place: &Path) -> Result<Self, PackageError> {
+        // First, because a newer format may have fields that are unknown here.
+        let format = toml::from_str::<FormatOnly>(text).map_or(FORMAT, |manifest| manifest.format);
+        if format > FORMAT {
+            return Err(PackageError::new(
+                place.display(),
+                format_args!("field `format` is {format}; expected at most {FORMAT}"),
+                "The package needs a newer version of Sift",
+            ));
+        }
         let manifest: Self = toml::from_str(text).map_err(|error| {
             PackageError::new(
                 place.display(),
@@ -123,21 +157,29 @@ impl Manifest {
             ))
         };
         let SpectrogramFormat { sample_rate, n_fft, hop, .. } = self.audio;
+        if self.format == 0 {
+            return fault("format", "is 0; expected 1 or more".into());
+        }
         if !(8_000..=192_000).contains(&sample_rate) {
-            return fault("audio.sample_rate", format!("is {sample_rate}, not within 8000 to 192000 Hz"));
+            return fault("audio.sample_rate", format!("is {sample_rate}; expected 8000 to 192000 Hz"));
         }
         if !(64..=16_384).contains(&n_fft) || n_fft % 2 != 0 {
-            return fault("audio.n_fft", format!("is {n_fft}, not an even number within 64 to 16384"));
+            return fault("audio.n_fft", format!("is {n_fft}; expected an even number from 64 to 16384"));
         }
         if n_fft > MAX_FRAME_SECONDS * sample_rate as usize {
-            return fault("audio.n_fft", format!("is {n_fft}, longer than {MAX_FRAME_SECONDS} s"));
+            return fault(
+                "audio.n_fft",
+                format!("is {n_fft}; expected at most {MAX_FRAME_SECONDS} s of samples"),
+            );
         }
         let hops = n_fft.div_ceil(MAX_HOPS_PER_FRAME)..=n_fft / 2;
         if !hops.contains(&hop) {
-            let (least, most) = hops.into_inner();
+            let (smallest, largest) = hops.into_inner();
             return fault(
                 "audio.hop",
-                format!("is {hop}, not within n_fft / {MAX_HOPS_PER_FRAME} to n_fft / 2 ({least} to {most})"),
+                format!(
+                    "is {hop}; expected n_fft / {MAX_HOPS_PER_FRAME} to n_fft / 2 ({smallest} to {largest})"
+                ),
             );
         }
         let SeparatorSection { kind, lookahead, context, advance, .. } = self.separator;
@@ -146,45 +188,48 @@ impl Manifest {
                 if lookahead > MAX_LOOKAHEAD {
                     return fault(
                         "separator.lookahead",
-                        format!("is {lookahead}, more than {MAX_LOOKAHEAD} frames"),
+                        format!("is {lookahead}; expected at most {MAX_LOOKAHEAD} frames"),
                     );
                 }
             }
             (SeparatorKind::Streaming, Some(_), _) => {
-                return fault("separator.context", "is given for a streaming model".into());
+                return fault("separator.context", "is set; expected only for window models".into());
             }
             (SeparatorKind::Streaming, None, Some(_)) => {
-                return fault("separator.advance", "is given for a streaming model".into());
+                return fault("separator.advance", "is set; expected only for window models".into());
             }
             (SeparatorKind::Window, None, _) => {
-                return fault("separator.context", "is missing for a window model".into());
+                return fault("separator.context", "is missing; expected for window models".into());
             }
             (SeparatorKind::Window, _, None) => {
-                return fault("separator.advance", "is missing for a window model".into());
+                return fault("separator.advance", "is missing; expected for window models".into());
             }
             (SeparatorKind::Window, Some(context), Some(advance)) => {
                 if !(1..=MAX_CONTEXT).contains(&context) {
                     return fault(
                         "separator.context",
-                        format!("is {context}, not within 1 to {MAX_CONTEXT} frames"),
+                        format!("is {context}; expected 1 to {MAX_CONTEXT} frames"),
                     );
                 }
                 if context * self.audio.bins() > MAX_WINDOW_VALUES {
                     return fault(
                         "separator.context",
-                        format!("is {context}, which with n_fft makes more than {MAX_WINDOW_VALUES} values"),
+                        format!("is {context}; with n_fft, expected at most {MAX_WINDOW_VALUES} values"),
                     );
                 }
                 if !(1..=context).contains(&advance) {
                     return fault(
                         "separator.advance",
-                        format!("is {advance}, not within 1 to the context ({context})"),
+                        format!("is {advance}; expected 1 to `context` ({context})"),
                     );
                 }
                 if lookahead > context - advance {
                     return fault(
                         "separator.lookahead",
-                        format!("is {lookahead}, more than context less advance ({})", context - advance),
+                        format!(
+                            "is {lookahead}; expected at most `context` less `advance` ({})",
+                            context - advance
+                        ),
                     );
                 }
             }
@@ -193,10 +238,10 @@ impl Manifest {
         if latency > MAX_DELAY_SECONDS * sample_rate as usize {
             let field =
                 if kind == SeparatorKind::Window { "separator.advance" } else { "separator.lookahead" };
-            return fault(field, format!("makes the sound later by more than {MAX_DELAY_SECONDS} s"));
+            return fault(field, format!("adds more than {MAX_DELAY_SECONDS} s of latency"));
         }
         if !(3..=512).contains(&self.query.max_tokens) {
-            return fault("query.max_tokens", format!("is {}, not within 3 to 512", self.query.max_tokens));
+            return fault("query.max_tokens", format!("is {}; expected 3 to 512", self.query.max_tokens));
         }
         for (field, file) in [
             ("separator.file", &self.separator.file),
@@ -205,14 +250,17 @@ impl Manifest {
         ] {
             let mut parts = Path::new(file).components();
             if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-                return fault(field, format!("is {file:?}, not the name of a file in the package's folder"));
+                return fault(
+                    field,
+                    format!("is {file:?}; expected the name of a file in the package's folder"),
+                );
             }
         }
         Ok(())
     }
 }
 
-/// The name that a manifest gives, read without understanding the rest of it.
+/// The name in a manifest that may have errors elsewhere.
 pub(super) fn claimed_name(manifest: &str) -> Option<String> {
     let (_, value) =
         manifest.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "name")?;
@@ -221,7 +269,7 @@ pub(super) fn claimed_name(manifest: &str) -> Option<String> {
 
 #[cfg(test)]
 impl SeparatorSection {
-    /// Of a streaming model that has no file.
+    /// The section of a streaming model without a file.
     pub(crate) fn streaming(lookahead: usize) -> Self {
         let (file, sha256) = Default::default();
         Self {
@@ -261,7 +309,7 @@ mod tests {
     "#;
 
     #[test]
-    fn the_manifest_in_the_documentation_is_one() {
+    fn manifest_in_the_documentation_is_valid() {
         let page = include_str!("../../../../models/README.md");
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         Manifest::parse(example, Path::new("models/README.md")).unwrap();
@@ -286,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_names_the_file_the_field_and_the_remedy() {
+    fn manifest_error_names_file_field_and_remedy() {
         for (from, to, field) in [
             ("n_fft = 1024", "n_fft = 1023", "audio.n_fft"),
             ("n_fft = 1024", "n_fft = 9999999", "audio.n_fft"),
@@ -317,11 +365,33 @@ mod tests {
             ),
             ("kind = \"streaming\"", "kind = \"window\"\ncontext = 8192\nadvance = 160", "separator.advance"),
             ("licence = \"MIT\"", "", "licence"),
+            ("name = \"test\"", "format = 0\nname = \"test\"", "format"),
         ] {
             let message = refusal(&VALID.replace(from, to));
             assert!(message.contains("models/x/package.toml"), "{message}");
             assert!(message.contains(field), "{message}");
             assert!(message.contains("Correct the field"), "{message}");
         }
+    }
+
+    #[test]
+    fn missing_format_reads_as_the_first() {
+        assert_eq!(Manifest::parse(VALID, Path::new("package.toml")).unwrap().format, 1);
+        let numbered = format!("format = 1\n{VALID}");
+        assert_eq!(Manifest::parse(&numbered, Path::new("package.toml")).unwrap().format, 1);
+    }
+
+    #[test]
+    fn newer_format_is_refused_whatever_else_the_manifest_has() {
+        let message = refusal(&format!("format = 2\nunknown = true\n{VALID}"));
+        assert!(message.contains("models/x/package.toml") && message.contains("`format` is 2"), "{message}");
+        assert!(message.contains("newer version of Sift"), "{message}");
+    }
+
+    #[test]
+    fn format_number_does_not_change_the_serialized_manifest() {
+        let serialized =
+            |text: &str| toml::to_string(&Manifest::parse(text, Path::new("package.toml")).unwrap());
+        assert_eq!(serialized(&format!("format = 1\n{VALID}")).unwrap(), serialized(VALID).unwrap());
     }
 }
