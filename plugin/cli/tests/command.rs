@@ -408,13 +408,13 @@ fn missing_provider_falls_back_to_the_cpu_with_a_warning() {
     let fixture = CliFixture::new();
     let cuda = [("SIFT_PROVIDER", "cuda")];
     let message = warning(&fixture, &cuda);
-    assert!(message.starts_with("warning: SIFT_PROVIDER asks for CUDA") && message.lines().count() == 1);
+    assert!(message.starts_with("warning: SIFT_PROVIDER selects CUDA") && message.lines().count() == 1);
     assert!(message.contains("does not offer CUDA") && message.contains("runs on the CPU"), "{message}");
 
     let doctor = fixture.sift_with(&cuda, &["doctor", "--model", &package("half")]);
     let report = String::from_utf8(doctor.stdout).unwrap();
     assert_eq!(doctor.status.code(), Some(1), "{report}");
-    assert!(report.contains("FAIL  provider      SIFT_PROVIDER asks for CUDA"), "{report}");
+    assert!(report.contains("FAIL  provider      SIFT_PROVIDER selects CUDA"), "{report}");
     assert!(report.contains("ok    speed"), "{report}");
 }
 
@@ -432,7 +432,7 @@ fn provider_in_preferences_applies_without_the_variable() {
 fn unknown_provider_is_a_warning_with_the_allowed_ones() {
     let fixture = CliFixture::new();
     let message = warning(&fixture, &[("SIFT_PROVIDER", "gpu")]);
-    for part in ["SIFT_PROVIDER", "\"gpu\"", "cpu, cuda, coreml, directml", "runs on the CPU"] {
+    for part in ["SIFT_PROVIDER", "\"gpu\"", "cpu, cuda, coreml or directml", "runs on the CPU"] {
         assert!(message.contains(part), "{message}");
     }
 }

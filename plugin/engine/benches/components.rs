@@ -1,6 +1,6 @@
-//! The parts of the real-time path, each beside the bare work that it cannot do without.
+//! Benchmarks of the components of the real-time path, at 48 kHz with the default model.
 //!
-//! `cargo xtask bench` runs them before the whole. At 48 kHz with the default model.
+//! `cargo xtask bench` runs them.
 
 use std::hint::{black_box, spin_loop};
 use std::time::{Duration, Instant};
@@ -24,12 +24,12 @@ fn grid() -> Grid {
     Grid::new(&PackageInfo::built_in().manifest.audio, RATE)
 }
 
-/// Something with a peak everywhere.
+/// Returns a signal that is not periodic.
 fn signal(samples: usize) -> Vec<f32> {
     (0..samples).map(|at| (at as f32 * 0.37).sin() * (at as f32 * 0.011).cos()).collect()
 }
 
-/// One channel's frame, there and back.
+/// Benchmarks STFT and overlap-add of one frame of one channel, against the bare Fourier transforms.
 fn transforms(criterion: &mut Criterion) {
     let grid = grid();
     let mut stft = Stft::new(grid.size, grid.hop, PackageInfo::built_in().manifest.audio.window);
@@ -37,7 +37,7 @@ fn transforms(criterion: &mut Criterion) {
     history.extend(&signal(grid.size));
     let mut spectrum = vec![Complex32::ZERO; grid.bins()];
     let gain = vec![Complex32::new(0.5, 0.0); grid.bins()];
-    let mut heard = vec![0.0; grid.hop];
+    let mut output = vec![0.0; grid.hop];
 
     let mut planner = RealFftPlanner::<f32>::new();
     let (forward, inverse) = (planner.plan_fft_forward(grid.size), planner.plan_fft_inverse(grid.size));
@@ -60,17 +60,18 @@ fn transforms(criterion: &mut Criterion) {
         bencher.iter(|| {
             stft.analyse(black_box(&history), &mut spectrum);
             stft.synthesise(&spectrum, black_box(&gain), &mut overlap);
-            overlap.take(&mut heard);
+            overlap.take(&mut output);
         });
     });
     group.finish();
 }
 
-/// From a parcel's mask to each host bin's gain.
+/// Benchmarks the step from the separator's mask to the gain of each host bin.
 fn mask(criterion: &mut Criterion) {
     let grid = grid();
-    let mut mask = MaskProcessor::new(&grid);
-    let new: Vec<_> = (0..grid.model_bins).map(|bin| Complex32::new((bin % 97) as f32 / 97.0, 0.0)).collect();
+    let mut processor = MaskProcessor::new(&grid);
+    let mask: Vec<_> =
+        (0..grid.model_bins).map(|bin| Complex32::new((bin % 97) as f32 / 97.0, 0.0)).collect();
     let mut group = criterion.benchmark_group("mask of a hop");
     for (name, shape) in [
         ("as it is", MaskShaping::default()),
@@ -78,22 +79,22 @@ fn mask(criterion: &mut Criterion) {
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                mask.update(black_box(&new), &shape);
-                black_box(mask.gain(&shape));
+                processor.update(black_box(&mask), &shape);
+                black_box(processor.gain(&shape));
             });
         });
     }
     group.finish();
 }
 
-/// The network, and the tokens of a text. ONNX Runtime is found by `ORT_DYLIB_PATH`.
+/// Benchmarks the separator network and the tokenizer. ONNX Runtime is found by `ORT_DYLIB_PATH`.
 fn model(criterion: &mut Criterion) {
-    let model = LoadedModel::new(PackageInfo::built_in().load().expect("the built-in package is whole"));
+    let model = LoadedModel::new(PackageInfo::built_in().load().expect("the built-in package loads"));
     let package = &model.package;
-    let environment = library::environment().expect("run by `cargo xtask bench`");
+    let environment = library::environment().expect("`cargo xtask bench` sets ORT_DYLIB_PATH");
     let (mut separator, _) =
         StreamingSeparator::new(environment, &model, &provider_choice(), &CancelToken::default())
-            .expect("it is the built-in one");
+            .expect("the built-in network loads");
     let bins = package.manifest.audio.bins();
     let magnitude: Vec<_> = signal(bins).into_iter().map(f32::abs).collect();
     let mut mask = vec![Complex32::ZERO; bins];
@@ -101,21 +102,21 @@ fn model(criterion: &mut Criterion) {
     let mut run = || separator.run(black_box(&magnitude), &embedding, &mut mask).unwrap();
     let mut group = criterion.benchmark_group("separator a hop");
     group.bench_function("one after the other", |bencher| bencher.iter(&mut run));
-    // As at play, where the caches may hold something else by then.
+    // In real time there is a hop between runs, in which the caches may be overwritten.
     let hop = Duration::from_secs_f64(grid().hop_seconds());
     group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
     group.bench_function("after a hop's time of computing nothing", |bencher| {
         bencher.iter_custom(|runs| {
-            let paused = |_| {
-                let begin = Instant::now();
-                while begin.elapsed() < hop {
+            let run_after_hop = |_| {
+                let start = Instant::now();
+                while start.elapsed() < hop {
                     spin_loop();
                 }
-                let begin = Instant::now();
+                let start = Instant::now();
                 run();
-                begin.elapsed()
+                start.elapsed()
             };
-            (0..runs).map(paused).sum()
+            (0..runs).map(run_after_hop).sum()
         });
     });
     group.finish();
@@ -127,5 +128,5 @@ fn model(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, transforms, mask, model);
-criterion_main!(parts);
+criterion_group!(components, transforms, mask, model);
+criterion_main!(components);

@@ -1,5 +1,6 @@
-//! The service: one thread a process that loads model packages and encodes queries, away from
-//! everyone, and hands out what is ready.
+//! Model service: background thread, one per process, that loads model packages and encodes queries.
+//!
+//! Audio, editor and host threads never load a package or run the query network.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,25 +17,21 @@ use crate::query::encoder::QueryEncoder;
 use crate::query::slots::Queries;
 use crate::separator::network::LoadedModel;
 
-/// What the service is asked to do.
+/// Request to the thread of the model service.
 pub(crate) enum ServiceRequest {
-    /// Load a package for these queries, reply, and encode them by it from now on.
-    Open {
-        info: Box<PackageInfo>,
-        queries: Arc<Queries>,
-        engine_id: u64,
-        reply: Sender<LoadResult>,
-    },
-    /// A text changed.
+    /// Load a package, reply, and encode the texts of `queries` by it from now on.
+    Open { info: Box<PackageInfo>, queries: Arc<Queries>, engine_id: u64, reply: Sender<LoadResult> },
+    /// Encode the changed texts of these queries.
     Encode(Arc<Queries>),
-    /// This engine_id of these queries is gone.
+    /// Stop encoding these queries for the engine of this id.
     Close(Arc<Queries>, u64),
+    /// End the thread.
     Quit,
 }
 
 type LoadResult = Result<Arc<LoadedModel>, String>;
 
-/// The thread. It lives as long as any engine does.
+/// Handle of the service's thread, which runs as long as any engine exists.
 pub struct ModelService {
     requests: Sender<ServiceRequest>,
     token: CancelToken,
@@ -44,7 +41,7 @@ pub struct ModelService {
 static CURRENT: Mutex<Weak<ModelService>> = Mutex::new(Weak::new());
 
 impl ModelService {
-    /// The process's service, started when there is none.
+    /// Returns the service of the process and starts it if there is none.
     pub fn shared() -> Arc<Self> {
         let mut current = CURRENT.lock();
         if let Some(service) = current.upgrade() {
@@ -60,19 +57,21 @@ impl ModelService {
         service
     }
 
-    /// Has the package of `info` loaded, and `queries` encoded by it until the loan is dropped.
+    /// Requests that the package of `info` is loaded and `queries` are encoded by it, and returns at once.
+    ///
+    /// The queries are encoded until the binding is dropped.
     pub fn open(self: &Arc<Self>, info: PackageInfo, queries: Arc<Queries>) -> (QueryBinding, PendingModel) {
-        let (reply, opened) = bounded(1);
+        let (reply, result) = bounded(1);
         let requests = self.requests.clone();
-        // Fails only while the process ends.
-        let encode =
+        // Sending fails only if the thread could not be started or has ended.
+        let callback =
             move |queries: &Arc<Queries>| drop(requests.send(ServiceRequest::Encode(queries.clone())));
-        let engine_id = queries.connect(Some(Arc::new(encode)));
+        let engine_id = queries.connect(Some(Arc::new(callback)));
         let request =
             ServiceRequest::Open { info: Box::new(info), queries: queries.clone(), engine_id, reply };
-        // A service that could not start has dropped its inbox; the opening then says so.
+        // If the thread could not be started, `PendingModel::wait` returns the error.
         let _ = self.requests.send(request);
-        (QueryBinding { service: self.clone(), queries, engine_id }, PendingModel(opened))
+        (QueryBinding { service: self.clone(), queries, engine_id }, PendingModel(result))
     }
 }
 
@@ -86,7 +85,9 @@ impl Drop for ModelService {
     }
 }
 
-/// Queries being encoded by a package, until another one is opened for them or this is dropped.
+/// Guard of the encoding of queries by a package.
+///
+/// The encoding stops when the guard is dropped or another package is opened for the queries.
 pub struct QueryBinding {
     service: Arc<ModelService>,
     queries: Arc<Queries>,
@@ -94,7 +95,7 @@ pub struct QueryBinding {
 }
 
 impl QueryBinding {
-    /// Whom the embeddings are for.
+    /// Returns the id of the engine that owns the embeddings.
     pub fn engine_id(&self) -> u64 {
         self.engine_id
     }
@@ -107,33 +108,37 @@ impl Drop for QueryBinding {
     }
 }
 
-/// A package on its way.
+/// A model that is being loaded.
 pub struct PendingModel(Receiver<LoadResult>);
 
 impl PendingModel {
-    /// Waits for the package. Not for the audio thread.
+    /// Blocks until the model is loaded. Must not be called on the audio thread.
+    ///
+    /// # Errors
+    /// Fails if the package cannot be loaded or the service's thread could not be started.
     pub fn wait(self) -> Result<Arc<LoadedModel>, String> {
-        self.0
-            .recv()
-            .unwrap_or_else(|_| Err("Sift's service thread could not be started. Restart the host".into()))
+        self.0.recv().unwrap_or_else(|_| {
+            Err("model service: its thread could not be started. Restart the host".into())
+        })
     }
 }
 
-/// A package with its query encoder.
+/// A loaded model with its query encoder.
 struct CachedModel {
     model: Arc<LoadedModel>,
     encoder: QueryEncoder,
 }
 
-/// What the thread owns.
+/// State of the service's thread.
 struct ServiceLoop {
-    /// Of every package's encoder.
+    /// Parent of the tokens of all encoders.
     token: CancelToken,
     models: Vec<CachedModel>,
-    /// For which engine_id and by which package queries are encoded, by the address of the queries.
+    /// Engine and model of each connected set of queries, by its [`key`].
     bindings: HashMap<usize, (u64, Arc<LoadedModel>)>,
 }
 
+/// Returns the address of the queries.
 fn key(queries: &Arc<Queries>) -> usize {
     Arc::as_ptr(queries) as usize
 }
@@ -143,12 +148,12 @@ impl ServiceLoop {
         while let Ok(request) = inbox.recv() {
             match request {
                 ServiceRequest::Open { info, queries, engine_id, reply } => {
-                    let opened = self.open(&info);
-                    if let Ok(model) = &opened {
+                    let result = self.open(&info);
+                    if let Ok(model) = &result {
                         self.bindings.insert(key(&queries), (engine_id, model.clone()));
                     }
                     // The separator thread loads its network while the queries are encoded here.
-                    let _ = reply.send(opened);
+                    let _ = reply.send(result);
                     self.encode(&queries);
                 }
                 ServiceRequest::Encode(queries) => self.encode(&queries),
@@ -158,11 +163,12 @@ impl ServiceLoop {
         }
     }
 
+    /// Returns the model of `info`, loaded if it is not cached.
     fn open(&mut self, info: &PackageInfo) -> LoadResult {
-        let same = |LoadedModel { package, .. }: &LoadedModel| {
+        let is_same = |LoadedModel { package, .. }: &LoadedModel| {
             package.origin == info.origin && package.manifest == info.manifest
         };
-        if let Some(cached) = self.models.iter().find(|cached| same(&cached.model)) {
+        if let Some(cached) = self.models.iter().find(|cached| is_same(&cached.model)) {
             return Ok(cached.model.clone());
         }
         let environment = library::environment().map_err(|error| error.to_string())?;
@@ -174,10 +180,11 @@ impl ServiceLoop {
         Ok(model)
     }
 
+    /// Encodes the texts of `queries` that wait for it.
     fn encode(&mut self, queries: &Arc<Queries>) {
         let Some((engine_id, model)) = self.bindings.get(&key(queries)) else { return };
         let cached = self.models.iter_mut().find(|cached| Arc::ptr_eq(&cached.model, model));
-        // A newer engine_id's package is still to be opened.
+        // If a newer engine has connected, its `Open` request follows and encodes the texts.
         let Some(cached) = cached.filter(|_| queries.engine_id() == *engine_id) else { return };
         queries.set_concept_names(cached.encoder.concept_names());
         for (slot, text) in queries.pending() {
@@ -185,13 +192,14 @@ impl ServiceLoop {
         }
     }
 
-    /// Forgets the engine_id, and packages that nobody reads by any more.
+    /// Removes the binding of the engine, and models without bindings.
     fn close(&mut self, queries: &Arc<Queries>, engine_id: u64) {
         if let Entry::Occupied(entry) = self.bindings.entry(key(queries))
             && entry.get().0 == engine_id
         {
             entry.remove();
         }
-        self.models.retain(|cached| self.bindings.values().any(|(_, read)| Arc::ptr_eq(&cached.model, read)));
+        self.models
+            .retain(|cached| self.bindings.values().any(|(_, model)| Arc::ptr_eq(&cached.model, model)));
     }
 }

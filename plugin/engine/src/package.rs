@@ -1,5 +1,4 @@
-//! Model packages: a folder with a manifest, two networks and a tokenizer. Read, checked, and
-//! explained when something is wrong.
+//! Model packages: a folder with a manifest, two networks and a tokenizer; reading and checking of their files.
 
 mod error;
 mod files;
@@ -25,12 +24,12 @@ pub const DEFAULT_PACKAGE: &str = "Sift default";
 
 const MANIFEST_FILE: &str = "package.toml";
 
-/// What the query's concept is compared with; a package need not have it.
+/// The concepts that a query is compared with; optional.
 pub(crate) const CONCEPTS_FILE: &str = "concepts.json";
 
 const CARD_FILE: &str = "MODEL_CARD.md";
 
-/// Where a package comes from.
+/// Origin of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     BuiltIn,
@@ -46,14 +45,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A package whose manifest was read; nothing else was.
+/// An installed package, of which only the manifest has been read.
 #[derive(Clone, Debug)]
 pub struct PackageInfo {
     pub manifest: Manifest,
     pub origin: Origin,
 }
 
-/// A package in memory, its files' hashes checked. The networks were not run yet.
+/// The files of a package in memory, with checked hashes. The networks have not been run.
 pub struct Package {
     pub manifest: Manifest,
     pub origin: Origin,
@@ -63,7 +62,7 @@ pub struct Package {
     pub query: Cow<'static, [u8]>,
     /// JSON.
     pub tokenizer: Cow<'static, [u8]>,
-    /// JSON, where the package has concepts.
+    /// JSON; `None` if the package has no concepts.
     pub concepts: Option<Cow<'static, [u8]>>,
 }
 
@@ -76,38 +75,46 @@ impl PackageInfo {
     }
 
     /// Reads the manifest of the package in `folder`.
+    ///
+    /// # Errors
+    /// If it is missing or has errors.
     pub fn read(folder: &Path) -> Result<Self, PackageError> {
         Self::parse(&read_text(&folder.join(MANIFEST_FILE), MAX_MANIFEST_BYTES)?, folder)
     }
 
-    /// The package in `folder` whose manifest says `text`.
+    /// The package in `folder`, with `text` as its manifest.
+    ///
+    /// # Errors
+    /// If the manifest has errors.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, PackageError> {
         let manifest = Manifest::parse(text, &folder.join(MANIFEST_FILE))
             .map_err(|error| error.of_package(claimed_name(text)))?;
         Ok(Self { manifest, origin: Origin::Folder(folder.to_owned()) })
     }
 
-    /// The model card: what the model is, knows and cannot do, in Markdown.
+    /// The model card, in Markdown.
     ///
     /// # Errors
-    /// When there is none that could be read.
+    /// If it is missing or cannot be read.
     pub fn model_card(&self) -> Result<Cow<'static, str>, PackageError> {
         let Origin::Folder(folder) = &self.origin else { return Ok(embedded::CARD.into()) };
         let place = folder.join(CARD_FILE);
         Ok(read_text(&place, MAX_CARD_BYTES)?.into())
     }
 
-    /// Tells this package from every other and from what it was before a change: the SHA-256 of what its
-    /// manifest says, the networks' hashes among it.
+    /// SHA-256 of the manifest, which includes the hashes of the networks. Changes with every change of these.
     pub fn fingerprint(&self) -> String {
         sha256(&serde_json::to_vec(&self.manifest).expect("a manifest is plain data"))
     }
 
-    /// Reads the package's files and checks their hashes.
+    /// Reads the files of the package and checks their hashes.
+    ///
+    /// # Errors
+    /// If a file is missing, too large, or has another hash than the manifest states.
     pub fn load(&self) -> Result<Package, PackageError> {
         let Manifest { separator, query, .. } = &self.manifest;
         let (separator, query, tokenizer, concepts) = match &self.origin {
-            // Compiled in from checked files: a test holds the hashes against them.
+            // A test checks the hashes of the files that are compiled in.
             Origin::BuiltIn => (
                 Cow::Borrowed(embedded::SEPARATOR),
                 Cow::Borrowed(embedded::QUERY),
@@ -136,12 +143,12 @@ impl PackageInfo {
 }
 
 impl Package {
-    /// Whether anybody may have made it: its networks are held to limits.
+    /// Whether the package is not built in; then limits apply to its networks.
     pub(crate) fn is_untrusted(&self) -> bool {
         self.origin != Origin::BuiltIn
     }
 
-    /// The file of this package that `field` names, for messages.
+    /// Name of the package's file `file` for messages.
     pub(crate) fn file_label(&self, file: &str) -> String {
         match &self.origin {
             Origin::BuiltIn => format!("built-in model, {file}"),
@@ -167,7 +174,7 @@ mod tests {
     const VALID: &str = include_str!("../../../tests/packages/identity/package.toml");
 
     #[test]
-    fn the_built_in_package_is_whole() {
+    fn built_in_package_has_the_hashes_of_its_manifest() {
         let info = PackageInfo::built_in();
         let package = info.load().unwrap();
         assert_eq!(info.manifest.name, DEFAULT_PACKAGE);
@@ -176,20 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn the_card_is_read_from_the_package_and_missed_by_name() {
+    fn card_is_read_and_a_missing_one_is_named() {
         assert!(PackageInfo::built_in().model_card().unwrap().contains("# Sift default"));
-        let folder = std::env::temp_dir().join(format!("sift-card-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
         std::fs::write(folder.join(MANIFEST_FILE), VALID).unwrap();
-        let info = PackageInfo::read(&folder).unwrap();
+        let info = PackageInfo::read(folder).unwrap();
         assert!(info.model_card().unwrap_err().to_string().contains("MODEL_CARD.md"));
         std::fs::write(folder.join(CARD_FILE), "# Mine").unwrap();
         assert_eq!(info.model_card().unwrap(), "# Mine");
-        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
-    fn the_networks_of_the_default_package_may_be_loaded() {
+    fn networks_of_the_default_package_pass_the_check() {
         let package = PackageInfo::built_in().load().unwrap();
         for network in [&package.separator, &package.query] {
             assert!(onnx_check::check(network).unwrap() > 50);
@@ -197,16 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_refused_by_its_hash() {
-        let folder = std::env::temp_dir().join(format!("sift-package-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+    fn changed_file_is_refused_by_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
         std::fs::write(folder.join(MANIFEST_FILE), VALID).unwrap();
         std::fs::write(folder.join("separator.onnx"), b"not it").unwrap();
-        let message = PackageInfo::read(&folder).unwrap().load().err().unwrap().to_string();
+        let message = PackageInfo::read(folder).unwrap().load().err().unwrap().to_string();
         assert!(message.contains("separator.onnx") && message.contains("separator.sha256"), "{message}");
         std::fs::remove_file(folder.join("separator.onnx")).unwrap();
-        let message = PackageInfo::read(&folder).unwrap().load().err().unwrap().to_string();
+        let message = PackageInfo::read(folder).unwrap().load().err().unwrap().to_string();
         assert!(message.contains("separator.onnx") && message.contains("Install"), "{message}");
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! From texts to embeddings.
+//! Queries: texts, the sounds they name, and their embeddings.
 
 pub mod concepts;
 pub mod encoder;

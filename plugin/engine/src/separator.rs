@@ -1,4 +1,4 @@
-//! What makes masks: the trait, its thread, and the network behind it.
+//! Separators: from magnitude frames to masks.
 
 pub(crate) mod multi_part;
 pub mod network;
@@ -7,24 +7,28 @@ pub mod window;
 
 use realfft::num_complex::Complex32;
 
-/// Makes one mask a hop. Implemented by the network, and by fakes in tests.
+/// Makes one mask per hop; implemented by networks and by test fakes.
 ///
-/// A separator lives on a thread of its own and may take its time; what is late is concealed by
-/// the engine.
+/// It runs on the separator thread and may block. The engine conceals late masks.
 pub trait Separator {
-    /// Forgets everything heard so far: the next frame begins a new stream.
+    /// Resets the state: the next frame begins a new stream.
     fn reset(&mut self);
 
-    /// Another one by the same network, for the same thread, that has heard all that this one has.
+    /// Creates a separator of the same network and thread, with a copy of this one's state.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be copied.
     fn fork(&self) -> Result<Box<dyn Separator>, String>;
 
-    /// Takes the newest frame and fills in the mask of the frame that lies so far before it as the package
-    /// says ([`SeparatorSection::mask_lag`](crate::package::SeparatorSection::mask_lag)).
+    /// Takes the newest frame and fills in the mask of an earlier one.
     ///
-    /// `magnitude` is linear, on the model's grid, `F` bins; `embedding` is what the query became;
-    /// `mask` is the complex gain of each of the `F` bins. On an error the mask is not used.
+    /// The earlier frame lies [`mask_lag`](crate::package::SeparatorSection::mask_lag) frames back. `magnitude` has `F`
+    /// linear values on the model's grid, `mask` the complex gains of these bins; `embedding` is that of the query.
     ///
-    /// Returns the probability that the described sound is there, where the separator tells.
+    /// Returns the probability that the described sound is present, if the separator estimates it.
+    ///
+    /// # Errors
+    /// Fails if the run fails or is cancelled; the mask is then invalid.
     fn run(
         &mut self,
         magnitude: &[f32],
@@ -32,8 +36,9 @@ pub trait Separator {
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String>;
 
-    /// As [`run`](Self::run), at once with the frames of other streams where some wait and the network takes several.
-    /// Their number may change the last bits of the mask.
+    /// Does the same as [`run`](Self::run), in one batch with waiting frames of other streams if the network can.
+    ///
+    /// The size of the batch may change the last bits of the mask.
     fn run_batched(
         &mut self,
         magnitude: &[f32],

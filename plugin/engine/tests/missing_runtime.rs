@@ -1,4 +1,4 @@
-//! Without ONNX Runtime. Alone in its process, since the library is looked for once.
+//! Engine without ONNX Runtime. Alone in its process, because a process searches for the library once.
 
 #[allow(dead_code)]
 mod common;
@@ -11,8 +11,8 @@ use sift_engine::package::DEFAULT_PACKAGE;
 use sift_engine::{Engine, Mode, Queries};
 
 #[test]
-fn a_missing_onnx_runtime_is_named_with_its_remedy_and_audio_passes_dry_at_the_same_latency() {
-    // SAFETY: no other thread runs yet that reads the environment.
+fn missing_onnx_runtime_passes_dry_and_names_the_remedy() {
+    // SAFETY: no other thread that reads the environment runs yet.
     unsafe { std::env::set_var("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so") };
     let mut engine = Engine::open(DEFAULT_PACKAGE, OFFLINE, Arc::new(Queries::default()));
     let problem = engine.wait_until_ready(Duration::from_secs(30)).unwrap_err();

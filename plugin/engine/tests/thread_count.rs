@@ -1,4 +1,4 @@
-//! Threads of engines that are dropped. Alone in its process, because other tests start threads, too.
+//! Threads of dropped engines. Alone in its process, because other tests start threads too.
 
 #![cfg(target_os = "linux")]
 

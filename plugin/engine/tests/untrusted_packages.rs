@@ -1,5 +1,6 @@
-//! Model packages that would take the machine's memory or never end: refused or stopped in time, and with
-//! little memory. Each is opened in a process of its own, whose memory is looked at.
+//! Model packages that use too much memory or never end: they are refused or stopped within limits.
+//!
+//! Each test runs in a subprocess, whose peak memory is checked.
 //!
 //! ONNX Runtime is found by `ORT_DYLIB_PATH`; `cargo xtask test` sets it.
 
@@ -16,168 +17,177 @@ use common::{LOAD_TIMEOUT, OFFLINE, PackageCopy, open, package, play, sine, wait
 use sift_engine::package::PackageInfo;
 use sift_engine::{Config, Engine, Mode, Queries, SlotState};
 
-/// The word that the package `query-endless-when-asked` never ends with.
+/// Text for which the query network `query-endless-when-asked` never ends.
 const KEPT_WORD: &str = "말소리";
 
-/// What a process may have at most, in bytes: the 4 GiB of a network, and all the rest.
-const PEAK: u64 = 5 << 30;
+/// Most memory of a subprocess, in bytes: 4 GiB for a network, and the rest.
+const MAX_PEAK_MEMORY: u64 = 5 << 30;
 
-/// What refusing a file may take that was not run.
-const SOON: Duration = Duration::from_secs(5);
+/// Longest time to refuse a network that does not run for long.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What refusing a network may take that does not end: the 30 s that it has, and all the rest.
-const AFTER_ITS_TIME: Duration = Duration::from_secs(40);
+/// Longest time to refuse a network that never ends: its limit of 30 s, and the rest.
+const ENDLESS_REFUSAL_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What closing an engine may take.
-const CLOSING: Duration = Duration::from_millis(1_500);
+/// Longest time to drop an engine.
+const DROP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Runs `trial` in a process of its own, of the test `name`.
+/// Runs `test`, the body of the test `name`, in a subprocess.
 ///
 /// # Panics
-/// If the trial does, if it does not end, or if it takes more memory than [`PEAK`].
-fn alone(name: &str, trial: impl FnOnce()) {
-    const CHILD: &str = "SIFT_HOSTILE_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        trial();
-        let peak = peak_memory();
-        println!("measured: {name}: {} MiB at most", peak >> 20);
-        return assert!(peak < PEAK, "{peak} bytes");
+/// If the body panics, does not end, or uses more memory than [`MAX_PEAK_MEMORY`].
+fn run_in_subprocess(name: &str, test: impl FnOnce()) {
+    const SUBPROCESS: &str = "SIFT_TEST_SUBPROCESS";
+    if std::env::var_os(SUBPROCESS).is_some() {
+        test();
+        if let Some(peak) = peak_memory() {
+            println!("measured: {name}: peak memory {} MiB", peak >> 20);
+            assert!(
+                peak < MAX_PEAK_MEMORY,
+                "peak memory is {peak} bytes; expected less than {MAX_PEAK_MEMORY}"
+            );
+        }
+        return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture"])
-        .env(CHILD, name)
+        .env(SUBPROCESS, name)
         .spawn()
         .unwrap();
-    let begin = Instant::now();
+    let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if begin.elapsed() > 2 * LOAD_TIMEOUT {
+        if start.elapsed() > 2 * LOAD_TIMEOUT {
             child.kill().unwrap();
         }
         thread::sleep(Duration::from_millis(10));
     }
-    assert!(child.wait().unwrap().success(), "{name} failed in its process, or did not end");
+    assert!(child.wait().unwrap().success(), "the subprocess of {name} failed or did not end");
 }
 
-macro_rules! test_alone {
-    ($name:ident, $trial:block) => {
+macro_rules! subprocess_test {
+    ($name:ident, $test:block) => {
         #[test]
         fn $name() {
-            alone(stringify!($name), || $trial);
+            run_in_subprocess(stringify!($name), || $test);
         }
     };
 }
 
-/// The most memory that this process had, in bytes; 0 where the system does not say (not Linux).
-fn peak_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// Returns the peak memory of this process in bytes, on Linux.
+fn peak_memory() -> Option<u64> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has the status of the process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or(0, |kibibytes| kibibytes.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10)
+    let kibibytes = line.expect("the status has the peak memory").trim().trim_end_matches(" kB");
+    Some(kibibytes.parse::<u64>().expect("the peak memory is a number") << 10)
 }
 
-/// A package whose separator or query network is the hostile `kind`.
-fn hostile(kind: &str) -> PackageCopy {
-    let copy = PackageCopy::new(&format!("hostile-{kind}"));
+/// Returns a package whose separator or query network is `kind` of `tests/packages/hostile`.
+fn hostile_package(kind: &str) -> PackageCopy {
+    let copy = PackageCopy::new();
     let file = if kind.starts_with("query") { "query.onnx" } else { "separator.onnx" };
     copy.replace(file, &fs::read(package("hostile").join(format!("{kind}.onnx"))).unwrap());
     copy
 }
 
-/// Asserts that the package is refused within `time`, with a message that says all of `said`.
-fn assert_refused(kind: &str, time: Duration, said: &[&str]) {
-    let copy = hostile(kind);
-    let begin = Instant::now();
+/// Asserts that the package is refused within `timeout`, with a message that contains all of `expected`.
+fn assert_refused(kind: &str, timeout: Duration, expected: &[&str]) {
+    let copy = hostile_package(kind);
+    let start = Instant::now();
     let problem = copy.problem();
-    assert!(begin.elapsed() < time, "{:?}", begin.elapsed());
-    assert!(said.iter().all(|part| problem.contains(part)), "{problem}");
+    assert!(start.elapsed() < timeout, "{:?}", start.elapsed());
+    assert!(expected.iter().all(|part| problem.contains(part)), "{problem}");
     assert!(problem.contains("Install the package again"), "{problem}");
 }
 
-/// Asserts that `engine` goes at once, whatever its network is at.
-fn assert_closes(engine: Engine) {
-    let begin = Instant::now();
+/// Asserts that dropping `engine` does not wait for its network.
+fn assert_drops_in_time(engine: Engine) {
+    let start = Instant::now();
     drop(engine);
-    assert!(begin.elapsed() < CLOSING, "{:?}", begin.elapsed());
+    assert!(start.elapsed() < DROP_TIMEOUT, "{:?}", start.elapsed());
 }
 
-test_alone!(a_separator_that_takes_more_memory_than_it_may_is_refused, {
-    assert_refused("hog", SOON, &["separator.onnx", "4 GiB"]);
+subprocess_test!(separator_with_too_much_memory_is_refused, {
+    assert_refused("hog", REFUSAL_TIMEOUT, &["separator.onnx", "4 GiB"]);
 });
 
-test_alone!(a_query_network_that_takes_more_memory_than_it_may_is_refused, {
-    assert_refused("query-hog", SOON, &["query.onnx", "4 GiB"]);
+subprocess_test!(query_network_with_too_much_memory_is_refused, {
+    assert_refused("query-hog", REFUSAL_TIMEOUT, &["query.onnx", "4 GiB"]);
 });
 
-test_alone!(what_follows_from_a_networks_constants_does_not_pile_up_while_it_is_loaded, {
-    let copy = hostile("constants");
-    let (engine, _) = open(&copy.0);
+subprocess_test!(loading_does_not_accumulate_constants, {
+    let copy = hostile_package("constants");
+    let (engine, _) = open(copy.path());
     engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
-    let peak = peak_memory();
-    assert!(peak < 1 << 30, "{peak} bytes, of 2 GiB that its constants make");
+    let Some(peak) = peak_memory() else { return };
+    assert!(peak < 1 << 30, "peak memory is {peak} bytes; expected less than 1 GiB of the constants' 2 GiB");
 });
 
-test_alone!(a_network_that_grows_while_it_is_read_is_refused, {
-    assert_refused("sparse", SOON, &["separator.onnx", "sparse tensors"]);
-    assert_refused("functions", SOON, &["separator.onnx", "functions"]);
+subprocess_test!(network_that_expands_while_it_is_loaded_is_refused, {
+    assert_refused("sparse", REFUSAL_TIMEOUT, &["separator.onnx", "sparse tensors"]);
+    assert_refused("functions", REFUSAL_TIMEOUT, &["separator.onnx", "functions"]);
 });
 
-test_alone!(a_separator_that_does_not_end_is_refused, {
-    assert_refused("endless", AFTER_ITS_TIME, &["separator.onnx", "did not end within 30 s"]);
+subprocess_test!(endless_separator_is_refused, {
+    assert_refused("endless", ENDLESS_REFUSAL_TIMEOUT, &["separator.onnx", "did not end within 30 s"]);
 });
 
-test_alone!(a_query_network_that_does_not_end_is_refused, {
-    assert_refused("query-endless", AFTER_ITS_TIME, &["query.onnx", "did not end within 30 s"]);
+subprocess_test!(endless_query_network_is_refused, {
+    assert_refused("query-endless", ENDLESS_REFUSAL_TIMEOUT, &["query.onnx", "did not end within 30 s"]);
 });
 
-test_alone!(an_engine_closes_while_its_network_does_not_end_loading, {
+subprocess_test!(engine_drops_in_time_while_loading_never_ends, {
     for kind in ["endless", "query-endless"] {
-        let copy = hostile(kind);
-        let (engine, _) = open(&copy.0);
+        let copy = hostile_package(kind);
+        let (engine, _) = open(copy.path());
         thread::sleep(Duration::from_secs(1));
-        assert_closes(engine);
+        assert_drops_in_time(engine);
     }
 });
 
-test_alone!(an_engine_closes_while_a_run_does_not_end, {
-    let copy = hostile("endless-when-heard");
+subprocess_test!(engine_drops_in_time_while_a_run_never_ends, {
+    let copy = hostile_package("endless-when-heard");
     let live = Config { offline: false, ..OFFLINE };
     let queries = Arc::new(Queries::default());
-    let mut engine = Engine::with_package(PackageInfo::read(&copy.0), live, queries.clone());
+    let mut engine = Engine::with_package(PackageInfo::read(copy.path()), live, queries.clone());
     engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
     assert_eq!(wait_until_encoded(&queries, 0), SlotState::Ready);
     for block in sine(24_000).chunks(512) {
-        // No faster than it sounds: a host that is ahead is one that may be kept waiting.
+        // In real time, because the engine may wait for masks in a faster host.
         thread::sleep(Duration::from_micros(10_700));
         play(&mut engine, block, Mode::Isolate, 0);
     }
     assert!(engine.status().late_masks() > 10, "{}", engine.status().late_masks());
-    assert_closes(engine);
+    assert_drops_in_time(engine);
 });
 
-test_alone!(a_text_whose_encoding_does_not_end_fails_and_the_next_ones_do_at_once, {
-    let copy = hostile("query-endless-when-asked");
-    let (engine, queries) = open(&copy.0);
+subprocess_test!(endless_encoding_fails_and_later_ones_fail_at_once, {
+    let copy = hostile_package("query-endless-when-asked");
+    let (engine, queries) = open(copy.path());
     engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
     assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready);
     queries.set_text(1, KEPT_WORD);
-    let begin = Instant::now();
-    while queries.slot_state(1) == SlotState::Encoding && begin.elapsed() < AFTER_ITS_TIME {
+    let start = Instant::now();
+    while queries.slot_state(1) == SlotState::Encoding && start.elapsed() < ENDLESS_REFUSAL_TIMEOUT {
         thread::sleep(Duration::from_millis(10));
     }
     queries.set_text(2, &format!("{KEPT_WORD} speech"));
     for slot in [1, 2] {
         assert_eq!(wait_until_encoded(&queries, slot), SlotState::Failed);
     }
-    assert!(begin.elapsed() < AFTER_ITS_TIME, "{:?}", begin.elapsed());
+    assert!(start.elapsed() < ENDLESS_REFUSAL_TIMEOUT, "{:?}", start.elapsed());
     assert!(queries.problem().unwrap().contains("did not end within 30 s"), "{:?}", queries.problem());
-    assert_closes(engine);
+    assert_drops_in_time(engine);
 });
 
-test_alone!(an_engine_closes_while_the_encoding_of_a_text_does_not_end, {
-    let copy = hostile("query-endless-when-asked");
-    let (engine, queries) = open(&copy.0);
+subprocess_test!(engine_drops_in_time_while_an_encoding_never_ends, {
+    let copy = hostile_package("query-endless-when-asked");
+    let (engine, queries) = open(copy.path());
     engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
     assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready);
     queries.set_text(1, KEPT_WORD);
     thread::sleep(Duration::from_secs(1));
-    assert_closes(engine);
+    assert_drops_in_time(engine);
 });

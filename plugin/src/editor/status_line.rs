@@ -182,9 +182,9 @@ mod tests {
         let active = on(Provider::Cuda, None);
         assert_eq!((active.severity, active.problem), (Severity::Good, None));
         assert!(active.facts.starts_with("Sift default on CUDA · "), "{}", active.facts);
-        let fallback = on(Provider::Cpu, Some("SIFT_PROVIDER asks for CUDA"));
+        let fallback = on(Provider::Cpu, Some("SIFT_PROVIDER selects CUDA"));
         assert_eq!(fallback.severity, Severity::Warning);
-        assert_eq!(fallback.problem.as_deref(), Some("SIFT_PROVIDER asks for CUDA"));
+        assert_eq!(fallback.problem.as_deref(), Some("SIFT_PROVIDER selects CUDA"));
         assert!(fallback.facts.starts_with("Sift default · "), "{}", fallback.facts);
     }
 

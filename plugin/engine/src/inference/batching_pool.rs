@@ -1,4 +1,4 @@
-//! What can be used by one at a time, and costs so much that all handle it: a network's sessions.
+//! Pool of sessions that instances share, with batched runs.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -10,43 +10,43 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::inference::cancel::CancelToken;
 
-/// How often one who waits looks whether it was stopped.
+/// Interval at which a waiting thread checks its cancel token.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Jobs that are not worth being shared among several.
+/// Batches of this size or smaller are not split among items.
 const MIN_BATCH: usize = 4;
 
-/// Things that are all alike, guard to one at a time; and jobs `J` that wait for one, to be done several at once.
+/// Equal items, each used by one thread at a time, and jobs `J` that wait for an item and run in batches.
 pub struct BatchingPool<T, J = ()> {
-    /// Only one is made at a time, or all who come first would make more than are needed.
+    /// Held while an item is made: concurrent first users would otherwise make more items than needed.
     making: Mutex<()>,
     state: Mutex<PoolState<T, J>>,
-    /// A item, for whom brought no job.
+    /// Signals a returned item to threads in `acquire`.
     returned: Condvar,
     limit: usize,
 }
 
 struct PoolState<T, J> {
-    /// What nobody has now. The one used last is guard first: it is still in the processor's caches.
+    /// Unused items. The most recently used one is taken first, because it is still in the CPU's caches.
     free: Vec<T>,
     made: usize,
-    /// The oldest first.
+    /// Jobs in the order of their submission.
     waiting: VecDeque<(Ticket, J)>,
-    /// By the numbers of their tickets.
+    /// Finished jobs with the numbers of their tickets.
     done: Vec<(u64, J)>,
-    /// Of those who went while somebody else was at their jobs.
+    /// Tickets whose owners were cancelled while another thread ran their jobs.
     cancelled: Vec<u64>,
     newest: u64,
 }
 
-/// Whose a job is.
+/// The number of a job, and the thread that waits for it.
 struct Ticket {
     number: u64,
     owner: Thread,
 }
 
 impl<T, J> Default for BatchingPool<T, J> {
-    /// A pool of as many items as there are cores to use them at a time.
+    /// A pool of as many items as the machine has cores.
     fn default() -> Self {
         Self::new(thread::available_parallelism().map_or(1, usize::from))
     }
@@ -65,10 +65,10 @@ impl<T, J> BatchingPool<T, J> {
         Self { making: Mutex::new(()), state: Mutex::new(state), returned: Condvar::new(), limit }
     }
 
-    /// One more who handles the pool, until it is stopped. Has one more made by `make` if there are too few.
+    /// Returns a new handle. Makes another item by `make` if the pool has fewer than its limit.
     ///
     /// # Errors
-    /// Those of `make`, and that it was stopped meanwhile.
+    /// Those of `make`, and [`CANCELLED`] if `token` is cancelled before an item can be made.
     pub fn attach(
         self: &Arc<Self>,
         token: &CancelToken,
@@ -90,6 +90,7 @@ impl<T, J> BatchingPool<T, J> {
         Ok(PoolHandle { pool: self.clone(), token: token.clone() })
     }
 
+    /// Hands finished jobs to their owners and wakes them.
     fn deliver(&self, tickets: Vec<Ticket>, jobs: Vec<J>) {
         let mut state = self.state.lock();
         for (ticket, job) in tickets.iter().zip(jobs) {
@@ -109,7 +110,7 @@ impl<T, J> BatchingPool<T, J> {
         self.returned.notify_one();
     }
 
-    /// Wakes somebody to do jobs, where some wait and there is a item. One alone: it does those of others, too.
+    /// Wakes the owner of the oldest job if an item is free. One thread is enough, because it runs the jobs of others too.
     fn wake_one(state: MutexGuard<'_, PoolState<T, J>>) {
         let first = state.waiting.front().filter(|_| !state.free.is_empty());
         let owner = first.map(|(ticket, _)| ticket.owner.clone());
@@ -120,17 +121,17 @@ impl<T, J> BatchingPool<T, J> {
     }
 }
 
-/// Why there is no outcome.
+/// The error of a call whose token was cancelled.
 pub const CANCELLED: &str = "the network was stopped";
 
-/// A handle of a pool.
+/// Access of one user to a pool, with the user's cancel token.
 pub struct PoolHandle<T, J = ()> {
     pool: Arc<BatchingPool<T, J>>,
     token: CancelToken,
 }
 
 impl<T, J> Clone for PoolHandle<T, J> {
-    /// The same handle, for who brings one job after another.
+    /// A handle of the same user.
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), token: self.token.clone() }
     }
@@ -141,10 +142,10 @@ impl<T, J> PoolHandle<T, J> {
         &self.token
     }
 
-    /// One of the pool's items, as soon as there is one that nobody has.
+    /// Waits for a free item and returns it.
     ///
     /// # Errors
-    /// That it was stopped meanwhile.
+    /// [`CANCELLED`] if the token is cancelled first.
     pub fn acquire(&self) -> Result<PoolGuard<'_, T, J>, String> {
         let mut state = self.pool.state.lock();
         loop {
@@ -158,11 +159,11 @@ impl<T, J> PoolHandle<T, J> {
         }
     }
 
-    /// `job`, done. Whoever is guard a item does by `run` what waits for one, `max_batch` jobs at once and the oldest first,
-    /// its own and those of others.
+    /// Runs `job` and returns it. The thread that gets an item runs waiting jobs of all threads by `run`, oldest first and at
+    /// most `max_batch` at once.
     ///
     /// # Errors
-    /// That it was stopped meanwhile; the job is lost then.
+    /// [`CANCELLED`] if the token is cancelled first; the job is lost then.
     pub fn submit(
         &self,
         job: J,
@@ -177,8 +178,8 @@ impl<T, J> PoolHandle<T, J> {
             if let Some(at) = state.done.iter().position(|(number, _)| *number == own) {
                 return Ok(state.done.swap_remove(at).1);
             }
-            let waits = state.waiting.iter().position(|(ticket, _)| ticket.number == own);
-            if waits.is_some()
+            let position = state.waiting.iter().position(|(ticket, _)| ticket.number == own);
+            if position.is_some()
                 && let Some(item) = state.free.pop()
             {
                 drop(state);
@@ -187,11 +188,11 @@ impl<T, J> PoolHandle<T, J> {
                 continue;
             }
             if self.token.is_cancelled() {
-                match waits {
+                match position {
                     Some(at) => drop(state.waiting.remove(at)),
                     None => state.cancelled.push(own),
                 }
-                // It may be this one that was woken for all.
+                // The wake-up for all waiting jobs may have come to this thread.
                 BatchingPool::wake_one(state);
                 return Err(CANCELLED.into());
             }
@@ -201,21 +202,21 @@ impl<T, J> PoolHandle<T, J> {
         }
     }
 
-    /// Does by `run` some of the jobs that wait, if any still do.
+    /// Runs a batch of the waiting jobs, if any are left.
     fn run_batch(
         &self,
         mut guard: PoolGuard<'_, T, J>,
         max_batch: usize,
         run: &mut impl FnMut(&mut T, &mut [J]),
     ) {
-        // One core's threads of one priority run one after another: those that were woken together have not brought
-        // their jobs yet, and would each do its own.
+        // Threads of equal priority on one core run one after another. Let those woken at the same time submit their jobs
+        // first; otherwise each would run its own.
         thread::yield_now();
         let mut state = self.pool.state.lock();
-        // The rest is left to who has the other items, lest one is still at them when all others are done.
-        let handle =
+        // Leave the rest to the other items, so that all of them finish at about the same time.
+        let count =
             state.waiting.len().div_ceil(state.made).max(MIN_BATCH).min(max_batch).min(state.waiting.len());
-        let (tickets, mut jobs): (Vec<_>, Vec<_>) = state.waiting.drain(..handle).unzip();
+        let (tickets, mut jobs): (Vec<_>, Vec<_>) = state.waiting.drain(..count).unzip();
         BatchingPool::wake_one(state);
         if !jobs.is_empty() {
             run(&mut guard, &mut jobs);
@@ -225,10 +226,10 @@ impl<T, J> PoolHandle<T, J> {
     }
 }
 
-/// One of a pool's items, which goes back when this is dropped.
+/// An item of a pool, which is returned when the guard is dropped.
 pub struct PoolGuard<'a, T, J = ()> {
     pool: &'a BatchingPool<T, J>,
-    /// There until then.
+    /// `Some` until the drop.
     item: Option<T>,
 }
 
@@ -236,13 +237,13 @@ impl<T, J> Deref for PoolGuard<'_, T, J> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.item.as_ref().expect("there until it is dropped")
+        self.item.as_ref().expect("the guard holds its item until it is dropped")
     }
 }
 
 impl<T, J> DerefMut for PoolGuard<'_, T, J> {
     fn deref_mut(&mut self) -> &mut T {
-        self.item.as_mut().expect("there until it is dropped")
+        self.item.as_mut().expect("the guard holds its item until it is dropped")
     }
 }
 
@@ -261,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// Shares of a pool of two, and how many items were made for them.
+    /// Handles of a pool of two, and the number of items made for them.
     fn handles(number: usize) -> (Vec<PoolHandle<usize>>, usize) {
         let pool = Arc::new(BatchingPool::<usize>::new(2));
         let made = AtomicUsize::new(0);
@@ -271,12 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_made_than_can_be_used_at_a_time() {
+    fn pool_makes_at_most_its_limit() {
         assert_eq!([1, 2, 5].map(|number| handles(number).1), [1, 2, 2]);
     }
 
     #[test]
-    fn nobody_has_what_another_one_has() {
+    fn item_is_used_by_one_thread_at_a_time() {
         let (handles, _) = handles(5);
         let using = [const { AtomicUsize::new(0) }; 2];
         thread::scope(|scope| {
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_used_last_is_lent_first() {
+    fn acquire_returns_the_item_used_last() {
         let (handles, _) = handles(2);
         let (first, second) = (handles[0].acquire().unwrap(), handles[1].acquire().unwrap());
         let last = *first;
@@ -303,11 +304,11 @@ mod tests {
     }
 
     #[test]
-    fn one_who_waits_goes_when_it_is_stopped() {
+    fn acquire_fails_when_cancelled() {
         let pool = Arc::new(BatchingPool::<i32>::new(1));
         let (holder, waiter) = (CancelToken::default(), CancelToken::default());
         let held = pool.attach(&holder, || Ok(0)).unwrap();
-        let waiting = pool.attach(&waiter, || unreachable!("there are enough")).unwrap();
+        let waiting = pool.attach(&waiter, || unreachable!("the pool has its item")).unwrap();
         let guard = held.acquire().unwrap();
         thread::scope(|scope| {
             let outcome = scope.spawn(|| waiting.acquire().map(|item| *item));
@@ -315,11 +316,11 @@ mod tests {
             assert_eq!(outcome.join().unwrap(), Err(CANCELLED.into()));
         });
         drop(guard);
-        assert_eq!(*held.acquire().unwrap(), 0, "the other one goes on");
+        assert_eq!(*held.acquire().unwrap(), 0, "the other handle still works");
     }
 
     #[test]
-    fn one_who_waits_for_another_to_make_it_goes_when_it_is_stopped() {
+    fn attach_fails_when_cancelled_while_another_makes_an_item() {
         let pool = Arc::new(BatchingPool::<i32>::new(1));
         let _making = pool.making.lock();
         let token = CancelToken::default();
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_made_is_tried_again_by_the_next() {
+    fn item_that_could_not_be_made_is_made_by_the_next_attach() {
         let pool = Arc::new(BatchingPool::<i32>::new(1));
         let token = CancelToken::default();
         assert_eq!(pool.attach(&token, || Err("broken".into())).err(), Some("broken".into()));
@@ -341,15 +342,15 @@ mod tests {
         }
     }
 
-    /// `number` handles of a pool of so many `items`.
-    fn sharing(items: usize, number: usize) -> Vec<PoolHandle<(), i32>> {
+    /// `number` handles of a pool of `items`.
+    fn new_handles(items: usize, number: usize) -> Vec<PoolHandle<(), i32>> {
         let pool = Arc::new(BatchingPool::new(items));
         (0..number).map(|_| pool.attach(&CancelToken::default(), || Ok(())).unwrap()).collect()
     }
 
     #[test]
-    fn everyone_gets_its_own_job_back_done() {
-        let handles = sharing(1, 5);
+    fn each_thread_gets_its_own_job_back() {
+        let handles = new_handles(1, 5);
         thread::scope(|scope| {
             for (handle, own) in handles.iter().zip(0..) {
                 scope.spawn(move || {
@@ -365,10 +366,9 @@ mod tests {
         assert!(handles[0].pool.state.lock().done.is_empty());
     }
 
-    /// Has `number` bring a job each while all `items` are guard, one of which then comes back; gives how many jobs were
-    /// done at once.
-    fn done_at_once(items: usize, number: usize, max_batch: usize) -> Vec<usize> {
-        let handles = sharing(items, number + items);
+    /// Submits `number` jobs while all `items` are in use, returns one item, and gives the sizes of the batches.
+    fn batch_sizes(items: usize, number: usize, max_batch: usize) -> Vec<usize> {
+        let handles = new_handles(items, number + items);
         let counts = Mutex::new(Vec::new());
         let (bringing, holding) = handles.split_at(number);
         let mut guard: Vec<_> = holding.iter().map(|handle| handle.acquire().unwrap()).collect();
@@ -385,16 +385,16 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_done_at_once_as_much_as_may_be() {
-        assert_eq!(done_at_once(1, 3, 8), [3]);
-        assert_eq!(done_at_once(1, 3, 2), [2, 1]);
-        assert_eq!(done_at_once(1, 3, 1), [1, 1, 1]);
+    fn waiting_jobs_run_in_batches_up_to_the_limit() {
+        assert_eq!(batch_sizes(1, 3, 8), [3]);
+        assert_eq!(batch_sizes(1, 3, 2), [2, 1]);
+        assert_eq!(batch_sizes(1, 3, 1), [1, 1, 1]);
     }
 
     #[test]
-    fn so_much_is_left_that_all_things_are_done_at_one_time() {
-        assert_eq!(done_at_once(2, 20, 16), [10, 5, 4, 1]);
-        assert_eq!(done_at_once(3, 9, 16), [4, 4, 1]);
+    fn waiting_jobs_are_split_among_the_items() {
+        assert_eq!(batch_sizes(2, 20, 16), [10, 5, 4, 1]);
+        assert_eq!(batch_sizes(3, 9, 16), [4, 4, 1]);
     }
 
     #[cfg(target_os = "linux")]
@@ -404,10 +404,10 @@ mod tests {
         use audio_thread_priority::promote_current_thread_to_real_time;
 
         const NUMBER: usize = 6;
-        let handles = sharing(1, NUMBER);
+        let handles = new_handles(1, NUMBER);
         let (counts, all) = (&Mutex::new(Vec::new()), &Barrier::new(NUMBER));
         let bring = |handle: &PoolHandle<(), i32>| {
-            // SAFETY: the call is of the calling thread, and reads `core` alone.
+            // SAFETY: the call changes only the calling thread and reads only `core`.
             let on_one_core = unsafe {
                 let mut core = std::mem::zeroed::<libc::cpu_set_t>();
                 libc::CPU_SET(0, &mut core);
@@ -425,24 +425,24 @@ mod tests {
         });
         assert!(
             raised,
-            "the system grants neither real-time priority nor a core: raise the limit with `ulimit -r 95`"
+            "the system grants neither real-time priority nor a core; raise the limit with `ulimit -r 95`"
         );
         assert_eq!(counts.lock()[..], [NUMBER]);
     }
 
     #[test]
-    fn one_whose_job_waits_goes_when_it_is_stopped() {
-        let handles = sharing(1, 2);
+    fn submit_fails_when_cancelled_while_the_job_waits() {
+        let handles = new_handles(1, 2);
         let guard = handles[0].acquire().unwrap();
         handles[1].token().cancel();
-        assert!(handles[1].submit(1, 8, |(), _| unreachable!("the item is guard")).is_err());
+        assert!(handles[1].submit(1, 8, |(), _| unreachable!("the item is in use")).is_err());
         drop(guard);
         assert_eq!(handles[0].submit(2, 8, |(), jobs| assert_eq!(jobs, [2])), Ok(2));
     }
 
     #[test]
-    fn one_whose_job_another_is_at_goes_when_it_is_stopped() {
-        let handles = sharing(1, 2);
+    fn submit_fails_when_cancelled_while_another_runs_the_job() {
+        let handles = new_handles(1, 2);
         let (busy, over) = (AtomicUsize::new(usize::MAX), AtomicBool::new(false));
         let bring = |who: usize| {
             handles[who].submit(0, 8, |(), jobs| {

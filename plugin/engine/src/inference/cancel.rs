@@ -1,4 +1,4 @@
-//! Networks that do not end: cancelled from another thread, or when their time is over.
+//! Cancellation of runs and loads of ONNX Runtime: by another thread, or after a timeout.
 
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -9,14 +9,15 @@ use ort::session::RunOptions;
 use ort::session::builder::{LoadCanceler, SessionBuilder};
 use parking_lot::Mutex;
 
-/// How long a network may take to be loaded and run once, and a query to be encoded. A separator that takes
-/// this long for a run is not waited for even when a host renders.
+/// Longest time to load a network and run it once, or to encode a query.
+///
+/// An offline render also waits at most this long for a mask.
 pub const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a thread is waited for that was told to token.
+/// Longest wait for the end of a thread whose token is cancelled.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Stops what ONNX Runtime does for its owner. A clone is the same one.
+/// Cancels the runs and the load of one owner. Clones share their state.
 #[derive(Clone, Default)]
 pub struct CancelToken(Arc<Mutex<State>>);
 
@@ -29,7 +30,7 @@ struct State {
 }
 
 impl CancelToken {
-    /// Another one, which is cancelled with this one.
+    /// Creates a token that is cancelled together with this one.
     pub fn child(&self) -> Self {
         let child = Self::default();
         let mut state = self.0.lock();
@@ -41,7 +42,7 @@ impl CancelToken {
         child
     }
 
-    /// What goes on ends after the operator that it has come to, and nothing begins any more.
+    /// Cancels all runs and the load, after their current operator, and all later ones.
     pub fn cancel(&self) {
         let mut state = self.0.lock();
         state.cancelled = true;
@@ -54,11 +55,12 @@ impl CancelToken {
         state.children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).cancel());
     }
 
+    /// Returns whether [`cancel`](Self::cancel) was called on this token or a parent.
     pub fn is_cancelled(&self) -> bool {
         self.0.lock().cancelled
     }
 
-    /// What sessions are to be run with. ONNX Runtime must be loaded.
+    /// Returns the options of runs that this token cancels. ONNX Runtime must be loaded.
     pub fn run_options(&self) -> ort::Result<Arc<RunOptions>> {
         let mut state = self.0.lock();
         let run_options = match &state.run_options {
@@ -71,7 +73,7 @@ impl CancelToken {
         Ok(run_options)
     }
 
-    /// The session that `builder` is about to load is cancelled, too.
+    /// Makes this token cancel the load of `builder`, in place of an earlier load.
     pub fn watch_load(&self, builder: &SessionBuilder) -> ort::Result<()> {
         let mut state = self.0.lock();
         let canceler = builder.canceler();
@@ -83,19 +85,19 @@ impl CancelToken {
     }
 }
 
-/// What `work` gives, which is cancelled by `token` when [`NETWORK_TIMEOUT`] is over.
+/// Returns the result of `work`. Cancels `token` after [`NETWORK_TIMEOUT`].
 ///
 /// # Errors
-/// When it was cancelled, now or before.
+/// If `token` is cancelled, before or during `work`.
 pub fn with_timeout<T>(token: &CancelToken, work: impl FnOnce() -> T) -> Result<T, String> {
-    let late = || format!("the network did not end within {} s", NETWORK_TIMEOUT.as_secs());
+    let timeout_error = || format!("the network did not end within {} s", NETWORK_TIMEOUT.as_secs());
     if token.is_cancelled() {
-        return Err(late());
+        return Err(timeout_error());
     }
-    let outcome = thread::scope(|scope| {
-        let (done, over) = bounded::<()>(0);
+    let result = thread::scope(|scope| {
+        let (done, finished) = bounded::<()>(0);
         let watch = move || {
-            if over.recv_timeout(NETWORK_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            if finished.recv_timeout(NETWORK_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
                 token.cancel();
             }
         };
@@ -103,15 +105,17 @@ pub fn with_timeout<T>(token: &CancelToken, work: impl FnOnce() -> T) -> Result<
             .name("sift watch".into())
             .spawn_scoped(scope, watch)
             .map_err(|error| format!("the network cannot be watched: {error}"))?;
-        let outcome = work();
+        let result = work();
         drop(done);
-        Ok(outcome)
+        Ok(result)
     });
-    if token.is_cancelled() { Err(late()) } else { outcome }
+    if token.is_cancelled() { Err(timeout_error()) } else { result }
 }
 
-/// Waits until `thread` has ended, which was told to. One that is in the middle of an operator that takes
-/// long is left to itself: its host goes on, and the code that it run_options [stays loaded](crate::inference::library).
+/// Joins `thread`, whose token is cancelled, or leaves it running after [`JOIN_TIMEOUT`].
+///
+/// A thread ends only after its current operator, which may take long; the host must not wait for it. Its code [stays
+/// loaded](crate::inference::library).
 pub fn join_with_timeout(thread: JoinHandle<()>) {
     let deadline = Instant::now() + JOIN_TIMEOUT;
     while !thread.is_finished() {
@@ -120,7 +124,7 @@ pub fn join_with_timeout(thread: JoinHandle<()>) {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // A panic there was a bug of that thread; this one must not follow it.
+    // A panic of that thread must not end this one.
     let _ = thread.join();
 }
 
@@ -129,22 +133,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_in_time_gives_its_outcome() {
+    fn work_within_the_timeout_returns_its_result() {
         let token = CancelToken::default();
         assert_eq!(with_timeout(&token, || 3), Ok(3));
         assert!(!token.is_cancelled());
     }
 
     #[test]
-    fn what_was_stopped_does_not_begin_again() {
+    fn work_does_not_start_after_cancellation() {
         let token = CancelToken::default();
         token.cancel();
-        let message = with_timeout(&token, || unreachable!("it does not begin")).unwrap_err();
+        let message = with_timeout(&token, || unreachable!("started after cancellation")).unwrap_err();
         assert_eq!(message, "the network did not end within 30 s");
     }
 
     #[test]
-    fn children_are_stopped_with_their_parent_and_not_the_other_way_round() {
+    fn cancel_reaches_children_but_not_the_parent() {
         let parent = CancelToken::default();
         let (first, second) = (parent.child(), parent.child());
         first.cancel();
@@ -154,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_does_not_end_is_not_waited_for_without_end() {
-        let (end, ended) = bounded::<()>(0);
-        let thread = thread::spawn(move || ended.recv().unwrap_or_default());
-        let begin = Instant::now();
+    fn join_of_a_blocked_thread_ends_after_the_timeout() {
+        let (unblock, blocked) = bounded::<()>(0);
+        let thread = thread::spawn(move || blocked.recv().unwrap_or_default());
+        let start = Instant::now();
         join_with_timeout(thread);
-        assert!((JOIN_TIMEOUT..2 * JOIN_TIMEOUT).contains(&begin.elapsed()), "{:?}", begin.elapsed());
-        drop(end);
+        assert!((JOIN_TIMEOUT..2 * JOIN_TIMEOUT).contains(&start.elapsed()), "{:?}", start.elapsed());
+        drop(unblock);
     }
 }

@@ -1,32 +1,32 @@
-//! ONNX Runtime: found, loaded by absolute path, one environment a process, never dropped.
+//! The library ONNX Runtime: loaded by absolute path, with one environment per process that is never dropped.
 
 use std::path::{Path, PathBuf};
 
 use ort::environment::Environment;
 use parking_lot::Mutex;
 
-/// Why ONNX Runtime cannot be used.
+/// The reason why ONNX Runtime cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RuntimeError {
     #[error(
-        "ORT_DYLIB_PATH is {0:?}, which is not an absolute path. Set it to the library's full path, or unset it"
+        "ORT_DYLIB_PATH: {0:?} is not an absolute path. Set it to the full path of ONNX Runtime, or unset it"
     )]
     NotAbsolute(PathBuf),
     #[error(
-        "ONNX Runtime is missing: {0} does not exist. Install Sift again, or set ORT_DYLIB_PATH to the library's full path"
+        "{0}: ONNX Runtime is missing. Install Sift again, or set ORT_DYLIB_PATH to the full path of ONNX Runtime"
     )]
     Missing(PathBuf),
     #[error(
-        "ONNX Runtime could not be loaded from {path}: {reason}. Install Sift again, or set ORT_DYLIB_PATH to another one"
+        "{path}: ONNX Runtime cannot be loaded: {reason}. Install Sift again, or set ORT_DYLIB_PATH to another ONNX Runtime"
     )]
     Unusable { path: PathBuf, reason: String },
     #[error(
-        "the folder that Sift was loaded from is unknown. Set ORT_DYLIB_PATH to the full path of ONNX Runtime"
+        "ONNX Runtime: the folder of this program or plugin is unknown. Set ORT_DYLIB_PATH to the full path of ONNX Runtime"
     )]
     NoOwnFolder,
 }
 
-/// The library's file name, as it lies beside the plugin.
+/// File name of ONNX Runtime in the folder of the plugin.
 pub const LIBRARY: &str = if cfg!(target_os = "windows") {
     "onnxruntime.dll"
 } else if cfg!(target_os = "macos") {
@@ -37,8 +37,12 @@ pub const LIBRARY: &str = if cfg!(target_os = "windows") {
 
 static ENVIRONMENT: Mutex<Option<&'static Environment>> = Mutex::new(None);
 
-/// Where ONNX Runtime is loaded from: `ORT_DYLIB_PATH`, else beside the binary this code is in.
-/// Never by bare name, which would take whatever the host or the system has.
+/// Returns the absolute path of ONNX Runtime: `ORT_DYLIB_PATH`, or else [`LIBRARY`] in [`own_folder`].
+///
+/// A bare name is never used: it could load a different version that the host or the system has.
+///
+/// # Errors
+/// If the path is not absolute, or no file is there.
 pub fn library_path() -> Result<PathBuf, RuntimeError> {
     let path = match std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
@@ -53,8 +57,10 @@ pub fn library_path() -> Result<PathBuf, RuntimeError> {
     Ok(path)
 }
 
-/// The process's environment, made at the first call. A failure is not kept: the library may be
-/// there at the next call.
+/// Returns the environment of the process, which the first successful call creates.
+///
+/// # Errors
+/// If ONNX Runtime is missing or cannot be loaded. The next call tries again, as the file may be there by then.
 pub fn environment() -> Result<&'static Environment, RuntimeError> {
     let mut environment = ENVIRONMENT.lock();
     if let Some(environment) = *environment {
@@ -62,25 +68,28 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     }
     let path = library_path()?;
     let unusable = |reason: String| RuntimeError::Unusable { path: path.clone(), reason };
-    // ONNX Runtime stays loaded and may call back into this code: neither may be unmapped.
-    stay_loaded();
-    let made = ort::init_from(&path)
+    // ONNX Runtime stays loaded and may call back into this code, so neither may be unmapped.
+    prevent_unload();
+    let created = ort::init_from(&path)
         .map_err(|error| unusable(error.to_string()))?
         .with_name("sift")
         .with_telemetry(false)
         .build()
         .map_err(|error| unusable(error.to_string()))?;
-    Ok(environment.insert(Box::leak(Box::new(made))))
+    Ok(environment.insert(Box::leak(Box::new(created))))
 }
 
-/// The version of the library that [`library_path`] finds, such as "1.32.0".
+/// Returns the version of ONNX Runtime, such as "1.32.0".
+///
+/// # Errors
+/// If ONNX Runtime is missing or cannot be loaded.
 pub fn version() -> Result<String, RuntimeError> {
     environment()?;
     let path = library_path()?;
     let unusable =
         |error: libloading::Error| RuntimeError::Unusable { path: path.clone(), reason: error.to_string() };
-    // SAFETY: `environment` has loaded this library, and it is ONNX Runtime: it has this function,
-    // which returns a table and a string that live as long as the library does.
+    // SAFETY: `environment` loaded this library as ONNX Runtime. Hence the function exists and has this signature, and
+    // the table and the string that it returns live as long as the library.
     let version = unsafe {
         let library = libloading::Library::new(&path).map_err(unusable)?;
         let base = library
@@ -91,7 +100,7 @@ pub fn version() -> Result<String, RuntimeError> {
     Ok(version)
 }
 
-/// The folder of the binary that contains this function: the plugin's, not the host's.
+/// Returns the folder of the binary that contains this function: of the plugin, not of the host.
 pub fn own_folder() -> Option<PathBuf> {
     own_path()?.parent().map(Path::to_owned)
 }
@@ -101,8 +110,8 @@ fn own_path() -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
 
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: dladdr only reads the address and writes `info`; the name it gives lives as long as
-    // the binary is loaded, which is as long as this code runs.
+    // SAFETY: dladdr only reads the address and writes `info`. The name that it returns lives while the binary is
+    // loaded, hence while this code runs.
     let name = unsafe {
         if libc::dladdr(own_path as *const libc::c_void, info.as_mut_ptr()) == 0 {
             return None;
@@ -114,7 +123,7 @@ fn own_path() -> Option<PathBuf> {
         std::ffi::CStr::from_ptr(info.dli_fname)
     };
     let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-    // The main program is named as it was called, perhaps without a folder.
+    // The name of the main program is the one of the command line, which may lack a folder.
     path.canonicalize().ok().or_else(|| std::env::current_exe().ok())
 }
 
@@ -128,7 +137,7 @@ fn own_path() -> Option<PathBuf> {
 
     let mut module = std::ptr::null_mut();
     let mut name = vec![0_u16; 32_768];
-    // SAFETY: the address lies in this module; the buffer is as long as is said.
+    // SAFETY: the address is in this module, and the length is that of the buffer.
     let length = unsafe {
         let flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
         if GetModuleHandleExW(flags, own_path as *const u16, &mut module) == 0 {
@@ -139,10 +148,10 @@ fn own_path() -> Option<PathBuf> {
     (length > 0 && length < name.len()).then(|| PathBuf::from(std::ffi::OsString::from_wide(&name[..length])))
 }
 
-/// Adds a reference to this binary that is never given back.
-fn stay_loaded() {
+/// Adds a reference to this binary that is never released.
+fn prevent_unload() {
     if let Some(path) = own_path()
-        // SAFETY: the binary is loaded already, so none of its initialisers runs.
+        // SAFETY: the binary is loaded already, so no initialiser runs.
         && let Ok(this) = unsafe { libloading::Library::new(path) }
     {
         std::mem::forget(this);
@@ -154,13 +163,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_folder_is_the_one_this_test_was_loaded_from() {
+    fn own_folder_is_that_of_the_test_program() {
         let test = std::env::current_exe().unwrap().canonicalize().unwrap();
         assert_eq!(own_folder().as_deref(), test.parent());
     }
 
     #[test]
-    fn a_missing_library_is_named_with_its_remedy() {
+    fn missing_library_error_has_path_and_remedy() {
         let message = RuntimeError::Missing("/there/libonnxruntime.so".into()).to_string();
         assert!(message.contains("/there/libonnxruntime.so") && message.contains("ORT_DYLIB_PATH"));
     }

@@ -1,13 +1,14 @@
-//! The ONNX format, as far as a file must be looked at before ONNX Runtime reads it: what a few bytes of it
-//! make large while it is being loaded, where no limit holds.
+//! Checks of an ONNX file before ONNX Runtime loads it.
+//!
+//! Some parts of a file can take a few bytes there and gigabytes in memory. No limit applies while ONNX Runtime loads them.
 
-/// Messages within messages that are looked at; protobuf, too, ends at a hundred.
+/// Deepest nesting of messages that is accepted; that of protobuf itself.
 const MAX_DEPTH: usize = 100;
 
-/// Where the `ort` format, which is none of ONNX, has its name.
+/// Position and value of the mark of ONNX Runtime's own format, which is not ONNX.
 const ORT_FORMAT: (std::ops::Range<usize>, &[u8]) = (4..8, b"ORTM");
 
-/// The messages of `onnx.proto` on the way to what is refused.
+/// The messages of `onnx.proto` that can contain refused parts.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -16,30 +17,32 @@ enum Message {
     Attribute,
 }
 
-/// Whether `onnx` may be loaded; gives how many nodes it has, those of graphs within graphs included.
+/// Checks that `onnx` may be loaded. Returns its number of nodes, with those of nested graphs.
 ///
 /// # Errors
-/// What it holds that may not be: sparse tensors, which are filled up with zeros; functions of its own, which are
-/// copied to wherever they are called, also from one another.
+/// If `onnx` is not an ONNX file, or contains sparse tensors or functions. ONNX Runtime expands sparse tensors with zeros,
+/// and copies a function to each call, also to those in other functions.
 pub fn check(onnx: &[u8]) -> Result<usize, &'static str> {
-    let (place, name) = ORT_FORMAT;
-    if onnx.get(place) == Some(name) {
-        return Err("is in the format of ONNX Runtime, not of ONNX");
+    let (range, mark) = ORT_FORMAT;
+    if onnx.get(range) == Some(mark) {
+        return Err("is in ONNX Runtime's own format; expected ONNX");
     }
     check_message(Message::Model, onnx, MAX_DEPTH)
 }
 
 fn check_message(message: Message, mut bytes: &[u8], depth: usize) -> Result<usize, &'static str> {
     let mut nodes = usize::from(matches!(message, Message::Node));
-    let depth = depth.checked_sub(1).ok_or("has graphs within graphs, too deep")?;
+    let depth = depth.checked_sub(1).ok_or("nests graphs too deeply")?;
     while !bytes.is_empty() {
-        let (number, content) = field(&mut bytes).ok_or("is no ONNX file")?;
+        let (number, content) = take_field(&mut bytes).ok_or("is not an ONNX file")?;
         let inner = match (message, number) {
             (Message::Model, 7) | (Message::Attribute, 6 | 11) => Message::Graph,
             (Message::Graph, 1) => Message::Node,
             (Message::Node, 5) => Message::Attribute,
-            (Message::Model, 25) => return Err("has functions of its own"),
-            (Message::Graph, 15) | (Message::Attribute, 22 | 23) => return Err("has sparse tensors"),
+            (Message::Model, 25) => return Err("contains functions; expected none"),
+            (Message::Graph, 15) | (Message::Attribute, 22 | 23) => {
+                return Err("contains sparse tensors; expected dense ones");
+            }
             _ => continue,
         };
         nodes += check_message(inner, content, depth)?;
@@ -47,17 +50,17 @@ fn check_message(message: Message, mut bytes: &[u8], depth: usize) -> Result<usi
     Ok(nodes)
 }
 
-/// Takes the first field off `bytes`: its number, and what it holds, where that is of any length.
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
-    let key = varint(bytes)?;
+/// Removes the first field from `bytes`. Returns its number and, if it is length-delimited, its content.
+fn take_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
+    let key = take_varint(bytes)?;
     let content = match key & 7 {
         0 => {
-            varint(bytes)?;
+            take_varint(bytes)?;
             &[]
         }
         1 => take(bytes, 8)?,
         2 => {
-            let length = usize::try_from(varint(bytes)?).ok()?;
+            let length = usize::try_from(take_varint(bytes)?).ok()?;
             take(bytes, length)?
         }
         5 => take(bytes, 4)?,
@@ -66,7 +69,7 @@ fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     Some((key >> 3, content))
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let byte = take(bytes, 1)?[0];
@@ -88,62 +91,63 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    /// A field that holds another message.
-    fn field_of(number: u8, content: &[u8]) -> Vec<u8> {
+    /// Encodes a field with a message.
+    fn message_field(number: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut varint = |mut value: usize| {
+        let mut push_varint = |mut value: usize| {
             while value >= 0x80 {
                 bytes.push(value as u8 | 0x80);
                 value >>= 7;
             }
             bytes.push(value as u8);
         };
-        varint(usize::from(number) << 3 | 2);
-        varint(content.len());
+        push_varint(usize::from(number) << 3 | 2);
+        push_varint(content.len());
         [bytes, content.to_vec()].concat()
     }
 
     fn graph_in_node(graph: &[u8]) -> Vec<u8> {
-        field_of(1, &field_of(5, &field_of(6, graph)))
+        message_field(1, &message_field(5, &message_field(6, graph)))
     }
 
     #[test]
-    fn nodes_are_counted_wherever_they_are() {
-        let two = [field_of(1, b""), field_of(1, b"")].concat();
-        assert_eq!(check(&field_of(7, b"")), Ok(0));
-        assert_eq!(check(&field_of(7, &two)), Ok(2));
-        assert_eq!(check(&field_of(7, &[two.clone(), graph_in_node(&two)].concat())), Ok(5));
+    fn nodes_of_nested_graphs_are_counted() {
+        let two = [message_field(1, b""), message_field(1, b"")].concat();
+        assert_eq!(check(&message_field(7, b"")), Ok(0));
+        assert_eq!(check(&message_field(7, &two)), Ok(2));
+        assert_eq!(check(&message_field(7, &[two.clone(), graph_in_node(&two)].concat())), Ok(5));
     }
 
     #[test]
-    fn sparse_tensors_are_found_wherever_they_are() {
-        let initializer = field_of(15, b"");
-        let constant = field_of(1, &field_of(5, &field_of(22, b"")));
-        let constants = field_of(1, &field_of(5, &field_of(23, b"")));
+    fn sparse_tensors_are_refused_at_any_depth() {
+        let initializer = message_field(15, b"");
+        let constant = message_field(1, &message_field(5, &message_field(22, b"")));
+        let constants = message_field(1, &message_field(5, &message_field(23, b"")));
         for graph in [initializer, constant, constants] {
             for graph in [graph.clone(), graph_in_node(&graph), graph_in_node(&graph_in_node(&graph))] {
-                let behind_other_fields = [&[0x08, 9, 0x15, 1, 2, 3, 4][..], &field_of(7, &graph)].concat();
-                assert_eq!(check(&behind_other_fields), Err("has sparse tensors"));
+                let after_other_fields =
+                    [&[0x08, 9, 0x15, 1, 2, 3, 4][..], &message_field(7, &graph)].concat();
+                assert_eq!(check(&after_other_fields), Err("contains sparse tensors; expected dense ones"));
             }
         }
     }
 
     #[test]
-    fn functions_are_found() {
-        assert_eq!(check(&field_of(25, b"")), Err("has functions of its own"));
+    fn functions_are_refused() {
+        assert_eq!(check(&message_field(25, b"")), Err("contains functions; expected none"));
     }
 
     #[test]
-    fn what_is_no_onnx_file_is_refused() {
+    fn files_that_are_not_onnx_are_refused() {
         for bytes in [&b"no network at all"[..], &[0x3a], &[0x3a, 0x7f, 0], &[0x3b, 0x3c], &[0xff; 11]] {
-            assert_eq!(check(bytes), Err("is no ONNX file"), "{bytes:?}");
+            assert_eq!(check(bytes), Err("is not an ONNX file"), "{bytes:?}");
         }
-        assert!(check(b"\x0a\x40\0\0ORTM").unwrap_err().contains("format"));
+        assert!(check(b"\x0a\x40\0\0ORTM").unwrap_err().contains("ONNX Runtime's own format"));
     }
 
     #[test]
-    fn graphs_within_graphs_end_somewhere() {
+    fn graphs_nested_too_deeply_are_refused() {
         let deep = (0..50).fold(Vec::new(), |graph, _| graph_in_node(&graph));
-        assert!(check(&field_of(7, &deep)).unwrap_err().contains("too deep"));
+        assert!(check(&message_field(7, &deep)).unwrap_err().contains("too deeply"));
     }
 }

@@ -1,8 +1,8 @@
-//! On what separator networks run: what the person chose, and what came of it.
+//! The execution provider of separator networks: the user's choice, and the provider in use.
 //!
-//! The choice belongs to the machine and not to a project: it is made by `SIFT_PROVIDER`, else in the
-//! [`Preferences`], and the plugin and the command line read it here. Query networks run on the
-//! processor whatever is chosen: once a text.
+//! The choice is a setting of the machine, not of a project: `SIFT_PROVIDER`, or else the preferences
+//! ([`provider_choice`](crate::user::preferences::provider_choice)). Query networks always run on the CPU, as they run once
+//! per text only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Provider {
-    /// The processor, which is always there.
+    /// The CPU, which is always available.
     #[default]
     Cpu,
     Cuda,
@@ -22,6 +22,7 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// All providers, in the order of their discriminants.
     pub const ALL: [Self; 4] = [Self::Cpu, Self::Cuda, Self::CoreMl, Self::DirectMl];
 }
 
@@ -40,10 +41,10 @@ impl FromStr for Provider {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let called = |provider: &Self| provider.to_string().eq_ignore_ascii_case(text);
-        Self::ALL.into_iter().find(called).ok_or_else(|| {
-            let allowed = Self::ALL.map(|provider| provider.to_string().to_lowercase()).join(", ");
-            format!("{text:?} is no execution provider; allowed are {allowed}")
+        let has_name = |provider: &Self| provider.to_string().eq_ignore_ascii_case(text);
+        Self::ALL.into_iter().find(has_name).ok_or_else(|| {
+            let [first @ .., last] = Self::ALL.map(|provider| provider.to_string().to_lowercase());
+            format!("unknown execution provider {text:?}; expected {} or {last}", first.join(", "))
         })
     }
 }
@@ -56,26 +57,26 @@ impl TryFrom<String> for Provider {
     }
 }
 
-/// What the person chose.
+/// The provider that the user chose, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderChoice {
     provider: Provider,
-    /// The variable, or the field and its file.
+    /// Name of the environment variable, or the field and its file.
     source: String,
-    /// Why what was chosen does not count.
+    /// The reason why the choice cannot be read.
     problem: Option<String>,
 }
 
-/// On what a network runs.
+/// The provider that a network runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveProvider {
     pub provider: Provider,
-    /// Why it is not what the person chose, and the remedy.
+    /// The reason why it is not the chosen provider, and the remedy.
     pub fallback_reason: Option<String>,
 }
 
 impl ProviderChoice {
-    /// `provider`, chosen in the place that `source` names; else the processor, for the reason why it cannot be read.
+    /// Creates the choice read from `source`; the CPU if `provider` is an error.
     pub fn new(source: String, provider: Result<Provider, String>) -> Self {
         match provider {
             Ok(provider) => Self { provider, source, problem: None },
@@ -83,27 +84,29 @@ impl ProviderChoice {
         }
     }
 
-    /// What `make` makes on the provider that was chosen, else on the processor.
+    /// Calls `create` with the chosen provider and, if that fails, with the CPU.
     ///
     /// # Errors
-    /// Those of `make` on the processor.
+    /// If `create` fails for the CPU.
     pub fn with_fallback<T>(
         &self,
-        make: impl Fn(Provider) -> Result<T, String>,
+        create: impl Fn(Provider) -> Result<T, String>,
     ) -> Result<(T, ActiveProvider), String> {
         let Self { provider: chosen, source, problem } = self;
         let reason = match chosen {
             Provider::Cpu => problem.clone(),
-            _ => match make(*chosen) {
-                Ok(made) => return Ok((made, ActiveProvider { provider: *chosen, fallback_reason: None })),
+            _ => match create(*chosen) {
+                Ok(created) => {
+                    return Ok((created, ActiveProvider { provider: *chosen, fallback_reason: None }));
+                }
                 Err(error) => Some(format!(
-                    "{source} asks for {chosen}, but {error}. Set ORT_DYLIB_PATH to an ONNX Runtime that has it, or choose cpu"
+                    "{source} selects {chosen}, but {error}. Set ORT_DYLIB_PATH to an ONNX Runtime that has it, or select cpu"
                 )),
             },
         };
         let fallback_reason =
             reason.map(|reason| format!("{reason}. Until then the separator runs on the CPU"));
-        Ok((make(Provider::Cpu)?, ActiveProvider { provider: Provider::Cpu, fallback_reason }))
+        Ok((create(Provider::Cpu)?, ActiveProvider { provider: Provider::Cpu, fallback_reason }))
     }
 }
 
@@ -115,19 +118,19 @@ mod tests {
         ProviderChoice::new("SIFT_PROVIDER".into(), Ok(provider))
     }
 
-    /// Where a network comes to run that runs everywhere but on `missing`.
+    /// Returns the active provider of `choice` if all providers but `missing` work.
     fn active(choice: &ProviderChoice, missing: Option<Provider>) -> ActiveProvider {
-        let make = |provider| match missing {
+        let create = |provider| match missing {
             Some(missing) if missing == provider => Err(format!("there is no {missing}")),
             _ => Ok(provider),
         };
-        let (made, active) = choice.with_fallback(make).unwrap();
-        assert_eq!(made, active.provider);
+        let (created, active) = choice.with_fallback(create).unwrap();
+        assert_eq!(created, active.provider);
         active
     }
 
     #[test]
-    fn a_provider_is_named_in_any_case() {
+    fn provider_names_ignore_case() {
         for (text, provider) in [
             ("cpu", Provider::Cpu),
             ("CUDA", Provider::Cuda),
@@ -140,35 +143,35 @@ mod tests {
     }
 
     #[test]
-    fn nothing_chosen_is_the_processor_without_a_word() {
+    fn default_choice_is_the_cpu_without_a_reason() {
         assert_eq!(active(&ProviderChoice::default(), None), ActiveProvider::default());
     }
 
     #[test]
-    fn a_choice_that_cannot_be_read_is_the_processor_and_says_why() {
+    fn unreadable_choice_falls_back_to_the_cpu_with_a_reason() {
         let problem = "gpu".parse::<Provider>().unwrap_err();
         let ActiveProvider { provider, fallback_reason } =
             active(&ProviderChoice::new("SIFT_PROVIDER".into(), Err(problem)), None);
         let fallback_reason = fallback_reason.unwrap();
         assert_eq!(provider, Provider::Cpu);
-        assert!(fallback_reason.contains("allowed are cpu, cuda, coreml, directml"), "{fallback_reason}");
+        assert!(fallback_reason.contains("expected cpu, cuda, coreml or directml"), "{fallback_reason}");
         assert!(fallback_reason.ends_with("runs on the CPU"), "{fallback_reason}");
     }
 
     #[test]
-    fn a_provider_that_does_not_work_falls_back_to_the_processor_and_says_who_asked_for_it() {
+    fn failing_provider_falls_back_to_the_cpu_with_its_source() {
         let ActiveProvider { provider, fallback_reason } =
             active(&chosen(Provider::Cuda), Some(Provider::Cuda));
         assert_eq!(provider, Provider::Cpu);
         let fallback_reason = fallback_reason.unwrap();
         assert!(
-            fallback_reason.starts_with("SIFT_PROVIDER asks for CUDA, but there is no CUDA"),
+            fallback_reason.starts_with("SIFT_PROVIDER selects CUDA, but there is no CUDA"),
             "{fallback_reason}"
         );
     }
 
     #[test]
-    fn what_works_nowhere_is_told_as_on_the_processor() {
+    fn failure_on_all_providers_is_the_error_of_the_cpu() {
         let failed =
             chosen(Provider::Cuda).with_fallback(|provider| Err::<(), _>(format!("broken on {provider}")));
         assert_eq!(failed, Err("broken on CPU".into()));

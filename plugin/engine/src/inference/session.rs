@@ -1,4 +1,4 @@
-//! A network that is loaded, within limits where anybody may have made it.
+//! A loaded network, with limited memory if it is untrusted.
 
 use std::ptr;
 
@@ -14,19 +14,25 @@ use crate::inference::cancel::CancelToken;
 use crate::inference::onnx_check;
 use crate::inference::provider::Provider;
 
-/// Memory that a network of somebody else's may have on the processor, beside its weights, in GiB: three times what
-/// AudioSep takes for windows of 5 s, and what most machines can spare.
+/// Memory limit of an untrusted network on the CPU, in GiB, without its weights.
+///
+/// Three times the memory that AudioSep needs for windows of 5 s, and available on most machines.
 const MAX_MEMORY_GIB: usize = 4;
 
-/// Bytes that it may have for what follows from its constants and is computed while it is loaded, beside that memory.
+/// Limit of the constants that ONNX Runtime computes while it loads an untrusted network, in bytes. It comes on top of
+/// [`MAX_MEMORY_GIB`].
 const MAX_CONSTANT_BYTES: usize = 1 << 30;
 
-/// A network that is loaded, to be run on the calling thread alone.
+/// A loaded network that computes on the calling thread only.
 pub struct Session(ort::session::Session);
 
 impl Session {
-    /// Loads the network in `onnx`, which is `untrusted` where anybody may have made it: its memory is limited then. What
-    /// `provider` cannot compute of it is left to the processor. Denormals are flushed. Loading ends with `token`.
+    /// Loads the network in `onnx`. Denormals are flushed to zero.
+    ///
+    /// The memory of an `untrusted` network is limited. The CPU computes all operators that `provider` lacks.
+    ///
+    /// # Errors
+    /// If the network is invalid, `provider` is not available, or `token` is cancelled.
     pub fn new(
         environment: &Environment,
         onnx: &[u8],
@@ -37,25 +43,30 @@ impl Session {
         load(environment, onnx, untrusted, provider, token).map(Self)
     }
 
+    /// Returns names, types and shapes of the inputs.
     pub fn inputs(&self) -> &[Outlet] {
         self.0.inputs()
     }
 
+    /// Returns names, types and shapes of the outputs.
     pub fn outputs(&self) -> &[Outlet] {
         self.0.outputs()
     }
 
-    /// One run, which ends with the [`CancelToken`] that `run_options` is of.
+    /// Runs the network once.
+    ///
+    /// # Errors
+    /// If the run fails, needs too much memory, or is cancelled by the [`CancelToken`] that made `run_options`.
     pub fn run<'s, 'i, 'v: 'i, const N: usize>(
         &'s mut self,
         inputs: impl Into<SessionInputs<'i, 'v, N>>,
         run_options: &'s RunOptions,
     ) -> ort::Result<SessionOutputs<'s>> {
         self.0.run_with_options(inputs, run_options).map_err(|error| {
-            // So says an arena that may not grow any more.
+            // The message of an arena that has reached its limit.
             match error.message().contains("Available memory of") {
                 true => ort::Error::new(format!(
-                    "the network takes more than the {MAX_MEMORY_GIB} GiB of memory that a network may have"
+                    "the network needs too much memory; expected at most {MAX_MEMORY_GIB} GiB"
                 )),
                 false => error,
             }
@@ -76,9 +87,7 @@ fn load(
         .with_flush_to_zero()?;
     if let Some(accelerator) = accelerator(provider) {
         if !offers(environment, provider) {
-            return Err(ort::Error::new(format!(
-                "the ONNX Runtime that is loaded does not offer {provider}"
-            )));
+            return Err(ort::Error::new(format!("the loaded ONNX Runtime does not offer {provider}")));
         }
         builder = builder.with_execution_providers([accelerator.error_on_failure()])?;
     }
@@ -87,7 +96,8 @@ fn load(
         return builder.commit_from_memory(onnx);
     }
     let nodes = onnx_check::check(onnx).map_err(ort::Error::new)?.max(1);
-    // A node alone is limited. One that makes more is left to the run_options, which the arena is for.
+    // The option limits each node, not their sum. A node with a larger output is not folded: it runs each time, within
+    // the limit of the arena.
     let largest_constant = (MAX_CONSTANT_BYTES / nodes).max(1);
     builder = builder.with_config_entry(
         "optimization.constant_folding_max_output_size_in_bytes",
@@ -97,43 +107,46 @@ fn load(
     builder.with_env_allocators()?.commit_from_memory(onnx)
 }
 
-/// An arena of [`MAX_MEMORY_GIB`], which the session takes that is made while this is there. The session alone keeps it.
+/// An arena of [`MAX_MEMORY_GIB`] for the session that is created while this value exists.
+///
+/// Afterwards only that session keeps the arena.
 struct Arena<'a> {
     environment: &'a Environment,
     info: MemoryInfo<'static>,
-    /// A session reads what is registered without a lock of its own.
-    _turn: MutexGuard<'static, ()>,
+    /// Held because sessions read the registered allocators without a lock.
+    _lock: MutexGuard<'static, ()>,
 }
 
 impl<'a> Arena<'a> {
     fn register(environment: &'a Environment) -> ort::Result<Self> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock();
+        static REGISTRATION: Mutex<()> = Mutex::new(());
+        let lock = REGISTRATION.lock();
         let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
-        // The rest as it is without an arena of one's own.
-        let (strategy, chunk, dead) = (-1, -1, -1);
+        // -1 selects the default value.
+        let (extend_strategy, initial_chunk, max_dead_bytes) = (-1, -1, -1);
         let mut config = ptr::null_mut();
-        ortsys![unsafe CreateArenaCfg(MAX_MEMORY_GIB << 30, strategy, chunk, dead, &mut config)?];
+        ortsys![unsafe CreateArenaCfg(MAX_MEMORY_GIB << 30, extend_strategy, initial_chunk, max_dead_bytes, &mut config)?];
         let registered = ortsys![@ort:
             unsafe CreateAndRegisterAllocator(environment.ptr().cast_mut(), info.ptr(), config) as Result
         ];
         ortsys![unsafe ReleaseArenaCfg(config)];
         registered?;
-        Ok(Self { environment, info, _turn: turn })
+        Ok(Self { environment, info, _lock: lock })
     }
 }
 
 impl Drop for Arena<'_> {
     fn drop(&mut self) {
-        // Fails only if nothing is registered.
+        // Fails only if no allocator is registered.
         let _ = ortsys![@ort:
             unsafe UnregisterAllocator(self.environment.ptr().cast_mut(), self.info.ptr()) as Result
         ];
     }
 }
 
-/// Whether the ONNX Runtime that `_environment` was made by was built with `provider`. Drivers and
-/// further libraries that it needs are looked for only when a session is made.
+/// Returns whether the loaded ONNX Runtime was built with `provider`.
+///
+/// The drivers and libraries that `provider` needs may still be missing; creating a session checks them.
 pub fn offers(_environment: &Environment, provider: Provider) -> bool {
     let offered = match provider {
         Provider::Cpu => Ok(true),

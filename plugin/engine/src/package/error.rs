@@ -1,12 +1,12 @@
-//! What is wrong with a package.
+//! Errors of packages.
 
 use std::fmt;
 
-/// What is wrong with a package: where, what, and what to do.
+/// Error of a package: place, fault and remedy.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{place}: {fault}. {remedy}")]
 pub struct PackageError {
-    /// The package's name, as far as its manifest tells.
+    /// Name of the package, if its manifest has one.
     name: Option<String>,
     place: String,
     fault: String,
@@ -23,7 +23,7 @@ impl PackageError {
         Self { name, ..self }
     }
 
-    /// The package's name, where its manifest has one.
+    /// Name of the package, if its manifest has one.
     pub(super) fn package(&self) -> Option<&str> {
         self.name.as_deref()
     }

@@ -1,4 +1,4 @@
-//! Where packages are found.
+//! Search for installed packages.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,8 @@ use crate::package::error::PackageError;
 use crate::package::{MANIFEST_FILE, PackageInfo};
 use crate::user::folders;
 
-/// Every package there is, best first: those in `SIFT_MODELS`, the user's data folder, the
-/// plugin's own resources, and the built-in one. A folder that holds a broken manifest is listed
-/// with what is wrong.
+/// All installed packages, in the order of the search: `SIFT_MODELS`, the user's data folder, the resources of the plugin,
+/// the built-in package. A package with a broken manifest is listed as its error.
 pub fn list_installed() -> Vec<Result<PackageInfo, PackageError>> {
     let mut found: Vec<_> = search_folders()
         .iter()
@@ -20,19 +19,19 @@ pub fn list_installed() -> Vec<Result<PackageInfo, PackageError>> {
     found
 }
 
-/// The first installed package called `name`.
+/// The first installed package with this name.
 ///
 /// # Errors
-/// When there is none, or when that first one's manifest is broken: a package further down the
-/// list never stands in for it silently.
+/// If there is none, or if the manifest of the first one is broken. Another package of that name never replaces a broken one
+/// silently.
 pub fn find(name: &str) -> Result<PackageInfo, PackageError> {
     let called = |info: &Result<PackageInfo, PackageError>| match info {
         Ok(info) => info.manifest.name == name,
         Err(error) => error.package() == Some(name),
     };
     list_installed().into_iter().find(called).unwrap_or_else(|| {
-        let folder = user_folder()
-            .map_or("a folder named in SIFT_MODELS".into(), |folder| folder.display().to_string());
+        let folder =
+            user_folder().map_or("a folder in SIFT_MODELS".into(), |folder| folder.display().to_string());
         Err(PackageError::new(
             format_args!("model {name:?}"),
             "is not installed",
@@ -41,7 +40,7 @@ pub fn find(name: &str) -> Result<PackageInfo, PackageError> {
     })
 }
 
-/// The folders in which packages are looked for, in this order.
+/// The folders to search, in order.
 pub fn search_folders() -> Vec<PathBuf> {
     let from_environment = std::env::var_os("SIFT_MODELS").unwrap_or_default();
     std::env::split_paths(&from_environment)
@@ -55,12 +54,12 @@ pub fn search_folders() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where a person puts packages of their own.
+/// The folder for the user's own packages.
 pub fn user_folder() -> Option<PathBuf> {
     Some(folders::data()?.join("models"))
 }
 
-/// `folder` itself when it is a package, else the packages directly inside it, by name.
+/// `folder` if it is a package, else the packages directly in it, sorted by name.
 fn package_folders(folder: &Path) -> Vec<PathBuf> {
     let is_package = |folder: &Path| folder.join(MANIFEST_FILE).is_file();
     if is_package(folder) {

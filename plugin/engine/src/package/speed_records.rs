@@ -1,4 +1,4 @@
-//! How fast model packages were found to be on this machine, kept so that a person can be told.
+//! Measured speeds of packages on this machine, stored for `sift models` and the model menu.
 
 use std::path::{Path, PathBuf};
 
@@ -8,20 +8,20 @@ use crate::inference::provider::Provider;
 use crate::package::PackageInfo;
 use crate::user::{folders, toml_file};
 
-/// Figures that are kept; the oldest go first.
+/// Largest number of stored records; older ones are dropped.
 const MAX_RECORDS: usize = 200;
 
-/// A separator that works this share of its time has no reserve.
+/// Real-time factor above which live use has no reserve.
 pub const HEAVY_LOAD: f64 = 0.9;
 
-/// A measured figure.
+/// Speed of a package on one provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpeedRecord {
-    /// [`PackageInfo::fingerprint`].
+    /// Fingerprint of the package ([`PackageInfo::fingerprint`]).
     package: String,
     pub provider: Provider,
-    /// Real-time factor: time that the separator takes, over the time that the sound lasts.
+    /// Real-time factor: run time of the separator, divided by the duration of the sound.
     pub factor: f64,
 }
 
@@ -30,7 +30,7 @@ impl SpeedRecord {
         Self { package: info.fingerprint(), provider, factor }
     }
 
-    /// What it is good for, in a line.
+    /// Advice in one line: live use or rendering.
     pub fn advice(&self) -> String {
         let Self { provider, factor, .. } = self;
         let on = match provider {
@@ -48,7 +48,7 @@ impl SpeedRecord {
     }
 }
 
-/// All figures, the oldest first.
+/// All records, oldest first.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpeedRecords {
@@ -57,30 +57,29 @@ pub struct SpeedRecords {
 }
 
 impl SpeedRecords {
-    /// Where they are kept.
+    /// Path of the file; `None` if the user has no home folder.
     pub fn file() -> Option<PathBuf> {
         Some(folders::cache()?.join("speeds.toml"))
     }
 
-    /// The figures in a file; none where there is no file.
+    /// Reads the records; none if the file is missing.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// If the file cannot be read or has errors.
     pub fn read(path: &Path) -> Result<Self, String> {
         Ok(toml_file::read(path)?.unwrap_or_default())
     }
 
-    /// Those of this very package, one for each provider that was measured. One whose manifest or
-    /// networks have changed has none.
+    /// Records of this package, one per measured provider. A package whose manifest or networks have changed has none.
     pub fn for_package(&self, info: &PackageInfo) -> impl Iterator<Item = &SpeedRecord> {
         let package = info.fingerprint();
         self.speed.iter().filter(move |speed| speed.package == package)
     }
 
-    /// Adds `speed` to the file `path`, in the place of what was measured of that package before.
+    /// Adds a record to the file `path`, and replaces that of the same package and provider.
     ///
     /// # Errors
-    /// Why the file cannot be read or written.
+    /// If the file cannot be read or written.
     pub fn add(path: &Path, speed: &SpeedRecord) -> Result<(), String> {
         let mut records = Self::read(path)?;
         records.speed.retain(|old| (&old.package, old.provider) != (&speed.package, speed.provider));
@@ -92,18 +91,17 @@ impl SpeedRecords {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn speed(factor: f64) -> SpeedRecord {
         SpeedRecord::new(&PackageInfo::built_in(), Provider::Cpu, factor)
     }
 
-    fn fresh(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("sift-speed-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        folder.join("speeds.toml")
+    /// The path of a missing file in an empty folder, and the folder.
+    fn fresh() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("speeds.toml");
+        (folder, path)
     }
 
     fn factors(records: &SpeedRecords, info: &PackageInfo) -> Vec<f64> {
@@ -111,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_says_what_a_speed_is_good_for() {
+    fn advice_names_live_use_or_rendering() {
         for (factor, advice) in [
             (3.1, "3.1 times slower than real time here: use it for rendering"),
             (
@@ -127,19 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn a_new_figure_takes_the_place_of_the_old_one_on_the_same_provider() {
-        let (path, info) = (fresh("again"), PackageInfo::built_in());
-        assert_eq!(SpeedRecords::read(&path), Ok(SpeedRecords::default()), "there need not be a file");
+    fn new_record_replaces_that_of_the_same_provider() {
+        let (_folder, path) = fresh();
+        let info = PackageInfo::built_in();
+        assert_eq!(SpeedRecords::read(&path), Ok(SpeedRecords::default()), "a missing file has no records");
         for (provider, factor) in [(Provider::Cpu, 0.5), (Provider::Cuda, 0.1), (Provider::Cpu, 0.25)] {
             SpeedRecords::add(&path, &SpeedRecord::new(&info, provider, factor)).unwrap();
         }
         assert_eq!(factors(&SpeedRecords::read(&path).unwrap(), &info), [0.1, 0.25]);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
-    fn a_package_that_has_changed_is_not_described_by_an_old_figure() {
-        let (path, info) = (fresh("changed"), PackageInfo::built_in());
+    fn changed_package_has_no_record() {
+        let (_folder, path) = fresh();
+        let info = PackageInfo::built_in();
         SpeedRecords::add(&path, &speed(0.5)).unwrap();
         let records = SpeedRecords::read(&path).unwrap();
         let mut retrained = info.clone();
@@ -150,12 +149,11 @@ mod tests {
             assert!(factors(&records, &changed).is_empty());
         }
         assert_eq!(factors(&records, &info), [0.5]);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
-    fn the_file_does_not_grow_for_ever() {
-        let path = fresh("limit");
+    fn oldest_record_is_dropped_at_the_limit() {
+        let (_folder, path) = fresh();
         let old = (0..MAX_RECORDS)
             .map(|number| SpeedRecord { package: number.to_string(), ..speed(0.5) })
             .collect();
@@ -163,6 +161,5 @@ mod tests {
         SpeedRecords::add(&path, &speed(0.5)).unwrap();
         let kept = SpeedRecords::read(&path).unwrap().speed;
         assert_eq!((kept.len(), kept[0].package.as_str()), (MAX_RECORDS, "1"));
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

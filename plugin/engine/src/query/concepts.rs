@@ -1,4 +1,4 @@
-//! Words → what was found: the concepts of a package that a query is closest to.
+//! Concepts of a model package, and the concepts nearest to a query.
 
 use std::sync::Arc;
 
@@ -6,61 +6,63 @@ use serde::Deserialize;
 
 use crate::query::parts::{Conjunctions, MAX_PARTS};
 
-/// Concepts that are told of one query, at most. One in doubt may mean all of them, and is separated by its own words, too.
+/// Most concepts matched to one query. An ambiguous query may have a part for each of them and one for its own text.
 const MAX_MATCHES: usize = MAX_PARTS - 1;
 
-/// Closeness from which a query counts as found.
+/// Closeness from which a query counts as understood.
 pub const UNDERSTOOD: f32 = 0.5;
 
-/// Conjunctions that a package may have.
+/// Most conjunctions, and most exceptions to them, of a package.
 const MAX_CONJUNCTIONS: usize = 256;
 
-/// A concept that a query is close to.
+/// A concept near to a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConceptMatch {
     pub name: String,
-    /// Probability, as the package calibrated it, that this is what the words mean.
+    /// Probability that the query means this concept, as calibrated by the package.
     pub closeness: f32,
-    /// The words are taken for it: the nearest one, and those that are hardly farther.
+    /// Whether the query is taken to mean this concept: the nearest one, or one within `doubt` of it.
     pub selected: bool,
 }
 
 impl ConceptMatch {
-    /// In words, for example "electric guitar 0.62 or acoustic guitar 0.55, harp 0.20" with ", " before what is not selected.
-    pub fn describe<'a>(near: impl IntoIterator<Item = &'a ConceptMatch>, between: &str) -> String {
-        let mut words = String::new();
-        for ConceptMatch { name, closeness, selected } in near {
-            let joint = if words.is_empty() {
+    /// Lists matches with their closeness: "electric guitar 0.62 or acoustic guitar 0.55, harp 0.20".
+    ///
+    /// `separator` (here ", ") precedes matches that are not selected.
+    pub fn describe<'a>(matches: impl IntoIterator<Item = &'a ConceptMatch>, separator: &str) -> String {
+        let mut description = String::new();
+        for ConceptMatch { name, closeness, selected } in matches {
+            let joint = if description.is_empty() {
                 ""
             } else if *selected {
                 " or "
             } else {
-                between
+                separator
             };
-            words += &format!("{joint}{name} {closeness:.2}");
+            description += &format!("{joint}{name} {closeness:.2}");
         }
-        words
+        description
     }
 }
 
-/// `concepts.json`.
+/// Contents of `concepts.json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConceptsFile {
     closeness: Closeness,
     concepts: Vec<Concept>,
-    /// A text means every concept whose cosine is less than this below the nearest one's.
+    /// A text means every concept whose cosine is less than this much below that of the nearest concept.
     #[serde(default)]
     doubt: f32,
-    /// What stands between the names of two sounds, in lower case: " and ".
+    /// Words between the names of two sounds, in lower case, with their spaces: " and ".
     #[serde(default)]
     conjunctions: Vec<String>,
-    /// What looks like one and is none.
+    /// Words that contain a conjunction but do not separate sounds.
     #[serde(default)]
     no_conjunctions: Vec<String>,
 }
 
-/// From a cosine to a probability: 1 / (1 + exp(−(slope·cosine + offset))).
+/// Calibration from a cosine to a probability: 1 / (1 + exp(−(slope·cosine + offset))).
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Closeness {
@@ -72,11 +74,11 @@ struct Closeness {
 #[serde(deny_unknown_fields)]
 struct Concept {
     name: String,
-    /// [S], unit length.
+    /// Unit vector, shape [S].
     direction: Box<[f32]>,
 }
 
-/// What a package knows by name.
+/// The concepts of a package, with their calibration and its conjunctions.
 pub struct Concepts {
     closeness: Closeness,
     concepts: Vec<Concept>,
@@ -85,67 +87,76 @@ pub struct Concepts {
 }
 
 impl Concepts {
-    /// Reads `concepts.json`.
+    /// Parses `concepts.json`.
     ///
     /// # Errors
-    /// When it is not of that form, a direction is not as long as the others, a number is not finite, the doubt is
-    /// negative, or a conjunction is empty or there are too many.
+    /// Fails if the JSON is invalid, directions differ in length, a value is not finite, `doubt` is negative, or there
+    /// are empty or too many conjunctions.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let ConceptsFile { closeness, concepts, doubt, conjunctions, no_conjunctions } =
             serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
-            return Err("field `closeness` is not finite".into());
+            return Err("field `closeness` is not finite; expected finite numbers".into());
         }
         if !(doubt.is_finite() && doubt >= 0.0) {
-            return Err("field `doubt` is negative or not finite".into());
+            return Err(format!("field `doubt` is {doubt}; expected a finite number of at least 0"));
         }
         let size = concepts.first().map_or(0, |concept| concept.direction.len());
         for Concept { name, direction } in &concepts {
             if direction.len() != size || size == 0 {
                 return Err(format!(
-                    "field `direction` of {name:?} has {} numbers, not {size}",
-                    direction.len()
+                    "field `direction` of {name:?} has {} numbers; expected {}",
+                    direction.len(),
+                    size.max(1)
                 ));
             }
             if !direction.iter().all(|value| value.is_finite()) {
-                return Err(format!("field `direction` of {name:?} is not finite"));
+                return Err(format!("field `direction` of {name:?} is not finite; expected finite numbers"));
             }
         }
         for (field, words) in [("conjunctions", &conjunctions), ("no_conjunctions", &no_conjunctions)] {
             if words.len() > MAX_CONJUNCTIONS || words.iter().any(String::is_empty) {
-                return Err(format!("field `{field}` has an empty one, or more than {MAX_CONJUNCTIONS}"));
+                return Err(format!(
+                    "field `{field}` is invalid; expected at most {MAX_CONJUNCTIONS} strings, none of them empty"
+                ));
             }
         }
         let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions };
         Ok(Self { closeness, concepts, doubt, conjunctions })
     }
 
-    /// Whether a text may be taken for several sounds, so that it must be known which texts negate.
+    /// Returns whether the query network must have the output `negation`.
+    ///
+    /// It must where a text can mean several sounds.
     pub fn needs_negation(&self) -> bool {
         self.doubt > 0.0 || !self.conjunctions.words.is_empty()
     }
 
-    /// What stands between the names of two sounds; no words where the package takes every text for one.
+    /// Returns the words that separate the names of sounds.
+    ///
+    /// Without words, every text names one sound.
     pub fn conjunctions(&self) -> &Conjunctions {
         &self.conjunctions
     }
 
-    /// The names, in the package's order.
+    /// Returns the names of the concepts, in the package's order.
     pub fn names(&self) -> Arc<[String]> {
         self.concepts.iter().map(|concept| concept.name.clone()).collect()
     }
 
-    /// The nearest concepts to the `concept` of the query `text`, nearest first, however far they are. A text that has the
-    /// nearest one's name in it means no other: "an electric guitar" is none that is acoustic.
+    /// Returns the concepts nearest to the output `concept` of the query `text`, nearest first, at any distance.
+    ///
+    /// If the text contains the name of the nearest concept, only this one is selected: "an electric guitar" does not mean
+    /// an acoustic one.
     ///
     /// # Errors
-    /// When `concept` is not as long as the directions.
+    /// Fails if `concept` and the directions differ in length.
     pub fn nearest(&self, text: &str, concept: &[f32]) -> Result<Vec<ConceptMatch>, String> {
         let mut cosines = Vec::with_capacity(self.concepts.len());
         for Concept { name, direction } in &self.concepts {
             if direction.len() != concept.len() {
                 return Err(format!(
-                    "the query network's `concept` has {} values, those of concepts.json have {}",
+                    "output `concept` has {} values; expected {}, as in concepts.json",
                     concept.len(),
                     direction.len()
                 ));
@@ -155,15 +166,15 @@ impl Concepts {
         cosines.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         cosines.truncate(MAX_MATCHES);
         let text = text.to_ascii_lowercase();
-        let named = cosines.first().is_some_and(|(_, name)| text.contains(&name.to_ascii_lowercase()));
-        let doubt = if named { 0.0 } else { self.doubt };
+        let is_named = cosines.first().is_some_and(|(_, name)| text.contains(&name.to_ascii_lowercase()));
+        let doubt = if is_named { 0.0 } else { self.doubt };
         let highest = cosines.first().map_or(0.0, |(cosine, _)| *cosine);
-        let found = cosines.iter().enumerate().map(|(place, (cosine, name))| ConceptMatch {
+        let matches = cosines.iter().enumerate().map(|(rank, (cosine, name))| ConceptMatch {
             name: name.to_string(),
             closeness: 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp()),
-            selected: place == 0 || *cosine > highest - doubt,
+            selected: rank == 0 || *cosine > highest - doubt,
         });
-        Ok(found.collect())
+        Ok(matches.collect())
     }
 }
 
@@ -171,7 +182,7 @@ impl Concepts {
 mod tests {
     use super::*;
 
-    const TABLE: &str = r#"{
+    const CONCEPTS: &str = r#"{
         "closeness": {"slope": 10.0, "offset": -5.0},
         "concepts": [
             {"name": "rain", "direction": [1.0, 0.0]},
@@ -181,9 +192,9 @@ mod tests {
     }"#;
 
     #[test]
-    fn the_nearest_concept_comes_first_with_its_probability() {
-        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[1.0, 0.0]).unwrap();
-        let names: Vec<_> = near.iter().map(|found| found.name.as_str()).collect();
+    fn nearest_sorts_concepts_by_closeness() {
+        let near = Concepts::parse(CONCEPTS.as_bytes()).unwrap().nearest("weather", &[1.0, 0.0]).unwrap();
+        let names: Vec<_> = near.iter().map(|concept| concept.name.as_str()).collect();
         assert_eq!(names, ["rain", "wind", "drums"]);
         assert!((near[0].closeness - 0.9933).abs() < 1e-4);
         assert!((near[1].closeness - 0.9526).abs() < 1e-4);
@@ -191,39 +202,47 @@ mod tests {
     }
 
     #[test]
-    fn words_mean_the_nearest_concept_and_those_that_are_hardly_farther() {
+    fn nearest_selects_concepts_within_the_doubt() {
         let selected = |doubt: f32, text: &str, concept: &[f32]| -> Vec<String> {
-            let table = TABLE.replace("\"concepts\"", &format!("\"doubt\": {doubt}, \"concepts\""));
-            let near = Concepts::parse(table.as_bytes()).unwrap().nearest(text, concept).unwrap();
-            near.into_iter().filter(|found| found.selected).map(|found| found.name).collect()
+            let json = CONCEPTS.replace("\"concepts\"", &format!("\"doubt\": {doubt}, \"concepts\""));
+            let near = Concepts::parse(json.as_bytes()).unwrap().nearest(text, concept).unwrap();
+            near.into_iter().filter(|concept| concept.selected).map(|concept| concept.name).collect()
         };
         assert_eq!(selected(0.15, "weather", &[1.0, 0.0]), ["rain"]);
         assert_eq!(selected(0.25, "weather", &[1.0, 0.0]), ["rain", "wind"]);
         assert_eq!(selected(0.25, "weather", &[0.6, 0.8]), ["wind", "drums"]);
-        assert_eq!(selected(0.0, "weather", &[0.0, 0.0]), ["rain"], "without doubt, one alone");
+        assert_eq!(selected(0.0, "weather", &[0.0, 0.0]), ["rain"], "without doubt, only the nearest");
         assert_eq!(selected(2.0, "weather", &[1.0, 0.0]), ["rain", "wind", "drums"]);
-        assert_eq!(selected(0.25, "Some Rain", &[1.0, 0.0]), ["rain"], "its name is in the text");
-        assert_eq!(selected(0.25, "wind", &[1.0, 0.0]), ["rain", "wind"], "another's name says nothing");
+        assert_eq!(
+            selected(0.25, "Some Rain", &[1.0, 0.0]),
+            ["rain"],
+            "the text contains the name of the nearest"
+        );
+        assert_eq!(
+            selected(0.25, "wind", &[1.0, 0.0]),
+            ["rain", "wind"],
+            "the text contains only the name of another"
+        );
     }
 
     #[test]
-    fn who_may_mean_several_sounds_must_tell_which_texts_negate() {
+    fn doubt_or_conjunctions_need_negation() {
         let needs = |fields: &str| {
-            let table = TABLE.replace("\"concepts\"", &format!("{fields} \"concepts\""));
-            Concepts::parse(table.as_bytes()).unwrap().needs_negation()
+            let json = CONCEPTS.replace("\"concepts\"", &format!("{fields} \"concepts\""));
+            Concepts::parse(json.as_bytes()).unwrap().needs_negation()
         };
         assert!(!needs("") && !needs("\"doubt\": 0.0,"));
         assert!(needs("\"doubt\": 0.1,") && needs("\"conjunctions\": [\" and \"],"));
     }
 
     #[test]
-    fn words_that_are_near_to_nothing_are_close_to_nothing() {
-        let near = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[-0.7, -0.7]).unwrap();
-        assert!(near.iter().all(|found| found.closeness < 0.01));
+    fn closeness_is_low_far_from_all_concepts() {
+        let near = Concepts::parse(CONCEPTS.as_bytes()).unwrap().nearest("weather", &[-0.7, -0.7]).unwrap();
+        assert!(near.iter().all(|concept| concept.closeness < 0.01));
     }
 
     #[test]
-    fn a_fault_names_the_field() {
+    fn parse_error_names_the_field() {
         for (from, to, field) in [
             ("[0.8, 0.6]", "[0.8]", "`direction` of \"wind\""),
             ("[1.0, 0.0]", "[]", "`direction` of \"rain\""),
@@ -233,10 +252,10 @@ mod tests {
             ("\"concepts\"", "\"conjunctions\": [\" and \", \"\"], \"concepts\"", "conjunctions"),
             ("\"concepts\"", "\"doubt\": -0.1, \"concepts\"", "doubt"),
         ] {
-            let problem = Concepts::parse(TABLE.replace(from, to).as_bytes()).err().unwrap();
+            let problem = Concepts::parse(CONCEPTS.replace(from, to).as_bytes()).err().unwrap();
             assert!(problem.contains(field), "{problem}");
         }
-        let short = Concepts::parse(TABLE.as_bytes()).unwrap().nearest("weather", &[1.0]).err().unwrap();
-        assert!(short.contains("`concept` has 1 values"), "{short}");
+        let problem = Concepts::parse(CONCEPTS.as_bytes()).unwrap().nearest("weather", &[1.0]).err().unwrap();
+        assert!(problem.contains("`concept` has 1 values"), "{problem}");
     }
 }

@@ -1,5 +1,6 @@
-//! Words → embedding, and concepts: a package's tokenizer and query network. Lives on the librarian's
-//! thread.
+//! Query encoder: from a text to embeddings and concepts, by a package's tokenizer and query network.
+//!
+//! It runs on the thread of the [model service](crate::model_service).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,115 +17,127 @@ use crate::query::parts::{self, MAX_PARTS, PartRole, QueryPart};
 use crate::query::text::normalise;
 use crate::query::tokenizer::QueryTokenizer;
 
-/// Texts whose embeddings, of some thousand numbers each, are kept. Beyond it the cache starts anew: a person types far
-/// fewer.
+/// Most texts in the cache, with some thousand numbers each. A full cache is cleared; users type far fewer texts.
 const MAX_CACHED_QUERIES: usize = 1024;
 
-/// Outputs of a query network, and the order of what is read of them.
+/// Outputs of a query network, in the order in which they are read.
 const OUTPUTS: [&str; 3] = ["embedding", "concept", "negation"];
 
-/// Which of the outputs a package with these concepts needs.
-fn needed(concepts: Option<&Concepts>) -> [bool; OUTPUTS.len()] {
+/// Returns for each of [`OUTPUTS`] whether a package with these concepts needs it.
+fn needed_outputs(concepts: Option<&Concepts>) -> [bool; OUTPUTS.len()] {
     [true, concepts.is_some(), concepts.is_some_and(Concepts::needs_negation)]
 }
 
-/// What a query became.
+/// Result of encoding a text.
 #[derive(Clone, Debug)]
 pub struct EncodedQuery {
-    /// The sounds that the text names or may mean, one at least.
+    /// Sounds that the text names or may mean, at least one.
     pub parts: Arc<[QueryPart]>,
-    /// Of one sound, the nearest concepts, nearest first; none where the package names none. Of several, one that
-    /// names them all, as close as the one that is least so.
+    /// Nearest concepts, nearest first; empty if the package has no concepts.
+    ///
+    /// For a text of several sounds, one match has the names of all and the lowest closeness of them.
     pub matches: Arc<[ConceptMatch]>,
 }
 
 impl EncodedQuery {
-    /// Of one sound, of which nothing more is known.
+    /// Creates the encoding of one sound without concepts.
     pub fn single(embedding: Arc<[f32]>) -> Self {
         Self { parts: Arc::from([QueryPart { embedding, role: PartRole::Include }]), matches: Arc::default() }
     }
 }
 
-/// What the query network makes of the words for one sound.
+/// Outputs of the query network for the text of one sound.
 struct EncodedSound {
     embedding: Arc<[f32]>,
-    /// Nearest first; none where the package names none.
+    /// Nearest concepts, nearest first; empty if the package has none.
     nearest: Vec<ConceptMatch>,
-    /// Whether all but the sound is selected; unknown, and false, where the package does not need to know.
-    negated: bool,
+    /// Whether the text means everything but the sound; false if the package does not need the output `negation`.
+    is_negated: bool,
 }
 
-/// One package's query network with every encoding it has made.
+/// Query network of one package, with a cache of its results.
 pub struct QueryEncoder {
     tokenizer: QueryTokenizer,
     session: Session,
-    token: CancelToken,
+    cancel_token: CancelToken,
     concepts: Option<Concepts>,
     cache: HashMap<String, EncodedQuery>,
 }
 
 impl QueryEncoder {
-    /// Loads the tokenizer and the network of `package` and encodes one query to see them work, until it is stopped.
+    /// Loads the tokenizer and the query network of `package`, checks them, and encodes one text as a test.
+    ///
+    /// `cancel_token` stops the loading and every later run.
+    ///
+    /// # Errors
+    /// Fails if a file is invalid, the network lacks a tensor, or the test fails or does not end in time.
     pub fn new(
         environment: &Environment,
         package: &Package,
-        token: CancelToken,
+        cancel_token: CancelToken,
     ) -> Result<Self, PackageError> {
         let manifest = &package.manifest.query;
-        let fault = |file: &str, fault: &dyn std::fmt::Display| {
+        let error_in = |file: &str, fault: &dyn std::fmt::Display| {
             PackageError::new(package.file_label(file), fault, "Install the package again")
         };
         let tokenizer = QueryTokenizer::new(&package.tokenizer, manifest.max_tokens, &manifest.prefix)
-            .map_err(|error| fault(&manifest.tokenizer, &error))?;
-        let load =
-            || Session::new(environment, &package.query, package.is_untrusted(), Provider::Cpu, &token);
-        let session = with_timeout(&token, load)
+            .map_err(|error| error_in(&manifest.tokenizer, &error))?;
+        let load = || {
+            Session::new(environment, &package.query, package.is_untrusted(), Provider::Cpu, &cancel_token)
+        };
+        let session = with_timeout(&cancel_token, load)
             .and_then(|loaded| loaded.map_err(|error| error.to_string()))
-            .map_err(|error| fault(&manifest.file, &error))?;
+            .map_err(|error| error_in(&manifest.file, &error))?;
         for name in ["input_ids", "attention_mask"] {
             if !session.inputs().iter().any(|input| input.name() == name) {
-                return Err(fault(&manifest.file, &format_args!("has no input `{name}`")));
+                return Err(error_in(&manifest.file, &format_args!("has no input `{name}`")));
             }
         }
         let concepts = package.concepts.as_deref().map(Concepts::parse).transpose();
-        let concepts = concepts.map_err(|error| fault(CONCEPTS_FILE, &error))?;
-        let for_concepts = format!("{CONCEPTS_FILE} is for");
-        let for_negation = format!("the fields `conjunctions` and `doubt` of {CONCEPTS_FILE} are for");
-        let purposes = ["the separator takes", &for_concepts, &for_negation];
-        for ((name, needed), purpose) in OUTPUTS.iter().zip(needed(concepts.as_ref())).zip(purposes) {
-            if needed && !session.outputs().iter().any(|output| output.name() == *name) {
-                return Err(fault(&manifest.file, &format_args!("has no output `{name}`, which {purpose}")));
+        let concepts = concepts.map_err(|error| error_in(CONCEPTS_FILE, &error))?;
+        let for_concepts = format!("the package has {CONCEPTS_FILE}");
+        let for_negation = format!("{CONCEPTS_FILE} has the field `conjunctions` or `doubt`");
+        let reasons = ["the separator takes it", &for_concepts, &for_negation];
+        for ((name, is_needed), reason) in OUTPUTS.iter().zip(needed_outputs(concepts.as_ref())).zip(reasons)
+        {
+            if is_needed && !session.outputs().iter().any(|output| output.name() == *name) {
+                let problem = format!("has no output `{name}`; expected because {reason}");
+                return Err(error_in(&manifest.file, &problem));
             }
         }
-        let mut encoder = Self { tokenizer, session, token, concepts, cache: HashMap::new() };
-        encoder.encode("sound").map_err(|error| fault(&manifest.file, &error))?;
+        let mut encoder = Self { tokenizer, session, cancel_token, concepts, cache: HashMap::new() };
+        encoder.encode("sound").map_err(|error| error_in(&manifest.file, &error))?;
         Ok(encoder)
     }
 
-    /// The names of the concepts that texts are compared with; none where the package has none.
+    /// Returns the names of the package's concepts.
     pub fn concept_names(&self) -> Arc<[String]> {
         self.concepts.as_ref().map(Concepts::names).unwrap_or_default()
     }
 
-    /// What `text` becomes. A text that was encoded once is not encoded again.
+    /// Encodes `text`, or returns the cached result.
+    ///
+    /// # Errors
+    /// Fails if the text has no tokens, or the network fails or does not end in time.
     pub fn encode(&mut self, text: &str) -> Result<EncodedQuery, String> {
         let text = normalise(text);
-        if let Some(encoding) = self.cache.get(&text) {
-            return Ok(encoding.clone());
+        if let Some(encoded) = self.cache.get(&text) {
+            return Ok(encoded.clone());
         }
-        let encoding = match self.encode_parts(&text)? {
-            Some(encoding) => encoding,
+        let encoded = match self.encode_parts(&text)? {
+            Some(encoded) => encoded,
             None => self.encode_single(&text)?,
         };
         if self.cache.len() >= MAX_CACHED_QUERIES {
             self.cache.clear();
         }
-        self.cache.insert(text, encoding.clone());
-        Ok(encoding)
+        self.cache.insert(text, encoded.clone());
+        Ok(encoded)
     }
 
-    /// What becomes of a text that names two sounds or more, each of which is matches by itself. A piece that is not
-    /// is taken together with what follows, as in "rock and roll drums and rain".
+    /// Encodes a text that names two or more sounds, if each is understood by itself; otherwise returns `None`.
+    ///
+    /// A piece that is not understood is joined with the next one, as in "rock and roll drums and rain".
     fn encode_parts(&mut self, text: &str) -> Result<Option<EncodedQuery>, String> {
         let Some(concepts) = &self.concepts else { return Ok(None) };
         let pieces = parts::split_at_conjunctions(text, concepts.conjunctions());
@@ -132,77 +145,79 @@ impl QueryEncoder {
             return Ok(None);
         }
         let mut sounds: Vec<(EncodedSound, ConceptMatch)> = Vec::new();
-        let mut begin = pieces[0].start;
-        for (at, piece) in pieces.iter().enumerate() {
-            let sound = self.encode_sound(text[begin..piece.end].trim())?;
+        let mut start = pieces[0].start;
+        for (number, piece) in pieces.iter().enumerate() {
+            let sound = self.encode_sound(text[start..piece.end].trim())?;
             let Some(nearest) =
                 sound.nearest.first().filter(|nearest| nearest.closeness >= UNDERSTOOD).cloned()
             else {
                 continue;
             };
-            begin = pieces.get(at + 1).map_or(text.len(), |next| next.start);
-            let same = |(other, known): &(EncodedSound, ConceptMatch)| {
-                known.name == nearest.name && other.negated == sound.negated
+            start = pieces.get(number + 1).map_or(text.len(), |next| next.start);
+            let is_same = |(other, concept): &(EncodedSound, ConceptMatch)| {
+                concept.name == nearest.name && other.is_negated == sound.is_negated
             };
-            if !sounds.iter().any(same) {
+            if !sounds.iter().any(is_same) {
                 sounds.push((sound, nearest));
             }
         }
-        if begin < text.len() || sounds.len() < 2 {
+        if start < text.len() || sounds.len() < 2 {
             return Ok(None);
         }
-        let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.negated).collect();
-        let names: Vec<_> = sounds.iter().map(|(_, known)| known.name.as_str()).collect();
-        let closeness = sounds.iter().map(|(_, known)| known.closeness).fold(1.0, f32::min);
-        let matches = ConceptMatch { name: names.join(" + "), closeness, selected: true };
+        let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.is_negated).collect();
+        let names: Vec<_> = sounds.iter().map(|(_, concept)| concept.name.as_str()).collect();
+        let closeness = sounds.iter().map(|(_, concept)| concept.closeness).fold(1.0, f32::min);
+        let all = ConceptMatch { name: names.join(" + "), closeness, selected: true };
         let parts = PartRole::assign(text, &negated)
             .into_iter()
             .zip(sounds)
             .map(|(role, (sound, _))| QueryPart { embedding: sound.embedding, role })
             .collect();
-        Ok(Some(EncodedQuery { parts, matches: Arc::from([matches]) }))
+        Ok(Some(EncodedQuery { parts, matches: Arc::from([all]) }))
     }
 
-    /// What becomes of a text for one sound. Where it is in doubt which is selected, all that it may be are separated at once,
-    /// by their names, which the model knows best: what of them is not there lets hardly anything through. By its own
-    /// words, too, where even the nearest may be wrong, or where only these tell that it negates.
+    /// Encodes a text that names one sound.
+    ///
+    /// An ambiguous text gets a part per selected concept, encoded by the concept's name, which the model knows best:
+    /// parts whose sound is absent pass hardly anything. The text itself is a further part if even the nearest concept
+    /// may be wrong, or if the text negates, because the names do not.
     fn encode_single(&mut self, text: &str) -> Result<EncodedQuery, String> {
-        let EncodedSound { embedding, nearest, negated } = self.encode_sound(text)?;
-        let selected: Vec<_> = nearest.iter().filter(|near| near.selected).collect();
+        let EncodedSound { embedding, nearest, is_negated } = self.encode_sound(text)?;
+        let selected: Vec<_> = nearest.iter().filter(|concept| concept.selected).collect();
         if selected.len() < 2 {
             return Ok(EncodedQuery { matches: nearest.into(), ..EncodedQuery::single(embedding) });
         }
-        let (own, named) = if negated {
+        let (text_role, name_role) = if is_negated {
             (PartRole::ExcludeNegated, PartRole::ExcludeInverted)
         } else {
             (PartRole::Include, PartRole::Include)
         };
         let mut parts = Vec::with_capacity(MAX_PARTS);
-        if selected[0].closeness < UNDERSTOOD || negated {
-            parts.push(QueryPart { embedding, role: own });
+        if selected[0].closeness < UNDERSTOOD || is_negated {
+            parts.push(QueryPart { embedding, role: text_role });
         }
         for concept in selected {
-            parts.push(QueryPart { embedding: self.encode_sound(&concept.name)?.embedding, role: named });
+            parts.push(QueryPart { embedding: self.encode_sound(&concept.name)?.embedding, role: name_role });
         }
         Ok(EncodedQuery { parts: parts.into(), matches: nearest.into() })
     }
 
-    /// What the words for one sound become.
+    /// Encodes the text of one sound within the time limit.
     fn encode_sound(&mut self, text: &str) -> Result<EncodedSound, String> {
-        let token = self.token.clone();
-        let [embedding, concept, negation] = with_timeout(&token, || self.run(text)).flatten()?;
+        let cancel_token = self.cancel_token.clone();
+        let [embedding, concept, negation] = with_timeout(&cancel_token, || self.run(text)).flatten()?;
         let nearest = match &self.concepts {
             Some(concepts) => concepts.nearest(text, &concept)?,
             None => Vec::new(),
         };
-        let negated = negation.first().is_some_and(|&negation| negation >= 0.5);
-        Ok(EncodedSound { embedding: embedding.into(), nearest, negated })
+        let is_negated = negation.first().is_some_and(|&probability| probability >= 0.5);
+        Ok(EncodedSound { embedding: embedding.into(), nearest, is_negated })
     }
 
-    /// The values of [`OUTPUTS`], none of those that the package does not need.
+    /// Runs the network and returns the values of [`OUTPUTS`], empty for those that the package does not need.
     fn run(&mut self, text: &str) -> Result<[Vec<f32>; OUTPUTS.len()], String> {
         let ids = self.tokenizer.encode(text)?;
-        let needed = needed(self.concepts.as_ref());
+        let needed = needed_outputs(self.concepts.as_ref());
         let infer = || -> ort::Result<_> {
             let shape = [1, ids.len()];
             let attention = vec![1_i64; ids.len()];
@@ -210,11 +225,11 @@ impl QueryEncoder {
                 "input_ids" => Tensor::from_array((shape, ids))?,
                 "attention_mask" => Tensor::from_array((shape, attention))?,
             };
-            let run_options = self.token.run_options()?;
+            let run_options = self.cancel_token.run_options()?;
             let outputs = self.session.run(inputs, &run_options)?;
             let mut all = [const { Vec::new() }; OUTPUTS.len()];
-            for ((name, needed), values) in OUTPUTS.iter().zip(needed).zip(&mut all) {
-                if needed {
+            for ((name, is_needed), values) in OUTPUTS.iter().zip(needed).zip(&mut all) {
+                if is_needed {
                     *values = outputs[*name].try_extract_tensor::<f32>()?.1.to_vec();
                 }
             }
@@ -223,7 +238,9 @@ impl QueryEncoder {
         let all = infer().map_err(|error| error.to_string())?;
         for (name, values) in OUTPUTS.iter().zip(&all) {
             if !values.iter().all(|value| value.is_finite()) {
-                return Err(format!("the {name} of {text:?} is not finite"));
+                return Err(format!(
+                    "output `{name}` for the query {text:?} is not finite; expected finite values"
+                ));
             }
         }
         Ok(all)

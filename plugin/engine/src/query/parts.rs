@@ -1,41 +1,45 @@
-//! "Drums and bass": texts that name several sounds. Each is encoded and separated by itself, since no single embedding
-//! has been found that stands for two sounds.
+//! Parts of a text that names several sounds, such as "drums and bass".
+//!
+//! Each part is encoded and separated by itself, because no single embedding represents two sounds well.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Sounds that are separated at once for one text, at most: each costs a run of the network a hop.
+/// Most parts of a text. Each costs one run of the network per hop.
 pub const MAX_PARTS: usize = 4;
 
 /// One of the sounds that a text names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryPart {
-    /// What the separator is conditioned on.
+    /// Embedding that conditions the separator.
     pub embedding: Arc<[f32]>,
     pub role: PartRole,
 }
 
-/// What becomes of a part's sound.
+/// Effect of a part's mask on the combined mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartRole {
-    /// What its mask lets through passes.
+    /// The mask passes the sound: each bin gets the largest gain of such parts.
     Include,
-    /// Only what its mask lets through passes: it is that of all other sounds.
+    /// The mask passes all other sounds, as the text negates: its gains are upper limits.
     ExcludeNegated,
-    /// As [`ExcludeNegated`](Self::ExcludeNegated), but its mask is that of the sound and is to be turned around: in "everything but
-    /// drums and bass", the bass's.
+    /// The mask passes a sound to exclude: one minus its gains are upper limits.
+    ///
+    /// An example is the bass in "everything but drums and bass".
     ExcludeInverted,
 }
 
 impl PartRole {
-    /// Those of the parts of `text`, by which of them negate: "everything but A" and what follows it, or what comes
-    /// before "A 빼고 전부", since Korean negates at the end.
+    /// Returns the roles of the parts of `text`; `negated` has for each part whether its own words negate.
+    ///
+    /// A negation also applies to the parts after it, or in Korean, which negates at the end ("A 빼고 전부"), to those
+    /// before it.
     pub fn assign(text: &str, negated: &[bool]) -> Vec<Self> {
-        let carried = |at: usize| match is_korean(text) {
+        let is_in_scope = |at: usize| match is_korean(text) {
             true => negated[at..].contains(&true),
             false => negated[..at].contains(&true),
         };
-        let role = |at: usize| match (negated[at], carried(at)) {
+        let role = |at: usize| match (negated[at], is_in_scope(at)) {
             (true, _) => PartRole::ExcludeNegated,
             (false, true) => PartRole::ExcludeInverted,
             (false, false) => PartRole::Include,
@@ -48,16 +52,17 @@ fn is_korean(text: &str) -> bool {
     text.chars().any(|character| ('가'..='힣').contains(&character))
 }
 
-/// What stands between the names of two sounds, in lower case.
+/// Words that separate the names of sounds, in lower case.
 #[derive(Default)]
 pub struct Conjunctions {
     pub words: Vec<String>,
-    /// What looks like one and is none.
+    /// Words that contain a conjunction but do not separate sounds.
     pub exceptions: Vec<String>,
 }
 
-/// Where the pieces between `conjunctions` lie in `text`, none of them empty. Where several words begin at one place, the
-/// longest counts; ASCII letters count whatever their case.
+/// Returns the byte ranges of `text` between `conjunctions`, without blank ones.
+///
+/// Of several words at one position, the longest counts. ASCII letters match in either case.
 pub fn split_at_conjunctions(text: &str, conjunctions: &Conjunctions) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let longest = |words: &[String], at: usize| {
@@ -87,43 +92,43 @@ pub fn split_at_conjunctions(text: &str, conjunctions: &Conjunctions) -> Vec<Ran
 mod tests {
     use super::*;
 
-    fn cut<'a>(text: &'a str, words: &[&str]) -> Vec<&'a str> {
+    fn split<'a>(text: &'a str, words: &[&str]) -> Vec<&'a str> {
         let words = words.iter().map(|&word| word.to_owned()).collect();
         let conjunctions = Conjunctions { words, exceptions: vec!["하고 있".to_owned()] };
         split_at_conjunctions(text, &conjunctions).into_iter().map(|piece| text[piece].trim()).collect()
     }
 
     #[test]
-    fn a_text_is_cut_at_its_conjunctions() {
+    fn text_is_split_at_its_conjunctions() {
         let english = [" and ", ",", " &"];
-        assert_eq!(cut("drums and bass", &english), ["drums", "bass"]);
-        assert_eq!(cut("Drums AND Bass", &english), ["Drums", "Bass"]);
-        assert_eq!(cut("drums, bass, and a piano", &english), ["drums", "bass", "a piano"]);
-        assert_eq!(cut("sand and island", &english), ["sand", "island"]);
-        assert_eq!(cut("and drums and", &english), ["and drums and"]);
-        assert_eq!(cut("", &english), [""; 0]);
-        assert_eq!(cut(" , ,", &english), [""; 0]);
+        assert_eq!(split("drums and bass", &english), ["drums", "bass"]);
+        assert_eq!(split("Drums AND Bass", &english), ["Drums", "Bass"]);
+        assert_eq!(split("drums, bass, and a piano", &english), ["drums", "bass", "a piano"]);
+        assert_eq!(split("sand and island", &english), ["sand", "island"]);
+        assert_eq!(split("and drums and", &english), ["and drums and"]);
+        assert_eq!(split("", &english), [""; 0]);
+        assert_eq!(split(" , ,", &english), [""; 0]);
     }
 
     #[test]
-    fn the_longest_of_two_conjunctions_at_one_place_counts() {
+    fn longest_conjunction_at_a_position_counts() {
         let korean = ["랑 ", "이랑 ", "하고 "];
-        assert_eq!(cut("베이스랑 드럼하고 바람이랑 비", &korean), ["베이스", "드럼", "바람", "비"]);
+        assert_eq!(split("베이스랑 드럼하고 바람이랑 비", &korean), ["베이스", "드럼", "바람", "비"]);
     }
 
     #[test]
-    fn what_only_looks_like_a_conjunction_is_none() {
-        assert_eq!(cut("말하고 있는 사람하고 비", &["하고 "]), ["말하고 있는 사람", "비"]);
+    fn exception_is_not_a_conjunction() {
+        assert_eq!(split("말하고 있는 사람하고 비", &["하고 "]), ["말하고 있는 사람", "비"]);
     }
 
     #[test]
-    fn whatever_is_typed_pieces_lie_in_order_and_are_whole_characters() {
-        const TYPED: [&str; 7] = [" and ", ",", "a", "소", "하고 ", "하고 있", "İ"];
-        for number in 0..TYPED.len().pow(5) {
-            let chosen = |place: u32| TYPED[number / TYPED.len().pow(place) % TYPED.len()];
-            let text: String = (0..5).map(chosen).collect();
+    fn pieces_of_any_text_are_ordered_and_not_empty() {
+        const WORDS: [&str; 7] = [" and ", ",", "a", "소", "하고 ", "하고 있", "İ"];
+        for number in 0..WORDS.len().pow(5) {
+            let word = |place: u32| WORDS[number / WORDS.len().pow(place) % WORDS.len()];
+            let text: String = (0..5).map(word).collect();
             let mut rest = text.as_str();
-            for piece in cut(&text, &[" and ", ",", "하고 "]) {
+            for piece in split(&text, &[" and ", ",", "하고 "]) {
                 assert!(!piece.is_empty());
                 rest = rest.split_once(piece).unwrap_or_else(|| panic!("{piece:?} of {text:?}")).1;
             }
@@ -131,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_negation_is_left_out_too_and_in_korean_what_comes_before_it() {
+    fn negation_applies_after_it_and_in_korean_before_it() {
         use PartRole::{ExcludeInverted, ExcludeNegated, Include};
         assert_eq!(PartRole::assign("drums and bass", &[false, false]), [Include, Include]);
         assert_eq!(PartRole::assign("no drums and bass", &[true, false]), [ExcludeNegated, ExcludeInverted]);

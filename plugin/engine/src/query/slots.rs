@@ -1,4 +1,4 @@
-//! The words: eight texts of an instance, the embeddings they became, and what was concept_matches.
+//! Query slots: the eight texts of an instance with their embeddings and nearest concepts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -11,25 +11,25 @@ use crate::query::encoder::EncodedQuery;
 use crate::query::parts::QueryPart;
 use crate::query::text::{normalise, truncate};
 
-/// Query slots an instance has.
+/// Query slots of an instance.
 pub const SLOTS: usize = 8;
 
-/// What the slots of a fresh instance say.
+/// Texts of a new instance.
 pub const DEFAULT_QUERIES: [&str; SLOTS] =
     ["a person speaking", "drums", "piano", "guitar", "rain", "wind", "a dog barking", "crowd chatter"];
 
-/// Requests that the changed texts of the given queries are encoded, without waiting for it.
+/// Callback that requests the encoding of changed texts, without waiting for it.
 pub(crate) type RequestEncoding = Arc<dyn Fn(&Arc<Queries>) + Send + Sync>;
 
-/// How far a slot's text has come.
+/// State of a slot's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum SlotState {
-    /// The slot is empty: there is nothing to separate by.
+    /// The slot is empty, so audio passes unchanged.
     Empty,
-    /// The text waits for its embedding; the one before it stays in force.
+    /// The text waits for its embedding; the previous embedding stays in use.
     Encoding,
-    /// The embedding is in force.
+    /// The embedding is in use.
     Ready,
     /// The text could not be encoded; [`Queries::problem`] says why.
     Failed,
@@ -43,27 +43,28 @@ impl SlotState {
 
 #[derive(Clone, Default)]
 struct SlotText {
-    set: String,
-    /// What somebody is typing in its place.
+    committed: String,
+    /// Text that is being typed and replaces it when committed.
     draft: Option<String>,
 }
 
-/// The eight queries of one instance, shared between its editor, host state, the librarian and
-/// its separator thread. The audio thread never touches it.
+/// The eight queries of one instance, shared by its editor, host state, separator thread and the model service.
+///
+/// The audio thread never uses it.
 pub struct Queries {
     texts: Mutex<[SlotText; SLOTS]>,
-    /// Grows with every change of a text.
+    /// Incremented with every change of a text.
     generation: AtomicU64,
     states: [AtomicU8; SLOTS],
     problem: Mutex<Option<String>>,
-    /// Has changed texts encoded, while an engine runs on these queries.
-    encode: Mutex<Option<RequestEncoding>>,
-    /// Who the embeddings are for: grows with every engine that is opened on these queries. The one
-    /// before it finds none any more.
+    /// Called when a text changes, while an engine uses these queries.
+    encoding_callback: Mutex<Option<RequestEncoding>>,
+    /// Engine that owns the embeddings; incremented with every engine that is opened on these queries.
     engine_id: AtomicU64,
-    /// Taken by the librarian and the separator thread only.
+    /// Locked only by the model service and the separator thread.
     parts: Mutex<[Option<Arc<[QueryPart]>>; SLOTS]>,
-    encoded: Condvar,
+    /// Notified when `parts`, a state or the engine's id changes.
+    parts_changed: Condvar,
     concept_matches: Mutex<[Arc<[ConceptMatch]>; SLOTS]>,
     concept_names: Mutex<Arc<[String]>>,
 }
@@ -75,16 +76,17 @@ impl Default for Queries {
 }
 
 impl Queries {
+    /// Creates queries with `texts`, of which none is encoded yet.
     pub fn new(texts: [String; SLOTS]) -> Self {
         let queries = Self {
             texts: Default::default(),
             generation: AtomicU64::new(0),
             states: Default::default(),
             problem: Mutex::new(None),
-            encode: Mutex::new(None),
+            encoding_callback: Mutex::new(None),
             engine_id: AtomicU64::new(0),
             parts: Default::default(),
-            encoded: Condvar::new(),
+            parts_changed: Condvar::new(),
             concept_matches: Default::default(),
             concept_names: Default::default(),
         };
@@ -94,19 +96,19 @@ impl Queries {
         queries
     }
 
-    /// The texts as they were set, and where one is being typed, as far as it has come: what a saved
-    /// state is to hold.
+    /// Returns the texts for a saved state: drafts where there are any, else the committed texts.
     pub fn texts(&self) -> [String; SLOTS] {
-        self.texts.lock().clone().map(|text| text.draft.unwrap_or(text.set))
+        self.texts.lock().clone().map(|text| text.draft.unwrap_or(text.committed))
     }
 
-    /// Notes what is being typed into `slot`, so that it is not lost when the window closes under it.
-    /// It is in force once it is [set](Self::set_text), or [all are settled](Self::commit_drafts).
+    /// Stores a text that is being typed into `slot`, so that it is not lost when the editor closes.
+    ///
+    /// It takes effect by [`set_text`](Self::set_text) or [`commit_drafts`](Self::commit_drafts).
     pub fn draft(&self, slot: usize, text: &str) {
         self.texts.lock()[slot].draft = Some(truncate(text));
     }
 
-    /// Takes everything as selected that was being typed. Whether there was anything.
+    /// Commits all drafts and returns whether there were any.
     pub fn commit_drafts(self: &Arc<Self>) -> bool {
         let mut texts = self.texts.lock();
         let mut changed = false;
@@ -123,54 +125,58 @@ impl Queries {
         changed
     }
 
+    /// Returns the committed text of `slot`.
     pub fn text(&self, slot: usize) -> String {
-        self.texts.lock()[slot].set.clone()
+        self.texts.lock()[slot].committed.clone()
     }
 
-    /// Grows with every change of a text.
+    /// Returns a number that grows with every change of a text.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Returns the state of the text of `slot`.
     pub fn slot_state(&self, slot: usize) -> SlotState {
         SlotState::from_u8(self.states[slot].load(Ordering::Acquire))
     }
 
-    /// What the text of `slot` was concept_matches as, nearest concept first; nothing while it is being
-    /// encoded, or where the model does not tell.
+    /// Returns the concepts nearest to the text of `slot`, nearest first.
+    ///
+    /// Empty while the text is being encoded, or if the model has no concepts.
     pub fn concept_matches(&self, slot: usize) -> Arc<[ConceptMatch]> {
         self.concept_matches.lock()[slot].clone()
     }
 
-    /// The names of what the model knows; nothing while none is loaded, or where it does not tell.
+    /// Returns the names of the model's concepts; empty if it has none or none is loaded.
     pub fn concept_names(&self) -> Arc<[String]> {
         self.concept_names.lock().clone()
     }
 
-    /// Tells what the model knows; the librarian's to call.
+    /// Sets the names of the model's concepts; called by the model service.
     pub fn set_concept_names(&self, names: Arc<[String]>) {
         *self.concept_names.lock() = names;
     }
 
-    /// Why a text could not be encoded.
+    /// Returns the reason why a text could not be encoded.
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
     }
 
-    /// Puts `text`, truncate to [`MAX_CHARACTERS`], into `slot` and has it encoded. Never blocks on the
-    /// network: the old embedding stays in force until the new one is there.
+    /// Sets the text of `slot`, truncated to [`MAX_CHARACTERS`](crate::MAX_CHARACTERS), and requests its encoding.
+    ///
+    /// Does not wait for the network: the old embedding stays in use until the new one is ready.
     pub fn set_text(self: &Arc<Self>, slot: usize, text: &str) {
         let text = truncate(text);
         let mut texts = self.texts.lock();
         texts[slot].draft = None;
-        if texts[slot].set != text {
+        if texts[slot].committed != text {
             self.write(&mut texts, slot, text);
             drop(texts);
             self.request_encoding();
         }
     }
 
-    /// As [`set_text`](Self::set_text), for all slots.
+    /// Sets the texts of all slots as [`set_text`](Self::set_text) does.
     pub fn set_texts(self: &Arc<Self>, texts: &[String; SLOTS]) {
         for (slot, text) in texts.iter().enumerate() {
             self.set_text(slot, text);
@@ -179,75 +185,78 @@ impl Queries {
 
     fn write(&self, texts: &mut [SlotText; SLOTS], slot: usize, text: String) {
         let state = if normalise(&text).is_empty() { SlotState::Empty } else { SlotState::Encoding };
-        texts[slot].set = text;
+        texts[slot].committed = text;
         self.states[slot].store(state as u8, Ordering::Release);
         self.concept_matches.lock()[slot] = Arc::default();
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Calls `encode` at every change of a text from now on, and marks all of them as not encoded; for the engine_id that
-    /// is returned. Without it there is nothing to read.
-    pub(crate) fn connect(self: &Arc<Self>, encode: Option<RequestEncoding>) -> u64 {
+    /// Starts a new engine on these queries and returns its id.
+    ///
+    /// Discards all embeddings, and calls `callback` at every later change of a text. Without a callback nothing is
+    /// encoded.
+    pub(crate) fn connect(self: &Arc<Self>, callback: Option<RequestEncoding>) -> u64 {
         let mut texts = self.texts.lock();
         for slot in 0..SLOTS {
-            let SlotText { set, draft } = std::mem::take(&mut texts[slot]);
-            self.write(&mut texts, slot, draft.unwrap_or(set));
+            let SlotText { committed, draft } = std::mem::take(&mut texts[slot]);
+            self.write(&mut texts, slot, draft.unwrap_or(committed));
         }
         let mut parts = self.parts.lock();
         *parts = Default::default();
         let engine_id = self.engine_id.fetch_add(1, Ordering::AcqRel) + 1;
-        self.encoded.notify_all();
+        self.parts_changed.notify_all();
         drop((parts, texts));
         *self.problem.lock() = None;
         self.set_concept_names(Arc::default());
-        *self.encode.lock() = encode;
+        *self.encoding_callback.lock() = callback;
         engine_id
     }
 
-    /// Has no text encoded any more, unless another engine_id came since.
+    /// Stops the encoding of texts, unless another engine was connected since.
     pub(crate) fn disconnect(&self, engine_id: u64) {
-        let mut encode = self.encode.lock();
+        let mut callback = self.encoding_callback.lock();
         if self.engine_id() == engine_id {
-            *encode = None;
+            *callback = None;
         }
     }
 
-    /// Who the embeddings are for.
+    /// Returns the id of the engine that owns the embeddings.
     pub(crate) fn engine_id(&self) -> u64 {
         self.engine_id.load(Ordering::Acquire)
     }
 
     fn request_encoding(self: &Arc<Self>) {
-        if let Some(encode) = &*self.encode.lock() {
-            encode(self);
+        if let Some(callback) = &*self.encoding_callback.lock() {
+            callback(self);
         }
     }
 
-    /// The slots that wait for a change to take effect, with their normalised texts.
+    /// Returns the slots whose texts wait to be encoded, with their normalised texts.
     pub(crate) fn pending(&self) -> Vec<(usize, String)> {
         let texts = self.texts.lock();
         texts
             .iter()
             .enumerate()
             .filter(|(slot, _)| self.slot_state(*slot) == SlotState::Encoding)
-            .map(|(slot, text)| (slot, normalise(&text.set)))
+            .map(|(slot, text)| (slot, normalise(&text.committed)))
             .collect()
     }
 
-    /// Hands over to `engine_id` what became of `text` in `slot`, or the reason why nothing did. Ignored
-    /// when the slot says something else by now, or is read by another.
+    /// Stores the result of encoding `text` for `slot` and the engine `engine_id`.
+    ///
+    /// Ignored if the slot's text or the engine has changed meanwhile.
     pub(crate) fn set_encoded(
         &self,
         engine_id: u64,
         slot: usize,
         text: &str,
-        outcome: Result<EncodedQuery, String>,
+        result: Result<EncodedQuery, String>,
     ) {
         let texts = self.texts.lock();
-        if normalise(&texts[slot].set) != text || self.engine_id() != engine_id {
+        if normalise(&texts[slot].committed) != text || self.engine_id() != engine_id {
             return;
         }
-        let (state, encoded) = match outcome {
+        let (state, new_parts) = match result {
             Ok(EncodedQuery { parts, matches }) => {
                 self.concept_matches.lock()[slot] = matches;
                 (SlotState::Ready, Some(parts))
@@ -257,25 +266,26 @@ impl Queries {
                 (SlotState::Failed, None)
             }
         };
-        // The state changes under the lock that a waiting separator checks it under.
+        // `parts()` reads the state under this lock, so that it cannot miss the notification.
         let mut parts = self.parts.lock();
-        parts[slot] = encoded;
+        parts[slot] = new_parts;
         self.states[slot].store(state as u8, Ordering::Release);
-        self.encoded.notify_all();
+        self.parts_changed.notify_all();
     }
 
-    /// The sounds that the embeddings in force for `slot` are of, one at least, if they are for `engine_id`.
-    /// Where `timeout` allows, waits for those being encoded.
+    /// Returns the parts of the query in `slot`, at least one, if `engine_id` is the current engine.
+    ///
+    /// Waits up to `timeout` for a text that is being encoded.
     pub(crate) fn parts(&self, engine_id: u64, slot: usize, timeout: Duration) -> Option<Arc<[QueryPart]>> {
         let deadline = Instant::now() + timeout;
         let mut parts = self.parts.lock();
         while self.engine_id() == engine_id
             && self.slot_state(slot) == SlotState::Encoding
-            && !self.encoded.wait_until(&mut parts, deadline).timed_out()
+            && !self.parts_changed.wait_until(&mut parts, deadline).timed_out()
         {}
         match self.slot_state(slot) {
             _ if self.engine_id() != engine_id => None,
-            // What the slot said before it was emptied is in force no more.
+            // The slot still has the parts of the text before it was emptied.
             SlotState::Empty => None,
             _ => parts[slot].clone(),
         }
@@ -291,13 +301,13 @@ mod tests {
         EncodedQuery { matches: Arc::from([nearest]), ..EncodedQuery::single(Arc::from([value])) }
     }
 
-    /// The embedding in force.
+    /// Returns the only value of the embedding in use.
     fn embedding(queries: &Queries, engine_id: u64, slot: usize, timeout: Duration) -> Option<f32> {
         queries.parts(engine_id, slot, timeout).map(|parts| parts[0].embedding[0])
     }
 
     #[test]
-    fn a_fresh_instance_has_something_to_say_in_every_slot() {
+    fn new_queries_have_a_text_in_every_slot() {
         let queries = Queries::default();
         assert!(
             (0..SLOTS).all(|slot| queries.slot_state(slot) == SlotState::Encoding && !queries.text(slot).is_empty())
@@ -305,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_embedding_stays_in_force_until_the_new_one_is_there() {
+    fn old_embedding_stays_in_use_until_the_new_one_is_ready() {
         let queries = Arc::new(Queries::default());
         queries.set_encoded(0, 1, "drums", Ok(encoding(1.0)));
         queries.set_text(1, "bass");
@@ -316,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_embedding_of_a_text_that_changed_meanwhile_is_ignored() {
+    fn embedding_of_a_changed_text_is_ignored() {
         let queries = Arc::new(Queries::default());
         queries.set_text(0, "the singer");
         queries.set_encoded(0, 0, "a person speaking", Ok(encoding(1.0)));
@@ -325,26 +335,29 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_are_for_the_newest_reader_only() {
+    fn embeddings_belong_to_the_newest_engine() {
         let queries = Arc::new(Queries::default());
-        let encode: RequestEncoding = Arc::new(|_| ());
-        let first = queries.connect(Some(encode.clone()));
+        let callback: RequestEncoding = Arc::new(|_| ());
+        let first = queries.connect(Some(callback.clone()));
         queries.set_encoded(first, 1, "drums", Ok(encoding(1.0)));
         assert!(embedding(&queries, first, 1, Duration::ZERO).is_some());
-        let second = queries.connect(Some(encode));
-        assert!(embedding(&queries, first, 1, Duration::from_secs(60)).is_none(), "and is not waited for");
+        let second = queries.connect(Some(callback));
+        assert!(
+            embedding(&queries, first, 1, Duration::from_secs(60)).is_none(),
+            "the first engine does not wait"
+        );
         queries.set_encoded(first, 1, "drums", Ok(encoding(1.0)));
-        assert_eq!(queries.slot_state(1), SlotState::Encoding, "what the first one's model says is ignored");
+        assert_eq!(queries.slot_state(1), SlotState::Encoding, "results for the first engine are ignored");
         queries.set_encoded(second, 1, "drums", Ok(encoding(2.0)));
         assert_eq!(embedding(&queries, second, 1, Duration::ZERO), Some(2.0));
         queries.disconnect(first);
-        assert!(queries.encode.lock().is_some(), "the second one goes on");
+        assert!(queries.encoding_callback.lock().is_some(), "the second engine stays connected");
         queries.disconnect(second);
-        assert!(queries.encode.lock().is_none());
+        assert!(queries.encoding_callback.lock().is_none());
     }
 
     #[test]
-    fn what_was_understood_is_told_of_the_text_that_is_there() {
+    fn concept_matches_are_cleared_when_the_text_changes() {
         let queries = Arc::new(Queries::default());
         assert!(queries.concept_matches(1).is_empty());
         queries.set_encoded(0, 1, "drums", Ok(encoding(1.0)));
@@ -354,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_slot_loses_its_embedding() {
+    fn emptied_slot_loses_its_embedding() {
         let queries = Arc::new(Queries::default());
         queries.set_encoded(0, 0, "a person speaking", Ok(encoding(1.0)));
         queries.set_text(0, "   ");
@@ -363,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_typed_is_saved_and_in_force_only_once_it_is_settled() {
+    fn draft_is_saved_and_takes_effect_when_committed() {
         let queries = Arc::new(Queries::default());
         queries.set_encoded(0, 0, "a person speaking", Ok(encoding(1.0)));
         queries.draft(0, "the sing");
@@ -379,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_set_replaces_what_was_being_typed() {
+    fn set_text_replaces_the_draft() {
         let queries = Arc::new(Queries::default());
         queries.draft(0, "the sing");
         queries.set_text(0, "a person speaking");

@@ -1,15 +1,16 @@
-//! The form of a query's text.
+//! Normal form of a query's text.
 
-/// Characters a query text may have.
+/// Most characters of a query text.
 pub const MAX_CHARACTERS: usize = 256;
 
-/// The first [`MAX_CHARACTERS`] of `text`.
+/// Returns the first [`MAX_CHARACTERS`] characters of `text`.
 pub fn truncate(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
 }
 
-/// The text in the form that is encoded and cached: without needless white space, at most
-/// [`MAX_CHARACTERS`] long.
+/// Returns the text in the form that is encoded and cached.
+///
+/// White space is trimmed and runs of it become one space. The result has at most [`MAX_CHARACTERS`] characters.
 pub fn normalise(text: &str) -> String {
     truncate(&text.split_whitespace().collect::<Vec<_>>().join(" ")).trim_end().to_owned()
 }
@@ -19,10 +20,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_compared_without_needless_white_space_and_cut_by_characters() {
+    fn normalise_joins_white_space_and_truncates_by_characters() {
         assert_eq!(normalise("  기타   소리\n🎸 "), "기타 소리 🎸");
         assert_eq!(normalise(&"소".repeat(300)).chars().count(), MAX_CHARACTERS);
-        let cut_at_a_space = format!("{} b", "a".repeat(MAX_CHARACTERS - 1));
-        assert_eq!(normalise(&cut_at_a_space), "a".repeat(MAX_CHARACTERS - 1));
+        let truncated_at_a_space = format!("{} b", "a".repeat(MAX_CHARACTERS - 1));
+        assert_eq!(normalise(&truncated_at_a_space), "a".repeat(MAX_CHARACTERS - 1));
     }
 }

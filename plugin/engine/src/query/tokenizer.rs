@@ -1,19 +1,20 @@
-//! Words → the numbers of the tokens that a query network takes.
+//! Tokenizer of query texts.
 
 use tokenizers::{Tokenizer, TruncationParams};
 
-/// A package's tokenizer.
+/// Tokenizer of a model package.
 pub struct QueryTokenizer {
     tokenizer: Tokenizer,
     prefix: String,
 }
 
 impl QueryTokenizer {
-    /// The tokenizer that `json` describes. It puts `prefix` before every text, and cuts what becomes of
-    /// it to `max_tokens` tokens.
+    /// Creates the tokenizer that `json`, a `tokenizer.json`, describes.
+    ///
+    /// It adds `prefix` before every text and truncates the result to `max_tokens` tokens.
     ///
     /// # Errors
-    /// What is wrong with `json`.
+    /// Fails if `json` is not a valid tokenizer.
     pub fn new(json: &[u8], max_tokens: usize, prefix: &str) -> Result<Self, String> {
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
         let truncation = TruncationParams { max_length: max_tokens, ..Default::default() };
@@ -22,22 +23,22 @@ impl QueryTokenizer {
         Ok(Self { tokenizer, prefix: prefix.to_owned() })
     }
 
-    /// The numbers of the tokens of `text`, one at least.
+    /// Returns the ids of the tokens of `text`, at least one.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if the text cannot be tokenized or has no token.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>, String> {
         let tokens = self
             .tokenizer
             .encode(format!("{}{text}", self.prefix), true)
-            .map_err(|error| format!("could not be split into tokens: {error}"))?;
+            .map_err(|error| format!("query {text:?} cannot be tokenized: {error}"))?;
         if tokens.is_empty() {
-            return Err(format!("the query {text:?} has no token that the model knows"));
+            return Err(format!("query {text:?} has no tokens; expected at least one"));
         }
         Ok(tokens.get_ids().iter().copied().map(i64::from).collect())
     }
 
-    /// How many tokens there are.
+    /// Returns the number of tokens in the vocabulary.
     pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }

@@ -1,4 +1,4 @@
-//! What both kinds of network share: sessions whose inputs and outputs keep the package contract.
+//! Separator network: its sessions, tensor layout and checks, common to streaming and window models.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::inference::session::Session;
 use crate::package::{Package, PackageError};
 use crate::separator::Separator;
 
-/// The sessions of a network, and the frames of streams that wait for one.
+/// Sessions of a network, with the frames of streams that wait for one.
 pub type SessionPool = BatchingPool<Session, Box<StreamJob>>;
 
-/// A share of them.
+/// Handle of one stream to the pool of sessions.
 pub type SessionHandle = PoolHandle<Session, Box<StreamJob>>;
 
-/// A package in memory, with the separator's sessions that all instances share.
+/// A package in memory with its pools of separator sessions, shared by all instances.
 pub struct LoadedModel {
     pub package: Package,
     /// One pool per provider.
@@ -28,6 +28,7 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
+    /// Creates the model without sessions; they are made when a separator is loaded.
     pub fn new(package: Package) -> Self {
         Self { package, sessions: Default::default() }
     }
@@ -37,58 +38,63 @@ impl LoadedModel {
     }
 }
 
-/// A stream's newest frame, and all that its run takes and gives.
+/// Inputs and outputs of the run on one frame of a stream.
 pub struct StreamJob {
     pub magnitude: Vec<f32>,
     pub embedding: Vec<f32>,
-    /// Of the frame before, and after the run those for the next one, in the order of the network's inputs.
+    /// State tensors in the order of the network's inputs: input of the run, then its output for the next frame.
     pub states: Vec<DynValue>,
     pub mask: Vec<Complex32>,
-    /// The presence, where the network tells it.
+    /// Presence, if the network has this output.
     pub result: Result<Option<f32>, String>,
-    /// What it is run with alone.
+    /// Options of a run that is not batched; they can cancel it.
     pub run_options: Arc<RunOptions>,
 }
 
-/// A package's separator network. A clone is the same one.
+/// Separator network of a package; clones share its sessions.
 #[derive(Clone)]
 pub struct Network {
     pub sessions: SessionHandle,
+    /// Options of runs; they can cancel them.
     pub run_options: Arc<RunOptions>,
     pub layout: TensorLayout,
 }
 
-/// What goes into a run and comes out of it.
+/// Shapes of the tensors of a run.
 #[derive(Clone, Copy)]
 pub struct TensorLayout {
-    /// That the network sees at once.
+    /// Frames per run.
     frames: usize,
     pub bins: usize,
-    pub embedding: usize,
+    pub embedding_size: usize,
     /// 1: gain; 2: real and imaginary part of a complex gain.
     mask_channels: usize,
     has_presence: bool,
-    /// Whether the first dimension of all of them is left open, for any number of streams.
+    /// Whether the first axis of all tensors is dynamic, so that one run can take several streams.
     pub has_batch_axis: bool,
 }
 
 impl Network {
-    /// Checks the inputs and outputs that every network has. `is_further` tells of the name of another
-    /// input whether the kind of network takes it.
+    /// Creates the network after checking the tensors that streaming and window models have in common.
+    ///
+    /// `is_kind_input` returns whether this kind of network takes a further input of that name.
+    ///
+    /// # Errors
+    /// Fails if a tensor is missing, unknown, or has the wrong type or shape.
     pub fn new(
         sessions: SessionHandle,
         frames: usize,
         bins: usize,
-        is_further: impl Fn(&str) -> bool,
+        is_kind_input: impl Fn(&str) -> bool,
     ) -> Result<Self, String> {
         let session = sessions.acquire()?;
         let magnitude = tensor_shape(session.inputs(), "input", "magnitude")?;
         check_shape("magnitude", &magnitude, &[1, frames, bins])?;
         let embedding = tensor_shape(session.inputs(), "input", "embedding")?;
-        let &[_, width] = embedding.as_slice() else {
-            return Err(format!("`embedding` has the shape {embedding:?}, not [1, E]"));
+        let &[_, embedding_size] = embedding.as_slice() else {
+            return Err(format!("`embedding` has shape {embedding:?}; expected [1, E]"));
         };
-        check_shape("embedding", &embedding, &[1, usize::try_from(width).unwrap_or(0)])?;
+        check_shape("embedding", &embedding, &[1, usize::try_from(embedding_size).unwrap_or(0)])?;
         let mask = tensor_shape(session.outputs(), "output", "mask")?;
         let mask_channels = match mask.get(1) {
             Some(2) => 2,
@@ -103,14 +109,17 @@ impl Network {
             check_shape("presence", &presence, &[1, frames])?;
             has_batch_axis &= presence[0] == -1;
         }
-        let known = |name: &str| name == "magnitude" || name == "embedding" || is_further(name);
-        if let Some(input) = session.inputs().iter().find(|input| !known(input.name())) {
-            return Err(format!("has an input `{}` that this kind of separator does not take", input.name()));
+        let is_known = |name: &str| name == "magnitude" || name == "embedding" || is_kind_input(name);
+        if let Some(input) = session.inputs().iter().find(|input| !is_known(input.name())) {
+            return Err(format!(
+                "has an unknown input `{}`; expected `magnitude`, `embedding` and, of a streaming model, `state_*`",
+                input.name()
+            ));
         }
         let layout = TensorLayout {
             frames,
             bins,
-            embedding: width as usize,
+            embedding_size: embedding_size as usize,
             mask_channels,
             has_presence,
             has_batch_axis,
@@ -122,33 +131,37 @@ impl Network {
 }
 
 impl TensorLayout {
-    /// Refuses what a query became if it is not for this network.
+    /// Checks the length of a query's embedding.
+    ///
+    /// # Errors
+    /// Fails if the network takes another length.
     pub fn check_embedding(self, embedding: &[f32]) -> Result<(), String> {
-        if embedding.len() == self.embedding {
+        if embedding.len() == self.embedding_size {
             return Ok(());
         }
         Err(format!(
-            "the query network's `embedding` has {} values, the separator takes {}",
+            "`embedding` of the query network has {} values; expected {}, as the separator takes",
             embedding.len(),
-            self.embedding
+            self.embedding_size
         ))
     }
 
-    /// The inputs that every network takes: `magnitude`, `frames` of `bins` values each, and the embedding; of one stream
-    /// after another.
+    /// Returns the inputs `magnitude`, shape [streams, frames, bins], and `embedding`, shape [streams, E].
+    ///
+    /// The slices hold one stream after another.
     pub fn inputs<'a>(
         self,
         magnitude: &'a [f32],
         embedding: &'a [f32],
     ) -> ort::Result<Vec<(&'static str, SessionInputValue<'a>)>> {
-        let streams = embedding.len() / self.embedding;
+        let streams = embedding.len() / self.embedding_size;
         Ok(vec![
             ("magnitude", TensorRef::from_array_view(([streams, self.frames, self.bins], magnitude))?.into()),
-            ("embedding", TensorRef::from_array_view(([streams, self.embedding], embedding))?.into()),
+            ("embedding", TensorRef::from_array_view(([streams, self.embedding_size], embedding))?.into()),
         ])
     }
 
-    /// Fills in the mask of a stream's `frame`.
+    /// Reads the mask of one frame of one stream.
     pub fn read_mask(
         self,
         outputs: &SessionOutputs<'_>,
@@ -158,12 +171,12 @@ impl TensorLayout {
     ) -> ort::Result<()> {
         let (_, values) = outputs["mask"].try_extract_tensor::<f32>()?;
         let mut maps = values.chunks_exact(self.frames * self.bins).skip(stream * self.mask_channels);
-        let mut of_frame = || maps.next().map_or(&[][..], |map| &map[frame * self.bins..][..self.bins]);
-        let real = of_frame();
+        let mut next_channel = || maps.next().map_or(&[][..], |map| &map[frame * self.bins..][..self.bins]);
+        let real = next_channel();
         match self.mask_channels {
             1 => mask.iter_mut().zip(real).for_each(|(gain, &value)| *gain = Complex32::new(value, 0.0)),
             _ => {
-                for ((gain, &re), &im) in mask.iter_mut().zip(real).zip(of_frame()) {
+                for ((gain, &re), &im) in mask.iter_mut().zip(real).zip(next_channel()) {
                     *gain = Complex32::new(re, im);
                 }
             }
@@ -171,7 +184,7 @@ impl TensorLayout {
         Ok(())
     }
 
-    /// Of a stream's `frame`, where the network tells it.
+    /// Reads the presence of one frame of one stream, if the network has this output.
     pub fn read_presence(
         self,
         outputs: &SessionOutputs<'_>,
@@ -186,44 +199,51 @@ impl TensorLayout {
     }
 }
 
-/// The separator that `check` makes of the network of `model`, after one run on silence, on the provider
-/// of `choice` or else on the processor.
+/// Loads the network of `model` and returns the separator that `create` makes of it, after a run on silence.
+///
+/// `create` also returns the size of the embedding. The network runs on the provider of `choice`, or on the CPU if this
+/// fails.
 ///
 /// # Errors
-/// What is wrong with the network, by the name of its file.
+/// Fails if the network is invalid, its mask is not finite, or the loading is cancelled or does not end in time.
 pub fn load_separator<S: Separator>(
     environment: &Environment,
     model: &LoadedModel,
     choice: &ProviderChoice,
     token: &CancelToken,
-    check: impl Fn(SessionHandle) -> Result<(S, usize), String>,
+    create: impl Fn(SessionHandle) -> Result<(S, usize), String>,
 ) -> Result<(S, ActiveProvider), PackageError> {
     let package = &model.package;
     let bins = package.manifest.audio.bins();
     let open = |provider| {
-        let make = || {
+        let make_session = || {
             Session::new(environment, &package.separator, package.is_untrusted(), provider, token)
                 .map_err(|error| error.to_string())
         };
-        let (mut separator, embedding) = check(model.sessions(provider).attach(token, make)?)?;
+        let (mut separator, embedding_size) = create(model.sessions(provider).attach(token, make_session)?)?;
         let mut mask = vec![Complex32::ZERO; bins];
-        // As many hops as it may take until a mask of the network comes out.
+        // A window model outputs its first mask after `advance` hops.
         for _ in 0..package.manifest.separator.advance() {
-            separator.run(&vec![0.0; bins], &vec![0.0; embedding], &mut mask)?;
+            separator.run(&vec![0.0; bins], &vec![0.0; embedding_size], &mut mask)?;
         }
         separator.reset();
         match mask.iter().all(|gain| gain.is_finite()) {
             true => Ok(separator),
-            false => Err("`mask` is not finite for silence".into()),
+            false => Err("`mask` is not finite for silence; expected finite values".into()),
         }
     };
     with_timeout(token, || choice.with_fallback(open)).flatten().map_err(|fault| {
         let label = package.file_label(&package.manifest.separator.file);
-        PackageError::new(label, fault, "Install the package again, or export it anew")
+        PackageError::new(label, fault, "Install the package again, or export it again")
     })
 }
 
-/// The shape of the float tensor called `name`; −1 stands for a dimension left open.
+/// Returns the shape of the float tensor `name`; −1 means a dynamic axis.
+///
+/// `side` is "input" or "output", for messages.
+///
+/// # Errors
+/// Fails if there is no such tensor, or it is not of 32-bit floats.
 pub fn tensor_shape(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, String> {
     let outlet = outlets
         .iter()
@@ -233,14 +253,19 @@ pub fn tensor_shape(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i6
         ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
             Ok(shape.iter().copied().collect())
         }
-        other => Err(format!("{side} `{name}` is {other}, not a tensor of 32-bit floats")),
+        other => Err(format!("{side} `{name}` is {other}; expected a tensor of 32-bit floats")),
     }
 }
 
+/// Checks a shape; dynamic axes match every length.
+///
+/// # Errors
+/// Fails if the shapes differ, or an expected length is 0.
 pub fn check_shape(name: &str, shape: &[i64], expected: &[usize]) -> Result<(), String> {
-    let fits = |(&actual, &expected): (&i64, &usize)| actual == -1 || usize::try_from(actual) == Ok(expected);
-    if shape.len() == expected.len() && shape.iter().zip(expected).all(fits) && !expected.contains(&0) {
+    let matches =
+        |(&actual, &expected): (&i64, &usize)| actual == -1 || usize::try_from(actual) == Ok(expected);
+    if shape.len() == expected.len() && shape.iter().zip(expected).all(matches) && !expected.contains(&0) {
         return Ok(());
     }
-    Err(format!("`{name}` has the shape {shape:?}, not {expected:?}"))
+    Err(format!("`{name}` has shape {shape:?}; expected {expected:?}"))
 }

@@ -1,5 +1,6 @@
-//! The streaming kind of network: one hop at a time, its state passed from run to run; of one stream, or of several at
-//! once, which is cheaper than one after another.
+//! Streaming network: one frame per run, with state tensors passed from run to run.
+//!
+//! One run can take a batch of several streams, which is cheaper than a run per stream.
 
 use std::sync::Arc;
 
@@ -17,35 +18,39 @@ use crate::separator::network::{
     self, LoadedModel, Network, SessionHandle, StreamJob, check_shape, tensor_shape,
 };
 
-/// Values that all the states of a network may have together.
+/// Most values of all state tensors of a network batched.
 const MAX_STATE_VALUES: usize = 1 << 24;
 
-/// Streams of which one run takes a job each. More gain next to nothing, and keep the first ones waiting.
+/// Most streams per batch. Larger batches save hardly any time and delay the first streams.
 const MAX_BATCH: usize = 16;
 
-/// One `state_*` input, fed from the `next_state_*` output of the run before.
+/// A `state_*` input, fed from the `next_state_*` output of the previous run.
 struct StateTensor {
     input: String,
     output: String,
-    /// Of one stream.
+    /// Shape for one stream.
     shape: Vec<usize>,
-    /// The dimension that is left open for any number of streams.
-    streams: Option<usize>,
+    /// Dynamic axis of the streams, if there is one.
+    batch_axis: Option<usize>,
 }
 
-/// A package's streaming network.
+/// Separator of a streaming model.
 pub struct StreamingSeparator {
     network: Network,
     states: Arc<[StateTensor]>,
-    /// Whether one run takes jobs of several streams.
+    /// Whether one run can take jobs of several streams.
     has_batch_axis: bool,
-    /// Away only while it is run with others.
+    /// `None` while it is in a batch, and after a cancelled run.
     job: Option<Box<StreamJob>>,
 }
 
 impl StreamingSeparator {
-    /// Loads the network of `model`, checks its inputs and outputs against the contract, and
-    /// run_options it once; where `choice` says, if it can be, and until it is stopped.
+    /// Loads the network of `model`, checks its tensors and runs it once on silence.
+    ///
+    /// It runs on the provider of `choice`, or on the CPU if this fails. `token` cancels the loading and all runs.
+    ///
+    /// # Errors
+    /// Fails if the network is invalid, or the loading is cancelled or does not end in time.
     pub fn new(
         environment: &Environment,
         model: &LoadedModel,
@@ -53,18 +58,19 @@ impl StreamingSeparator {
         token: &CancelToken,
     ) -> Result<(Self, ActiveProvider), PackageError> {
         network::load_separator(environment, model, choice, token, |sessions| {
-            let separator = Self::checked(sessions, model.package.manifest.audio.bins())?;
-            let embedding = separator.embedding_size();
-            Ok((separator, embedding))
+            let separator = Self::create(sessions, model.package.manifest.audio.bins())?;
+            let embedding_size = separator.embedding_size();
+            Ok((separator, embedding_size))
         })
     }
 
-    /// Values of the embedding that [`run`](Separator::run) takes.
+    /// Returns the length of the embedding that [`run`](Separator::run) takes.
     pub fn embedding_size(&self) -> usize {
-        self.network.layout.embedding
+        self.network.layout.embedding_size
     }
 
-    fn checked(sessions: SessionHandle, bins: usize) -> Result<Self, String> {
+    /// Creates the separator after checking the state tensors.
+    fn create(sessions: SessionHandle, bins: usize) -> Result<Self, String> {
         let network = Network::new(sessions, 1, bins, |name| name.starts_with("state_"))?;
         let session = network.sessions.acquire()?;
         let mut states = Vec::new();
@@ -72,19 +78,21 @@ impl StreamingSeparator {
         for input in session.inputs().iter().map(Outlet::name).filter(|name| name.starts_with("state_")) {
             let output = format!("next_{input}");
             let shape = tensor_shape(session.inputs(), "input", input)?;
-            let next = tensor_shape(session.outputs(), "output", &output)?;
-            let streams = match network.layout.has_batch_axis {
+            let next_shape = tensor_shape(session.outputs(), "output", &output)?;
+            let batch_axis = match network.layout.has_batch_axis {
                 true => shape.iter().position(|&length| length == -1),
                 false => None,
             };
-            let shape = fixed_shape(input, &shape, streams)?;
-            check_shape(&output, &next, &shape)?;
+            let shape = single_stream_shape(input, &shape, batch_axis)?;
+            check_shape(&output, &next_shape, &shape)?;
             values += shape.iter().product::<usize>();
             if values > MAX_STATE_VALUES {
-                return Err(format!("`{input}` makes the state larger than {MAX_STATE_VALUES} values"));
+                return Err(format!(
+                    "the states up to `{input}` have {values} values; expected at most {MAX_STATE_VALUES}"
+                ));
             }
-            let streams = streams.filter(|&dimension| next[dimension] == -1);
-            states.push(StateTensor { input: input.to_owned(), output, shape, streams });
+            let batch_axis = batch_axis.filter(|&axis| next_shape[axis] == -1);
+            states.push(StateTensor { input: input.to_owned(), output, shape, batch_axis });
         }
         drop(session);
         let job = Box::new(StreamJob {
@@ -96,11 +104,11 @@ impl StreamingSeparator {
             run_options: network.run_options.clone(),
         });
         let has_batch_axis =
-            network.layout.has_batch_axis && states.iter().all(|state| state.streams.is_some());
+            network.layout.has_batch_axis && states.iter().all(|state| state.batch_axis.is_some());
         Ok(Self { network, states: states.into(), has_batch_axis, job: Some(job) })
     }
 
-    /// Has `infer` run the job of these, and takes out what it became.
+    /// Fills the job with the inputs, runs it by `infer`, and returns its outputs.
     fn with_job(
         &mut self,
         (magnitude, embedding): (&[f32], &[f32]),
@@ -109,9 +117,9 @@ impl StreamingSeparator {
     ) -> Result<Option<f32>, String> {
         self.network.layout.check_embedding(embedding)?;
         let mut job = self.job.take().ok_or(CANCELLED)?;
-        for (own, given) in [(&mut job.magnitude, magnitude), (&mut job.embedding, embedding)] {
-            own.clear();
-            own.extend_from_slice(given);
+        for (input, values) in [(&mut job.magnitude, magnitude), (&mut job.embedding, embedding)] {
+            input.clear();
+            input.extend_from_slice(values);
         }
         let mut job = infer(self, job)?;
         mask.copy_from_slice(&job.mask);
@@ -120,17 +128,18 @@ impl StreamingSeparator {
         result
     }
 
-    /// Runs every job, all at once if there are several and that works.
+    /// Runs all jobs in one batch, or each by itself if there is only one or the batch fails.
     fn infer(&self, session: &mut Session, jobs: &mut [Box<StreamJob>]) {
         if jobs.len() > 1 && self.infer_batch(session, jobs).is_ok() {
             return;
         }
-        // What was wrong with all of them may be wrong with one, which may be stopped: each has its own result.
+        // One job can make a batch fail, and each job can be cancelled by itself.
         for job in jobs {
             job.result = self.infer_one(session, job).map_err(|error| error.to_string());
         }
     }
 
+    /// Runs one job and returns the presence.
     fn infer_one(&self, session: &mut Session, job: &mut StreamJob) -> ort::Result<Option<f32>> {
         let layout = self.network.layout;
         let mut inputs = layout.inputs(&job.magnitude, &job.embedding)?;
@@ -145,7 +154,7 @@ impl StreamingSeparator {
         Ok(presence)
     }
 
-    /// One run of the jobs of several streams.
+    /// Runs the jobs of several streams in one batch.
     fn infer_batch(&self, session: &mut Session, jobs: &mut [Box<StreamJob>]) -> ort::Result<()> {
         let layout = self.network.layout;
         let magnitudes = jobs.iter().flat_map(|job| &job.magnitude).copied().collect::<Vec<f32>>();
@@ -167,39 +176,39 @@ impl StreamingSeparator {
 }
 
 impl StateTensor {
-    /// Values of a stream that lie together, of what lies along the dimensions after that of the streams.
-    fn run_length(&self) -> usize {
-        self.shape[self.streams.map_or(0, |dimension| dimension + 1)..].iter().product()
+    /// Returns the number of contiguous values of one stream: the product of the axes after the batch axis.
+    fn chunk_length(&self) -> usize {
+        self.shape[self.batch_axis.map_or(0, |axis| axis + 1)..].iter().product()
     }
 
-    /// The values that the streams have of this state, its `number`th, as one tensor.
+    /// Returns this state, state `number`, of all streams as one tensor.
     fn gather(&self, jobs: &[Box<StreamJob>], number: usize) -> ort::Result<DynValue> {
         let values = jobs
             .iter()
             .map(|job| Ok(job.states[number].try_extract_tensor::<f32>()?.1))
             .collect::<ort::Result<Vec<_>>>()?;
-        let (length, size) = (self.run_length(), self.shape.iter().product::<usize>());
+        let (length, size) = (self.chunk_length(), self.shape.iter().product::<usize>());
         let mut all = Vec::with_capacity(jobs.len() * size);
-        for at in (0..size).step_by(length) {
+        for start in (0..size).step_by(length) {
             for values in &values {
-                all.extend_from_slice(&values[at..at + length]);
+                all.extend_from_slice(&values[start..start + length]);
             }
         }
         let mut shape = self.shape.clone();
-        if let Some(dimension) = self.streams {
-            shape[dimension] = jobs.len();
+        if let Some(axis) = self.batch_axis {
+            shape[axis] = jobs.len();
         }
         Ok(Tensor::from_array((shape, all))?.into_dyn())
     }
 
-    /// Hands the values of such a tensor back to their streams.
+    /// Copies this state, state `number`, of a batch back to its streams.
     fn scatter(&self, all: &[f32], jobs: &mut [Box<StreamJob>], number: usize) -> ort::Result<()> {
-        let (length, streams) = (self.run_length(), jobs.len());
+        let (length, streams) = (self.chunk_length(), jobs.len());
         for (stream, job) in jobs.iter_mut().enumerate() {
             let (_, values) = job.states[number].try_extract_tensor_mut::<f32>()?;
-            let run_options = all.chunks_exact(length).skip(stream).step_by(streams);
-            for (own, run) in values.chunks_exact_mut(length).zip(run_options) {
-                own.copy_from_slice(run);
+            let chunks = all.chunks_exact(length).skip(stream).step_by(streams);
+            for (target, chunk) in values.chunks_exact_mut(length).zip(chunks) {
+                target.copy_from_slice(chunk);
             }
         }
         Ok(())
@@ -210,8 +219,8 @@ impl Separator for StreamingSeparator {
     fn reset(&mut self) {
         let Some(job) = &mut self.job else { return };
         for (state, value) in self.states.iter().zip(&mut job.states) {
-            if let Ok(silence) = zero_state(&state.shape) {
-                *value = silence;
+            if let Ok(zeros) = zero_state(&state.shape) {
+                *value = zeros;
             }
         }
     }
@@ -245,9 +254,9 @@ impl Separator for StreamingSeparator {
         embedding: &[f32],
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String> {
-        self.with_job((magnitude, embedding), mask, |own, job| {
+        self.with_job((magnitude, embedding), mask, |this, job| {
             let mut jobs = [job];
-            own.infer(&mut *own.network.sessions.acquire()?, &mut jobs);
+            this.infer(&mut *this.network.sessions.acquire()?, &mut jobs);
             let [job] = jobs;
             Ok(job)
         })
@@ -262,8 +271,8 @@ impl Separator for StreamingSeparator {
         if !self.has_batch_axis {
             return self.run(magnitude, embedding, mask);
         }
-        self.with_job((magnitude, embedding), mask, |own, job| {
-            own.network.sessions.submit(job, MAX_BATCH, |session, jobs| own.infer(session, jobs))
+        self.with_job((magnitude, embedding), mask, |this, job| {
+            this.network.sessions.submit(job, MAX_BATCH, |session, jobs| this.infer(session, jobs))
         })
     }
 }
@@ -271,20 +280,20 @@ impl Separator for StreamingSeparator {
 fn zero_state(shape: &[usize]) -> Result<DynValue, String> {
     let values = vec![0.0_f32; shape.iter().product()];
     Tensor::from_array((shape.to_vec(), values))
-        .map(|tensor| tensor.into_dyn())
+        .map(ort::value::Value::into_dyn)
         .map_err(|error| error.to_string())
 }
 
-/// The shape of one stream's state, whose dimension `streams` is left open.
-fn fixed_shape(name: &str, shape: &[i64], streams: Option<usize>) -> Result<Vec<usize>, String> {
+/// Returns the shape of a state for one stream: length 1 on the batch axis; all other axes must be fixed.
+fn single_stream_shape(name: &str, shape: &[i64], batch_axis: Option<usize>) -> Result<Vec<usize>, String> {
     shape
         .iter()
         .enumerate()
-        .map(|(dimension, &length)| match usize::try_from(length) {
-            _ if streams == Some(dimension) => Ok(1),
+        .map(|(axis, &length)| match usize::try_from(length) {
+            _ if batch_axis == Some(axis) => Ok(1),
             Ok(length) if (1..=MAX_STATE_VALUES).contains(&length) => Ok(length),
             _ => Err(format!(
-                "`{name}` has the shape {shape:?}, and a state's must be fixed, of at most {MAX_STATE_VALUES} values"
+                "`{name}` has shape {shape:?}; expected a fixed shape of at most {MAX_STATE_VALUES} values"
             )),
         })
         .collect()
@@ -298,18 +307,17 @@ mod tests {
 
     const HOPS: usize = 20;
 
-    /// A magnitude and an embedding, other ones for every stream and hop.
+    /// Returns a magnitude, different for every stream and hop, and an embedding, different for every stream.
     fn inputs(separator: &StreamingSeparator, stream: usize, hop: usize) -> (Vec<f32>, Vec<f32>) {
         let wave = |at: usize, step: f32| 1.0 + ((at + 7 * stream + 3 * hop) as f32 * step).sin();
         let bins = separator.network.layout.bins;
         let magnitude = (0..bins).map(|bin| 10.0 * wave(bin, 0.1)).collect();
-        // What is asked for stays.
         let embedding = (0..separator.embedding_size()).map(|at| wave(at + 7 * stream, 0.3)).collect();
         (magnitude, embedding)
     }
 
     #[test]
-    fn streams_that_are_run_together_are_separated_as_each_is_alone() {
+    fn batched_streams_get_the_masks_of_single_runs() {
         let environment = library::environment().unwrap();
         let model = LoadedModel::new(PackageInfo::built_in().load().unwrap());
         let new = || {
@@ -317,36 +325,36 @@ mod tests {
                 .unwrap()
                 .0
         };
-        let mut alone: Vec<_> = (0..3).map(|_| new()).collect();
-        let mut together: Vec<_> = (0..3).map(|_| new()).collect();
-        assert!(together.iter().all(|separator| separator.has_batch_axis));
+        let mut single: Vec<_> = (0..3).map(|_| new()).collect();
+        let mut batched: Vec<_> = (0..3).map(|_| new()).collect();
+        assert!(batched.iter().all(|separator| separator.has_batch_axis));
         let mut mask = vec![Complex32::ZERO; model.package.manifest.audio.bins()];
         for hop in 0..HOPS {
             let mut jobs = Vec::new();
-            for (stream, separator) in together.iter_mut().enumerate() {
+            for (stream, separator) in batched.iter_mut().enumerate() {
                 let mut job = separator.job.take().unwrap();
                 (job.magnitude, job.embedding) = inputs(separator, stream, hop);
                 jobs.push(job);
             }
             {
-                let mut session = together[1].network.sessions.acquire().unwrap();
-                together[1].infer_batch(&mut session, &mut jobs).unwrap();
+                let mut session = batched[1].network.sessions.acquire().unwrap();
+                batched[1].infer_batch(&mut session, &mut jobs).unwrap();
             }
             for (stream, job) in jobs.into_iter().enumerate() {
-                let (magnitude, embedding) = inputs(&alone[stream], stream, hop);
-                let presence = alone[stream].run(&magnitude, &embedding, &mut mask).unwrap().unwrap();
+                let (magnitude, embedding) = inputs(&single[stream], stream, hop);
+                let presence = single[stream].run(&magnitude, &embedding, &mut mask).unwrap().unwrap();
                 let difference = |(a, b): (&Complex32, &Complex32)| (a - b).norm();
                 let largest = mask.iter().zip(&job.mask).map(difference).fold(0.0, f32::max);
                 assert!(largest < 1e-4, "stream {stream}, hop {hop}: masks differ by {largest}");
                 let other = job.result.clone().unwrap().unwrap();
                 assert!((presence - other).abs() < 1e-4, "{presence} and {other}");
-                together[stream].job = Some(job);
+                batched[stream].job = Some(job);
             }
         }
     }
 
     #[test]
-    fn a_fork_has_heard_what_its_origin_has_and_goes_its_own_way_from_there() {
+    fn fork_copies_the_state_and_then_is_independent() {
         let environment = library::environment().unwrap();
         let model = LoadedModel::new(PackageInfo::built_in().load().unwrap());
         let (mut origin, _) =
@@ -361,10 +369,10 @@ mod tests {
         let (_, other) = inputs(&origin, 1, HOPS);
         for hop in HOPS..2 * HOPS {
             let (magnitude, embedding) = inputs(&origin, 0, hop);
-            // What is asked of the one is nothing to the other.
-            let asked = if hop == HOPS { &embedding } else { &other };
+            // With another query the fork's state differs after the first hop.
+            let fork_embedding = if hop == HOPS { &embedding } else { &other };
             origin.run(&magnitude, &embedding, &mut masks[0]).unwrap();
-            fork.run(&magnitude, asked, &mut masks[1]).unwrap();
+            fork.run(&magnitude, fork_embedding, &mut masks[1]).unwrap();
             assert_eq!(masks[0] == masks[1], hop == HOPS, "hop {hop}");
         }
     }

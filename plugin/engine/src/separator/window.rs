@@ -1,4 +1,4 @@
-//! The window kind of network: run every few frames on the last ones, without a state of its own.
+//! Window network: run every few frames on the latest frames, without state tensors.
 
 use ort::environment::Environment;
 use realfft::num_complex::Complex32;
@@ -9,7 +9,7 @@ use crate::package::{PackageError, SeparatorSection};
 use crate::separator::Separator;
 use crate::separator::network::{self, LoadedModel, Network};
 
-/// A package's window network.
+/// Separator of a window model.
 #[derive(Clone)]
 pub struct WindowSeparator {
     network: Network,
@@ -17,8 +17,12 @@ pub struct WindowSeparator {
 }
 
 impl WindowSeparator {
-    /// Loads the network of `model`, checks its inputs and outputs against the contract, and
-    /// run_options it once; where `choice` says, if it can be, and until it is stopped.
+    /// Loads the network of `model`, checks its tensors and runs it once on silence.
+    ///
+    /// It runs on the provider of `choice`, or on the CPU if this fails. `token` cancels the loading and all runs.
+    ///
+    /// # Errors
+    /// Fails if the network is invalid, or the loading is cancelled or does not end in time.
     pub fn new(
         environment: &Environment,
         model: &LoadedModel,
@@ -30,12 +34,12 @@ impl WindowSeparator {
         network::load_separator(environment, model, choice, token, |sessions| {
             let frames = FrameWindow::new(section, bins);
             let network = Network::new(sessions, frames.context, bins, |_| false)?;
-            let embedding = network.layout.embedding;
-            Ok((Self { network, frames }, embedding))
+            let embedding_size = network.layout.embedding_size;
+            Ok((Self { network, frames }, embedding_size))
         })
     }
 
-    /// One run on the window, of which it fills in the masks that are next.
+    /// Runs the network on the window and stores the next `advance` masks.
     fn infer(&mut self, embedding: &[f32]) -> ort::Result<()> {
         let layout = self.network.layout;
         let FrameWindow { context, advance, lookahead, bins, window, masks, presences, .. } =
@@ -74,24 +78,24 @@ impl Separator for WindowSeparator {
     }
 }
 
-/// The frames that go in and the masks that come out: one of each a hop, the network's run_options between.
+/// Sliding window of input frames, and the masks of the latest run: one of each per hop.
 #[derive(Clone)]
 struct FrameWindow {
     context: usize,
     advance: usize,
     lookahead: usize,
     bins: usize,
-    /// Magnitudes of the last `context` frames, the oldest first; silence before the stream's start.
+    /// Magnitudes of the latest `context` frames, oldest first; silence before the stream's start.
     window: Vec<f32>,
-    /// Of the last run: `advance` masks, the last of them `lookahead` frames behind the frame that was the newest.
+    /// Masks of the latest run: `advance` of them, the last one `lookahead` frames behind the run's newest frame.
     masks: Vec<Complex32>,
     presences: Vec<Option<f32>>,
-    /// FrameWindow since the last run.
-    since: usize,
+    /// Frames since the latest run.
+    frames_since_run: usize,
 }
 
 impl FrameWindow {
-    /// `section`: of a window model, checked.
+    /// Creates the window of a model with a checked manifest `section`.
     fn new(section: &SeparatorSection, bins: usize) -> Self {
         let (context, advance) = (section.context(), section.advance());
         Self {
@@ -102,30 +106,31 @@ impl FrameWindow {
             window: vec![0.0; context * bins],
             masks: vec![Complex32::ZERO; advance * bins],
             presences: vec![None; advance],
-            since: 0,
+            frames_since_run: 0,
         }
     }
 
+    /// Clears the window: the next frame begins a new stream.
     fn clear(&mut self) {
         self.window.fill(0.0);
         self.masks.fill(Complex32::ZERO);
         self.presences.fill(None);
-        self.since = 0;
+        self.frames_since_run = 0;
     }
 
-    /// Takes the newest frame. Whether the network is to run now.
+    /// Adds the newest frame and returns whether the network must run now.
     fn push(&mut self, magnitude: &[f32]) -> bool {
         self.window.copy_within(self.bins.., 0);
         let newest = self.window.len() - self.bins;
         self.window[newest..].copy_from_slice(magnitude);
-        self.since = (self.since + 1) % self.advance;
-        self.since == 0
+        self.frames_since_run = (self.frames_since_run + 1) % self.advance;
+        self.frames_since_run == 0
     }
 
-    /// The mask and presence of the frame that lies [`SeparatorSection::mask_lag`] the newest.
+    /// Fills in the mask of the frame [`SeparatorSection::mask_lag`] frames before the newest, and returns its presence.
     fn pop(&self, mask: &mut [Complex32]) -> Option<f32> {
-        mask.copy_from_slice(&self.masks[self.since * self.bins..][..self.bins]);
-        self.presences[self.since]
+        mask.copy_from_slice(&self.masks[self.frames_since_run * self.bins..][..self.bins]);
+        self.presences[self.frames_since_run]
     }
 }
 
@@ -146,8 +151,8 @@ mod tests {
         }
     }
 
-    /// Runs a network whose mask is the magnitude; what comes out a hop after frames 1, 2, 3 …
-    fn masks_of_a_copy(section: &SeparatorSection, hops: usize) -> Vec<f32> {
+    /// Returns the gain per hop for frames of magnitude 1, 2, 3 … and a network whose mask is the magnitude.
+    fn gains_of_magnitudes(section: &SeparatorSection, hops: usize) -> Vec<f32> {
         let mut frames = FrameWindow::new(section, BINS);
         (1..=hops)
             .map(|number| {
@@ -166,28 +171,27 @@ mod tests {
     }
 
     #[test]
-    fn each_hop_gives_the_mask_of_the_frame_so_far_behind() {
+    fn each_hop_gives_the_mask_of_the_frame_mask_lag_back() {
         for (context, advance, lookahead) in
             [(1, 1, 0), (8, 1, 0), (8, 1, 3), (8, 4, 0), (8, 4, 4), (9, 5, 2)]
         {
             let section = section(context, advance, lookahead);
-            let behind = section.mask_lag();
-            assert_eq!(behind, lookahead + advance - 1);
-            let expected: Vec<f32> =
-                (1..=40_usize).map(|newest| newest.saturating_sub(behind) as f32).collect();
-            assert_eq!(masks_of_a_copy(&section, 40), expected, "{context}, {advance}, {lookahead}");
+            let lag = section.mask_lag();
+            assert_eq!(lag, lookahead + advance - 1);
+            let expected: Vec<f32> = (1..=40_usize).map(|newest| newest.saturating_sub(lag) as f32).collect();
+            assert_eq!(gains_of_magnitudes(&section, 40), expected, "{context}, {advance}, {lookahead}");
         }
     }
 
     #[test]
-    fn a_new_stream_begins_with_silence() {
+    fn new_stream_begins_with_silence() {
         let mut frames = FrameWindow::new(&section(4, 2, 0), BINS);
         for _ in 0..3 {
             frames.push(&[1.0; BINS]);
         }
         frames.clear();
         frames.push(&[2.0; BINS]);
-        assert!(frames.push(&[3.0; BINS]), "the network run_options at the second frame again");
+        assert!(frames.push(&[3.0; BINS]), "the network runs at the second frame of the new stream");
         assert_eq!(frames.window, [[0.0; BINS], [0.0; BINS], [2.0; BINS], [3.0; BINS]].concat());
     }
 }

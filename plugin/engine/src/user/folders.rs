@@ -1,25 +1,25 @@
-//! Where a person's files lie, by the system's customs; nowhere where there is no home.
+//! Per-user folders, by the conventions of the system. `None` if the user has no home folder.
 
 use std::env;
 use std::path::PathBuf;
 
-/// What a person installs and makes: model packages, sets.
+/// Folder of installed packages and of query sets.
 pub fn data() -> Option<PathBuf> {
     own("XDG_DATA_HOME", ".local/share", "Library/Application Support", "APPDATA")
 }
 
-/// What a person chooses.
+/// Folder of settings.
 pub fn config() -> Option<PathBuf> {
     own("XDG_CONFIG_HOME", ".config", "Library/Application Support", "APPDATA")
 }
 
-/// What this machine can find out again.
+/// Folder of data that can be recreated.
 pub fn cache() -> Option<PathBuf> {
     own("XDG_CACHE_HOME", ".cache", "Library/Caches", "LOCALAPPDATA")
 }
 
-/// Sift's folder in the one that Linux names by `variable` and else has at `usual`, macOS at `macos`
-/// (both in the home), and Windows names by `windows`.
+/// Sift's folder: on Linux in the folder of the environment variable `variable`, by default `usual` in the home folder; on
+/// macOS in `macos` in the home folder; on Windows in the folder of the variable `windows`.
 fn own(variable: &str, usual: &str, macos: &str, windows: &str) -> Option<PathBuf> {
     let from = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     Some(if cfg!(target_os = "windows") {

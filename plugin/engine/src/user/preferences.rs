@@ -1,4 +1,4 @@
-//! What is the person's rather than the project's, in a small file that all of Sift reads.
+//! Per-user settings, in one file for all of Sift.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::inference::provider::{Provider, ProviderChoice};
 use crate::user::{folders, toml_file};
 
-/// The variable that comes before the preferences.
+/// Environment variable that overrides the preference `provider`.
 pub const PROVIDER_VARIABLE: &str = "SIFT_PROVIDER";
 
+/// Colours of the editor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThemeChoice {
@@ -20,33 +21,34 @@ pub enum ThemeChoice {
     Light,
 }
 
+/// Content of `preferences.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preferences {
-    /// Of the windows of new projects.
+    /// Theme of the editor in new projects.
     pub theme: ThemeChoice,
-    /// That separators run on, unless `SIFT_PROVIDER` says another.
+    /// Provider of the separators, unless `SIFT_PROVIDER` names another.
     pub provider: Provider,
 }
 
 impl Preferences {
-    /// Where they are kept.
+    /// Path of the file; `None` if the user has no home folder.
     pub fn file() -> Option<PathBuf> {
         Some(folders::config()?.join("preferences.toml"))
     }
 
-    /// The preferences in a file; the usual ones where there is none.
+    /// Reads the preferences; returns the defaults if the file is missing.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// If the file cannot be read or has an unknown field or value.
     pub fn read(path: &Path) -> Result<Self, String> {
         Ok(toml_file::read(path)?.unwrap_or_default())
     }
 
-    /// Changes what the file says. It is replaced by a whole one, and a broken one not at all.
+    /// Changes the file. The new file replaces the old one at once; a file with errors is not replaced.
     ///
     /// # Errors
-    /// Why the file cannot be read or written.
+    /// If the file cannot be read or written.
     pub fn change(path: &Path, change: impl FnOnce(&mut Self)) -> Result<(), String> {
         let mut preferences = Self::read(path)?;
         change(&mut preferences);
@@ -54,7 +56,7 @@ impl Preferences {
     }
 }
 
-/// The execution provider that the environment names, else the preferences; the processor where neither does.
+/// The provider that the environment variable names, else the preferences, else the CPU.
 pub fn provider_choice() -> ProviderChoice {
     choice_of(env::var_os(PROVIDER_VARIABLE), Preferences::file().as_deref())
 }
@@ -81,28 +83,26 @@ mod tests {
     use super::*;
     use crate::inference::provider::ActiveProvider;
 
-    /// A path at which there is no file yet.
-    fn fresh(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("sift-preferences-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        folder.join("preferences.toml")
+    /// The path of a missing file in an empty folder, and the folder.
+    fn fresh() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("preferences.toml");
+        (folder, path)
     }
 
     #[test]
-    fn a_change_is_read_again_and_leaves_the_rest_as_it_is() {
-        let path = fresh("change");
-        assert_eq!(Preferences::read(&path), Ok(Preferences::default()), "there need not be a file");
+    fn changed_preference_is_read_again_and_others_stay() {
+        let (_folder, path) = fresh();
+        assert_eq!(Preferences::read(&path), Ok(Preferences::default()), "a missing file gives the defaults");
         Preferences::change(&path, |preferences| preferences.provider = Provider::CoreMl).unwrap();
         Preferences::change(&path, |preferences| preferences.theme = ThemeChoice::Light).unwrap();
         let both = Preferences { theme: ThemeChoice::Light, provider: Provider::CoreMl };
         assert_eq!(Preferences::read(&path), Ok(both));
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
-    fn a_broken_file_is_named_with_its_field_and_not_replaced() {
-        let path = fresh("broken");
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fn broken_file_is_reported_with_its_field_and_not_replaced() {
+        let (_folder, path) = fresh();
         for (text, field) in [
             ("theme = \"pink\"", "pink"),
             ("provider = \"gpu\"", "provider"),
@@ -115,18 +115,17 @@ mod tests {
             assert!(problem.contains("Correct or remove"), "{problem}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     fn chosen(choice: &ProviderChoice) -> Provider {
         choice.with_fallback(Ok).unwrap().0
     }
 
-    fn file(name: &str, text: &str) -> PathBuf {
-        let path = fresh(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+    /// A file with `text`, and its folder.
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let (folder, path) = fresh();
         fs::write(&path, text).unwrap();
-        path
+        (folder, path)
     }
 
     #[test]
@@ -138,17 +137,16 @@ mod tests {
 
     #[test]
     fn provider_of_the_variable_comes_before_the_file() {
-        let path = file("precedence", "provider = \"coreml\"");
+        let (_folder, path) = file("provider = \"coreml\"");
         assert_eq!(chosen(&choice_of(Some("cuda".into()), Some(&path))), Provider::Cuda);
         assert_eq!(chosen(&choice_of(Some("".into()), Some(&path))), Provider::CoreMl);
         fs::write(&path, "provider = \"gpu\"").unwrap();
         assert_eq!(chosen(&choice_of(Some("cpu".into()), Some(&path))), Provider::Cpu);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
     fn unknown_provider_is_reported_with_its_place_and_remedy() {
-        let path = file("unknown", "provider = \"gpu\"");
+        let (_folder, path) = file("provider = \"gpu\"");
         let place = path.display().to_string();
         for (choice, parts) in [
             (choice_of(None, Some(&path)), [place.as_str(), "provider = \"gpu\"", "Correct or remove"]),
@@ -159,17 +157,15 @@ mod tests {
             assert_eq!(provider, Provider::Cpu);
             assert!(parts.iter().all(|part| fallback_reason.contains(part)), "{fallback_reason}");
         }
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
     fn fallback_reason_names_the_file_that_chose_the_provider() {
-        let path = file("missing", "provider = \"cuda\"");
+        let (_folder, path) = file("provider = \"cuda\"");
         let make = |provider| if provider == Provider::Cuda { Err("there is none".into()) } else { Ok(()) };
         let ((), ActiveProvider { fallback_reason, .. }) =
             choice_of(None, Some(&path)).with_fallback(make).unwrap();
-        let expected = format!("field `provider` of {} asks for CUDA, but there is none", path.display());
+        let expected = format!("field `provider` of {} selects CUDA, but there is none", path.display());
         assert!(fallback_reason.unwrap().starts_with(&expected));
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

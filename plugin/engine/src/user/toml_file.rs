@@ -1,4 +1,4 @@
-//! Small files of a person's, read with an eye on what is wrong and written whole.
+//! Reading and writing of small per-user TOML files.
 
 use std::fmt::Display;
 use std::fs;
@@ -8,18 +8,18 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Largest file that is read, in bytes.
+/// Largest size of a file, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What is wrong with a file, and the remedy.
+/// Message of an error in a file, with the remedy.
 pub fn fault(path: &Path, fault: impl Display) -> String {
     format!("{}: {fault}. Correct or remove the file", path.display())
 }
 
-/// What a file holds; nothing where there is none.
+/// Reads a file; `None` if it is missing.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// If it cannot be read, is too large, or does not match `T`.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     let size = match fs::metadata(path) {
         Ok(found) => found.len(),
@@ -27,17 +27,16 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
         Err(error) => return Err(fault(path, error)),
     };
     if size > MAX_BYTES {
-        return Err(fault(path, format_args!("has {size} bytes, more than the {MAX_BYTES} allowed")));
+        return Err(fault(path, format_args!("has {size} bytes; expected at most {MAX_BYTES}")));
     }
     let text = fs::read_to_string(path).map_err(|error| fault(path, error))?;
     toml::from_str(&text).map(Some).map_err(|error| fault(path, error.to_string().trim_end()))
 }
 
-/// Writes a file and the folder it lies in. One that is there already is replaced, and only by a
-/// whole one.
+/// Writes a file, and creates its folder. Replaces an existing file only when the new one is complete.
 ///
 /// # Errors
-/// Which file could not be written, and why.
+/// If the file cannot be written.
 pub fn write(path: &Path, content: &impl Serialize) -> Result<(), String> {
     let write = || -> io::Result<()> {
         fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;

@@ -1,5 +1,4 @@
-//! What the integration tests of the engine share: the small packages of `tests/packages`, and a
-//! way to play a signal through an engine.
+//! Helpers of the engine's integration tests: small packages, signals, and processing by an engine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use sift_engine::package::PackageInfo;
 use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, SlotState};
+use tempfile::TempDir;
 
+/// Longest wait for an engine to be ready.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const OFFLINE: Config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
 
-/// The folder of one of the small packages.
+/// Returns the folder of a package in `tests/packages`.
 pub fn package(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages").join(name)
 }
 
-/// Plays `input` with the query in `slot`, at full strength.
+/// Processes `input` with the query in `slot` at full strength and returns the output.
 pub fn play(engine: &mut Engine, input: &[f32], mode: Mode, slot: usize) -> Vec<f32> {
     let mut output = input.to_vec();
     for block in output.chunks_mut(512) {
@@ -37,7 +38,7 @@ pub fn play(engine: &mut Engine, input: &[f32], mode: Mode, slot: usize) -> Vec<
     output
 }
 
-/// Waits until the text in `slot` was encoded, or could not be.
+/// Waits until the text in `slot` is encoded or has failed, and returns its state.
 pub fn wait_until_encoded(queries: &Queries, slot: usize) -> SlotState {
     let deadline = Instant::now() + Duration::from_secs(30);
     while queries.slot_state(slot) == SlotState::Encoding && Instant::now() < deadline {
@@ -56,70 +57,68 @@ pub fn delayed(input: &[f32], latency: usize) -> Vec<f32> {
     delayed
 }
 
-/// Fails with the first sample that differs, rather than with all of them.
+/// Asserts that the samples are the same bit for bit; the message has only the first that differs.
 #[track_caller]
-pub fn assert_same(heard: &[f32], expected: &[f32]) {
-    assert_eq!(heard.len(), expected.len());
-    let first = heard.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
-    assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (heard[at], expected[at])));
+pub fn assert_same(output: &[f32], expected: &[f32]) {
+    assert_eq!(output.len(), expected.len());
+    let first = output.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
+    assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (output[at], expected[at])));
 }
 
-/// An engine on the package in `folder`, which may not be ready, with its queries.
+/// Opens an engine on the package in `folder`, without waiting until it is ready.
 pub fn open(folder: &Path) -> (Engine, Arc<Queries>) {
     let queries = Arc::new(Queries::default());
     (Engine::with_package(PackageInfo::read(folder), OFFLINE, queries.clone()), queries)
 }
 
-/// A copy of a package to damage, removed when the test ends.
-pub struct PackageCopy(pub PathBuf);
+/// A temporary copy of a package, which tests damage.
+pub struct PackageCopy(TempDir);
 
 impl PackageCopy {
-    /// Of the identity package.
-    pub fn new(name: &str) -> Self {
-        Self::of(&package("identity"), name)
+    /// Copies the package `identity`.
+    pub fn new() -> Self {
+        Self::of(&package("identity"))
     }
 
-    pub fn of(package: &Path, name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("sift-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+    pub fn of(package: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(package).unwrap() {
             let path = entry.unwrap().path();
-            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
         }
         Self(folder)
     }
 
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Replaces `from`, which must be there, in `package.toml`.
     pub fn edit_manifest(&self, from: &str, to: &str) {
-        let path = self.0.join("package.toml");
+        let path = self.path().join("package.toml");
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{from}");
         fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    /// Replaces a file and makes its hash agree, so that the content itself is looked at.
+    /// Replaces a file and its hash in the manifest, so that the file's content is checked.
     pub fn replace(&self, file: &str, bytes: &[u8]) {
         use sha2::{Digest, Sha256};
         let hash =
             |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let old = hash(&fs::read(self.0.join(file)).unwrap());
-        fs::write(self.0.join(file), bytes).unwrap();
+        let old = hash(&fs::read(self.path().join(file)).unwrap());
+        fs::write(self.path().join(file), bytes).unwrap();
         self.edit_manifest(&old, &hash(bytes));
     }
 
-    /// What the engine says, having passed dry at the latency that the package would have.
+    /// Returns the engine's error, after asserting that audio passes dry at the package's latency.
     pub fn problem(&self) -> String {
-        let (mut engine, _) = open(&self.0);
+        let (mut engine, _) = open(self.path());
         let problem = engine.wait_until_ready(LOAD_TIMEOUT).unwrap_err();
         let input = sine(24_000);
-        let heard = play(&mut engine, &input, Mode::Remove, 0);
-        assert_same(&heard, &delayed(&input, engine.latency()));
+        let output = play(&mut engine, &input, Mode::Remove, 0);
+        assert_same(&output, &delayed(&input, engine.latency()));
         assert_eq!(engine.status().problem().as_deref(), Some(problem.as_str()));
         problem
-    }
-}
-
-impl Drop for PackageCopy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
