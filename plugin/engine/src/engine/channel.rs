@@ -9,7 +9,7 @@ use crate::dsp::stft::{AnalysisBuffer, OverlapAdd};
 /// One channel's buffers that hold audio from block to block.
 pub(super) struct ChannelState {
     pub history: AnalysisBuffer,
-    /// Spectra of the newest `delay_hops + 1` frames, indexed by [`Engine::ring_index`](super::Engine::ring_index).
+    /// Spectra of the newest `delay_hops + 1` frames, indexed by `Engine::ring_index`.
     pub spectra: Vec<Box<[Complex32]>>,
     pub overlap: OverlapAdd,
     pub dry: DelayLine,
