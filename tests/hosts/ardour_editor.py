@@ -27,7 +27,7 @@ SLOTS = ((105, 454), (265, 454))
 
 @dataclass
 class TypedQuery:
-    """What became of the query "the music"."""
+    """Result of typing the query "the music"."""
 
     saved: str
     """The plugin's state in the session that was saved after typing."""

@@ -140,7 +140,7 @@ def test_questions_are_drawn_in_the_shares_of_the_configuration(mixer, config, m
 
 def test_mixtures_for_two_sounds_mostly_have_a_third(mixer, monkeypatch):
     def sounds(kind):
-        """Of 40 mixtures with such a question: the share that has three sounds or more."""
+        """Share of mixtures with three sounds or more, among 40 with such a question."""
         counts = []
         monkeypatch.setitem(mixer.options, "questions", {other: float(other == kind) for other in QUESTIONS})
         ask = mixer._ask

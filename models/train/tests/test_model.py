@@ -1,4 +1,4 @@
-"""What streaming rests on: the network is causal, its state is complete, and its masks are gains."""
+"""Requirements of streaming: the network is causal, its state is complete, and its masks are gains."""
 
 import numpy as np
 import pytest

@@ -109,7 +109,7 @@ def test_best_weights_are_stored_and_start_a_new_run(start, tmp_path):
 
 
 def _one_of_two(rank, folder, config):
-    """What each of two processes does, as under torchrun."""
+    """Trains in one of two processes, as under torchrun."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     corpus = Corpus(config["corpus"]["path"], "val", config["audio"]["sample_rate"])

@@ -56,7 +56,7 @@ impl AudioReader {
     /// the format.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// The errors of [`open`](Self::open).
     pub fn read(media: Box<dyn MediaSource>, path: &Path) -> Result<Self> {
         catch_panic(path, || Self::decode_first_block(media, path))
     }

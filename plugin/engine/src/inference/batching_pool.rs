@@ -68,7 +68,7 @@ impl<T, J> BatchingPool<T, J> {
     /// Returns a new handle. Makes another item by `make` if the pool has fewer than its limit.
     ///
     /// # Errors
-    /// Those of `make`, and [`CANCELLED`] if `token` is cancelled before an item can be made.
+    /// The errors of `make`, and [`CANCELLED`] if `token` is cancelled before an item can be made.
     pub fn attach(
         self: &Arc<Self>,
         token: &CancelToken,

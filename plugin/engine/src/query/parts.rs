@@ -62,7 +62,7 @@ pub struct Conjunctions {
 
 /// Returns the byte ranges of `text` between `conjunctions`, without blank ones.
 ///
-/// Of several words at one position, the longest counts. ASCII letters match in either case.
+/// The longest of several words at one position counts. ASCII letters match in either case.
 pub fn split_at_conjunctions(text: &str, conjunctions: &Conjunctions) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let longest = |words: &[String], at: usize| {
