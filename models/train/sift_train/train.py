@@ -160,7 +160,7 @@ class TrainingRun:
         self.seconds = 0.0
         self.recurrent = None
         self.best = float("-inf")
-        self.must_stop = False
+        self.is_stopping = False
         if self.checkpoint.is_file():
             self._restore()
         if self.processes > 1:
@@ -271,8 +271,8 @@ class TrainingRun:
     def _must_stop(self):
         """Returns whether any process must stop, and sets the spent time of all processes to that of rank 0."""
         if self.processes == 1:
-            return self.must_stop
-        own = [self.seconds if self.rank == 0 else 0.0, float(self.must_stop)]
+            return self.is_stopping
+        own = [self.seconds if self.rank == 0 else 0.0, float(self.is_stopping)]
         total = torch.tensor(own, dtype=torch.float64, device=self.device)
         distributed.all_reduce(total)
         self.seconds = total[0].item()
@@ -315,7 +315,7 @@ class TrainingRun:
                 validated_at = self.seconds
         bar.close()
         self.save()
-        if validate and self.rank == 0 and not self.must_stop:
+        if validate and self.rank == 0 and not self.is_stopping:
             self._validate(validate, losses)
             self.save()
 
@@ -464,7 +464,7 @@ def main():
     run = TrainingRun(config, folder, generator, captions, sentences, budget, device, begin_from)
 
     def stop(*_):
-        run.must_stop = True
+        run.is_stopping = True
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

@@ -22,7 +22,7 @@ def config():
 
 @pytest.fixture(scope="session")
 def small_config(config):
-    """The same networks, small enough to train in a test."""
+    """The configuration with networks that are small enough to train in a test."""
     small = {table: dict(values) for table, values in config.items()}
     small["separator"] |= {"channels": [4, 4, 4, 4, 4, 4], "recurrent_size": 8}
     small["mixing"] |= {"segment_seconds": 0.5}
@@ -34,5 +34,5 @@ def small_config(config):
 def corpus(config):
     folder = Path(config["corpus"]["path"])
     if not (folder / "index.csv").is_file():
-        pytest.skip(f"there is no corpus at {folder}")
+        pytest.skip(f"no corpus at {folder}")
     return Corpus(folder, "val", config["audio"]["sample_rate"])

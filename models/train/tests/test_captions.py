@@ -1,4 +1,4 @@
-"""Every label can be asked for in many ways, some of which training never sees."""
+"""Captions: many per label, some of them held out from training."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from sift_train import captions
 
-FACTORY_QUERIES = {
+DEFAULT_QUERIES = {
     "speech": "a person speaking",
     "drums": "drums",
     "piano": "piano",
@@ -22,17 +22,17 @@ FACTORY_QUERIES = {
 def test_captions_cover_every_label_of_the_corpus(config):
     index = Path(config["corpus"]["path"]) / "index.csv"
     if not index.is_file():
-        pytest.skip(f"there is no corpus at {index.parent}")
+        pytest.skip(f"no corpus at {index.parent}")
     with open(index, newline="", encoding="utf-8") as file:
         labels = {row["label"] for row in csv.DictReader(file)}
     assert labels | {captions.MUSIC} == set(captions.LABELS)
 
 
 @pytest.mark.parametrize("label", captions.LABELS)
-def test_labels_have_many_captions_and_a_third_is_held_out(label):
-    for least, parts in [(20, ("train", "held_out")), (10, ("korean", "korean_held_out"))]:
+def test_labels_have_many_captions_a_third_of_them_held_out(label):
+    for minimum, parts in [(20, ("train", "held_out")), (10, ("korean", "korean_held_out"))]:
         trained, held_out = (captions.captions_of(label, part) for part in parts)
-        assert len(trained) + len(held_out) >= least
+        assert len(trained) + len(held_out) >= minimum
         assert len(held_out) >= (len(trained) + len(held_out)) / 3
     assert captions.usual_caption(label) in captions.captions_of(label, "train")
 
@@ -51,10 +51,10 @@ def test_except_and_both_captions_contain_their_labels(part):
     both = captions.both_caption("drums", "rain", part)
     for label in ("drums", "rain"):
         assert any(phrase in both for phrase in captions.captions_of(label, part)), both
-    assert both == captions.both_caption("drums", "rain", part), "drawn once for all"
+    assert both == captions.both_caption("drums", "rain", part), "the same in every call"
 
 
-def test_all_that_training_asks_by_is_encoded():
+def test_trained_captions_include_all_kinds():
     trained = set(captions.trained_captions())
     assert trained >= set(captions.all_captions("train")) | set(captions.all_captions("korean"))
     for language in ("train", "korean"):
@@ -62,7 +62,7 @@ def test_all_that_training_asks_by_is_encoded():
         assert captions.both_caption("speech", "piano", language) in trained
 
 
-def test_training_knows_what_a_caption_means():
+def test_trained_captions_have_meanings():
     meanings = captions.trained_captions()
     assert meanings["drums"] == captions.Meaning("one", frozenset({"drums"}))
     assert {"acoustic guitar", "electric guitar"} <= meanings["guitar"].labels, "an ambiguous name"
@@ -70,6 +70,6 @@ def test_training_knows_what_a_caption_means():
     assert meanings[captions.both_caption("rain", "piano", "train")].labels == {"rain", "piano"}
 
 
-def test_the_plugins_factory_queries_are_trained():
-    for label, query in FACTORY_QUERIES.items():
+def test_default_queries_of_the_plugin_are_trained():
+    for label, query in DEFAULT_QUERIES.items():
         assert query in captions.captions_of(label, "train")

@@ -1,4 +1,4 @@
-"""Mixing: levels as asked, no interferer that could answer the query, the same batch for the same step."""
+"""Mixing: configured levels, interferers that do not match the caption, reproducible batches."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ import torch
 
 from sift_train import captions
 from sift_train.data import (
+    CAPTION_KINDS,
     FAMILIES,
     INSTRUMENTS,
-    QUESTIONS,
     Corpus,
     MixtureGenerator,
     conflicts,
@@ -21,12 +21,12 @@ from sift_train.data import (
 
 
 @pytest.fixture(scope="module")
-def mixer(corpus, config):
+def generator(corpus, config):
     return MixtureGenerator(corpus, config)
 
 
 @pytest.mark.parametrize("snr", [-15.0, -3.0, 0.0, 7.5, 15.0])
-def test_sources_are_mixed_at_the_ratio_asked(snr):
+def test_scaled_interference_has_the_requested_snr(snr):
     rng = np.random.default_rng(0)
     target, interference = rng.normal(size=(2, 32_000)).astype(np.float32)
     scaled = scale_to_snr(target, 0.01 * interference, snr)
@@ -41,34 +41,34 @@ def test_families_name_labels_of_the_corpus():
     assert set().union(*FAMILIES) | set(INSTRUMENTS) <= set(captions.LABELS)
 
 
-def test_interferers_never_come_from_the_targets_families(mixer):
+def test_interferers_are_not_of_the_targets_families(generator):
     rng = np.random.default_rng(0)
     for label in captions.LABELS:
         forbidden = conflicts(label)
-        if label not in mixer._conflicts:
+        if label not in generator._conflicts:
             continue
-        drawn = {mixer.interferer_label(rng, label) for _ in range(60)}
+        drawn = {generator.draw_interferer_label(rng, label) for _ in range(60)}
         assert not drawn & forbidden, label
 
 
-def test_music_around_an_instrument_leaves_out_its_family(mixer, monkeypatch):
+def test_music_excludes_the_family_of_the_target_instrument(generator, monkeypatch):
     rng = np.random.default_rng(0)
-    heard = set()
-    original = mixer.source
+    drawn = set()
+    original = generator.draw_segment
 
-    def listen(rng, label, forbidden):
-        heard.add(label)
+    def record(rng, label, forbidden):
+        drawn.add(label)
         return original(rng, label, forbidden)
 
-    monkeypatch.setattr(mixer, "source", listen)
+    monkeypatch.setattr(generator, "draw_segment", record)
     for _ in range(10):
-        mixer._music(rng, conflicts("violin"))
-    assert len(heard) > 5 and not heard & conflicts("violin")
+        generator._draw_music(rng, conflicts("violin"))
+    assert len(drawn) > 5 and not drawn & conflicts("violin")
 
 
 @pytest.fixture(scope="module")
-def bandmates(corpus, tmp_path_factory, config):
-    """A mixer whose corpus has one arrangement: three stems with the same sound, so that time can be compared."""
+def arrangement_generator(corpus, tmp_path_factory, config):
+    """A generator whose corpus has one arrangement of three stems with the same samples, to compare their timing."""
     folder = tmp_path_factory.mktemp("arrangement")
     sound = np.random.default_rng(3).normal(0, 0.1, 6 * 32_000).astype(np.float32)
     rows = ["path,label,source,group,split,licence,author,origin"]
@@ -83,42 +83,42 @@ def bandmates(corpus, tmp_path_factory, config):
     return MixtureGenerator(larger, config)
 
 
-def test_stems_are_in_time_and_without_the_targets_family(bandmates):
-    stems = bandmates._stems(np.random.default_rng(0), conflicts("piano"), 2, "piano")
+def test_stems_are_synchronous_and_exclude_the_targets_family(arrangement_generator):
+    stems = arrangement_generator._draw_stems(np.random.default_rng(0), conflicts("piano"), 2, "piano")
     assert set(stems) == {"piano", "drums"}
     correlation = np.corrcoef(stems["piano"], stems["drums"])[0, 1]
     assert correlation == pytest.approx(1, abs=1e-4)
 
 
-def test_an_arrangement_with_too_few_stems_left_is_passed_over(bandmates):
+def test_arrangement_with_too_few_allowed_stems_is_skipped(arrangement_generator):
     rng = np.random.default_rng(0)
-    assert bandmates._stems(rng, conflicts("piano") | {"drums"}, 2, "piano") == {}
-    assert bandmates._stems(rng, set(), 2, "violin") == {}
+    assert arrangement_generator._draw_stems(rng, conflicts("piano") | {"drums"}, 2, "piano") == {}
+    assert arrangement_generator._draw_stems(rng, set(), 2, "violin") == {}
 
 
-def test_an_instrument_is_to_be_taken_out_of_its_arrangement(bandmates, monkeypatch):
-    monkeypatch.setattr(bandmates, "_draw", lambda *_: "drums")
-    monkeypatch.setitem(bandmates.options, "korean_probability", 0.0)
+def test_target_instrument_has_its_arrangement_as_interferer(arrangement_generator, monkeypatch):
+    monkeypatch.setattr(arrangement_generator, "_draw_label", lambda *_: "drums")
+    monkeypatch.setitem(arrangement_generator.options, "korean_probability", 0.0)
     only = {"one": 1.0, "absent": 0.0, "but": 0.0, "both": 0.0}
-    monkeypatch.setitem(bandmates.options, "questions", only)
-    mixture, target, caption, _ = bandmates.example(np.random.default_rng(5))
+    monkeypatch.setitem(arrangement_generator.options, "questions", only)
+    mixture, target, caption, _ = arrangement_generator.draw_example(np.random.default_rng(5))
     assert list(captions.trained_captions())[caption] in captions.captions_of("drums", "train")
-    # The stems of this arrangement all have the same sound.
+    # All stems of this arrangement have the same samples.
     assert abs(np.corrcoef(target, mixture - target)[0, 1]) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_step_sees_the_same_batch_again(mixer):
-    for first, second in zip(mixer.batch(7), mixer.batch(7)):
+def test_same_step_gives_the_same_batch(generator):
+    for first, second in zip(generator.batch(7), generator.batch(7)):
         assert torch.equal(first, second)
-    assert not torch.equal(mixer.batch(7)[0], mixer.batch(8)[0])
+    assert not torch.equal(generator.batch(7)[0], generator.batch(8)[0])
 
 
-def test_examples_have_the_levels_of_the_configuration(mixer, config):
+def test_examples_have_the_configured_levels(generator, config):
     limit = config["mixing"]["snr_limit"]
     low, high = config["mixing"]["peak_range"]
     rng = np.random.default_rng(1)
     for _ in range(20):
-        mixture, target, caption, absent = mixer.example(rng)
+        mixture, target, caption, absent = generator.draw_example(rng)
         assert np.isfinite(mixture).all()
         assert low - 0.1 <= 20 * np.log10(np.abs(mixture).max()) <= high + 0.1
         assert target.any() != absent
@@ -126,98 +126,102 @@ def test_examples_have_the_levels_of_the_configuration(mixer, config):
             assert abs(10 * np.log10(energy(target) / energy(mixture - target))) < limit + 0.2
 
 
-def test_questions_are_drawn_in_the_shares_of_the_configuration(mixer, config, monkeypatch):
+def test_caption_kinds_have_the_configured_shares(generator, config, monkeypatch):
     drawn = []
-    monkeypatch.setattr(mixer, "_parts", lambda *_: [("drums", np.ones(4)), ("speech", np.ones(4))])
-    monkeypatch.setattr(mixer, "_ask", lambda rng, parts, kind: drawn.append(kind) or ("drums", np.ones(4), False))
-    monkeypatch.setattr("sift_train.data.caption_numbers", lambda: {"drums": 0})
+    monkeypatch.setattr(generator, "_draw_parts", lambda *_: [("drums", np.ones(4)), ("speech", np.ones(4))])
+    monkeypatch.setattr(
+        generator, "_draw_caption", lambda rng, parts, kind: drawn.append(kind) or ("drums", np.ones(4), False)
+    )
+    monkeypatch.setattr("sift_train.data.caption_indices", lambda: {"drums": 0})
     rng = np.random.default_rng(4)
     for _ in range(2000):
-        mixer.example(rng)
+        generator.draw_example(rng)
     for kind, share in config["mixing"]["questions"].items():
         assert drawn.count(kind) / 2000 == pytest.approx(share, abs=0.03), kind
 
 
-def test_mixtures_for_two_sounds_mostly_have_a_third(mixer, monkeypatch):
-    def sounds(kind):
-        """Share of mixtures with three sounds or more, among 40 with such a question."""
+def test_mixtures_for_two_sounds_mostly_have_a_third_sound(generator, monkeypatch):
+    def share_of_three(kind):
+        """Returns the share of mixtures with three sounds or more, among 40 with a caption of this kind."""
         counts = []
-        monkeypatch.setitem(mixer.options, "questions", {other: float(other == kind) for other in QUESTIONS})
-        ask = mixer._ask
-        monkeypatch.setattr(mixer, "_ask", lambda rng, parts, kind: counts.append(len(parts)) or ask(rng, parts, kind))
+        monkeypatch.setitem(generator.options, "questions", {other: float(other == kind) for other in CAPTION_KINDS})
+        original = generator._draw_caption
+        monkeypatch.setattr(
+            generator, "_draw_caption", lambda rng, parts, kind: counts.append(len(parts)) or original(rng, parts, kind)
+        )
         for seed in range(40):
-            mixer.example(np.random.default_rng(seed))
+            generator.draw_example(np.random.default_rng(seed))
         return np.mean([count > 2 for count in counts])
 
-    assert sounds("both") > 0.6
-    assert sounds("one") < 0.6
+    assert share_of_three("both") > 0.6
+    assert share_of_three("one") < 0.6
 
 
-def test_rendered_clips_have_the_configured_share(bandmates, config):
+def test_rendered_clips_have_the_configured_share(arrangement_generator, config):
     rng = np.random.default_rng(0)
-    drawn = [bandmates._clips(rng, "organ")[0].rendered for _ in range(400)]
+    drawn = [arrangement_generator._draw_clips(rng, "organ")[0].is_rendered for _ in range(400)]
     assert np.mean(drawn) == pytest.approx(config["mixing"]["rendered_share"], abs=0.08)
-    assert not any(clip.rendered for clip in bandmates._clips(rng, "violin"))
+    assert not any(clip.is_rendered for clip in arrangement_generator._draw_clips(rng, "violin"))
 
 
 @pytest.fixture
-def ask(mixer, monkeypatch):
-    """A question of a kind about a mixture of these labels: (caption, a sample of the answer, absent)."""
-    monkeypatch.setitem(mixer.options, "korean_probability", 0.0)
+def draw_caption(generator, monkeypatch):
+    """Draws a caption of a kind for a mixture of these labels: (caption, a sample of the target, absent)."""
+    monkeypatch.setitem(generator.options, "korean_probability", 0.0)
 
-    def of(kind, *labels, seed=2):
-        parts = [(label, np.full(mixer.length, 2.0**number, np.float32)) for number, label in enumerate(labels)]
-        caption, samples, absent = mixer._ask(np.random.default_rng(seed), parts, kind)
+    def draw(kind, *labels, seed=2):
+        parts = [(label, np.full(generator.length, 2.0**number, np.float32)) for number, label in enumerate(labels)]
+        caption, samples, absent = generator._draw_caption(np.random.default_rng(seed), parts, kind)
         return caption, samples[0], absent
 
-    return of
+    return draw
 
 
-def test_the_first_source_is_asked_for_by_its_label(ask):
-    caption, answer, absent = ask("one", "drums", "speech", "rain")
-    assert caption in captions.captions_of("drums", "train") and answer == 1.0 and not absent
+def test_caption_of_one_sound_describes_the_first_part(draw_caption):
+    caption, sample, absent = draw_caption("one", "drums", "speech", "rain")
+    assert caption in captions.captions_of("drums", "train") and sample == 1.0 and not absent
 
 
-def test_everything_but_a_source_is_the_others(ask):
-    caption, rest, absent = ask("but", "drums", "speech", "rain")
-    assert caption in captions.except_captions("drums", "train") and rest == 6.0 and not absent
+def test_target_of_everything_but_a_sound_is_the_other_parts(draw_caption):
+    caption, sample, absent = draw_caption("but", "drums", "speech", "rain")
+    assert caption in captions.except_captions("drums", "train") and sample == 6.0 and not absent
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_two_of_three_sources_are_asked_for_together(ask, seed):
-    caption, answer, absent = ask("both", "drums", "speech", "rain", seed=seed)
-    there = captions.trained_captions()[caption]
-    assert there.kind == "both" and not absent
-    assert answer == {frozenset({"drums", "speech"}): 3.0, frozenset({"drums", "rain"}): 5.0}[there.labels]
+def test_target_of_two_sounds_is_their_sum(draw_caption, seed):
+    caption, sample, absent = draw_caption("both", "drums", "speech", "rain", seed=seed)
+    meaning = captions.trained_captions()[caption]
+    assert meaning.kind == "both" and not absent
+    assert sample == {frozenset({"drums", "speech"}): 3.0, frozenset({"drums", "rain"}): 5.0}[meaning.labels]
 
 
 @pytest.mark.parametrize("labels", [("drums", "speech"), ("drums", "stream", "rain")])
-def test_of_two_sounds_the_one_that_is_there_is_meant(ask, labels):
-    caption, answer, absent = ask("both", *labels)
-    found = captions.trained_captions()[caption]
-    assert found.kind == "both" and (answer, absent) == (1.0, False)
-    (stranger,) = found.labels - {"drums"}
-    assert stranger not in set().union(*map(conflicts, labels))
+def test_target_of_two_sounds_excludes_an_absent_one(draw_caption, labels):
+    caption, sample, absent = draw_caption("both", *labels)
+    meaning = captions.trained_captions()[caption]
+    assert meaning.kind == "both" and (sample, absent) == (1.0, False)
+    (absent_label,) = meaning.labels - {"drums"}
+    assert absent_label not in set().union(*map(conflicts, labels))
 
 
-def test_an_absent_sound_could_be_taken_for_none_that_is_there(ask):
-    caption, answer, absent = ask("absent", "acoustic guitar", "rain")
-    assert absent and answer == 0.0
-    strangers = {label for label in captions.LABELS if caption in captions.captions_of(label, "train")}
-    assert strangers and not any(strangers & conflicts(label) for label in ("acoustic guitar", "rain"))
+def test_absent_sound_conflicts_with_no_part(draw_caption):
+    caption, sample, absent = draw_caption("absent", "acoustic guitar", "rain")
+    assert absent and sample == 0.0
+    absent_labels = {label for label in captions.LABELS if caption in captions.captions_of(label, "train")}
+    assert absent_labels and not any(absent_labels & conflicts(label) for label in ("acoustic guitar", "rain"))
 
 
-def test_spectrograms_invert(config):
+def test_waveform_inverts_spectrogram(config):
     samples = torch.randn(2, 5000)
     spectrum = spectrogram(samples, config["audio"])
     assert (waveform(spectrum, config["audio"], 5000) - samples).abs().max() < 1e-5
-    # The loss takes energies of spectrograms for energies of signals.
+    # The loss assumes that a spectrogram has the energy of its signal.
     one_sided = spectrum.abs().square()
     total = (2 * one_sided.sum(dim=(1, 2)) - one_sided[:, :, [0, -1]].sum(dim=(1, 2))) / config["audio"]["n_fft"]
     assert torch.allclose(total, samples.square().sum(dim=1), rtol=1e-3)
 
 
-def test_a_missing_corpus_is_named_with_its_remedy(tmp_path):
+def test_error_for_a_missing_corpus_has_path_and_remedy(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}.*config.toml"):
         Corpus(tmp_path / "nowhere", "train", 32_000)
 
@@ -230,7 +234,7 @@ def test_error_names_a_label_without_captions(corpus, config, tmp_path):
         MixtureGenerator(larger, config)
 
 
-def test_a_further_folder_adds_its_clips(corpus, config, tmp_path):
+def test_further_folder_adds_its_clips(corpus, config, tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(3200, np.float32), 32_000)
     columns = "path,label,source,group,split,licence,author,origin"
     (tmp_path / "index.csv").write_text(f"{columns}\na.wav,rain,mine,mine:a,val,CC0,,\n")

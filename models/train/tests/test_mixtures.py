@@ -1,4 +1,4 @@
-"""Mixtures of the second model: the target is all that answers to the caption, and nothing else could."""
+"""Mixtures of the second model: the target is the sum of all parts that match the caption."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ CONCEPTS = {
     "car horn": 1400,
     "humming": 1500,
 }
-"""Concepts, each a sine of its own frequency in Hz."""
+"""Concepts, each a sine of a different frequency in Hz."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def generator(vocabulary, tmp_path_factory):
 
 
 def concepts_in(samples):
-    """The concepts whose frequency a signal has."""
+    """Returns the concepts whose frequencies a signal contains."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     hertz = RATE / len(samples)
     strong = 0.02 * spectrum.max()
@@ -67,18 +67,18 @@ def draw(generator, count):
     rng = np.random.default_rng(3)
     meanings = list(generator.vocabulary.caption_set().meanings.values())
     for _ in range(count):
-        mixture, target, position, absent = generator.example(rng)
+        mixture, target, position, absent = generator.draw_example(rng)
         yield mixture, target, meanings[position], absent
 
 
-def test_target_is_all_that_answers_to_the_caption(generator, vocabulary):
+def test_target_is_the_sum_of_all_parts_that_match(generator, vocabulary):
     kinds = set()
     for mixture, target, meaning, absent in draw(generator, 150):
         (name,) = meaning.labels
         kinds.add((meaning.kind, absent))
-        heard = concepts_in(mixture)
+        mixed = concepts_in(mixture)
         if absent:
-            assert not target.any() and not heard & vocabulary.members[name]
+            assert not target.any() and not mixed & vocabulary.members[name]
         elif meaning.kind == "one":
             assert concepts_in(target) <= vocabulary.members[name]
             assert not concepts_in(mixture - target) & vocabulary.members[name]
@@ -88,57 +88,57 @@ def test_target_is_all_that_answers_to_the_caption(generator, vocabulary):
     assert kinds == {("one", False), ("one", True), ("but", False)}
 
 
-def test_an_umbrella_gathers_all_of_its_members(generator, vocabulary):
-    gathered = 0
+def test_target_of_an_umbrella_can_have_several_members(generator, vocabulary):
+    several = 0
     for _, target, meaning, absent in draw(generator, 300):
         if meaning.kind == "one" and not absent and len(concepts_in(target)) > 1:
             (name,) = meaning.labels
             assert len(vocabulary.members[name]) > 1
-            gathered += 1
-    assert gathered > 0
+            several += 1
+    assert several > 0
 
 
-def test_interferers_could_not_answer_to_the_name(generator, vocabulary):
+def test_interferers_do_not_conflict_with_the_target(generator, vocabulary):
     rng = np.random.default_rng(1)
     for _ in range(100):
-        (target, _), *others = generator.pair(rng)
+        (target, _), *others = generator.draw_pair(rng)
         assert not vocabulary.conflicts[target] & {concept for concept, _ in others}
 
 
-def test_stems_of_a_song_start_together(generator):
-    assert [sorted(stems) for stems in generator._songs] == [["drums", "vocals"]]
+def test_stems_of_a_passage_are_grouped(generator):
+    assert [sorted(stems) for stems in generator._passages] == [["drums", "vocals"]]
 
 
-def test_held_out_sources_are_trained_only_where_there_is_no_other(generator):
-    groups = generator.sources["rain"].groups
+def test_held_out_source_is_not_trained_if_there_is_another(generator):
+    groups = generator.recordings["rain"].groups
     assert [clip.source for group in groups for clip in group] == ["recorded"]
 
 
-def test_a_bus_compressor_keeps_the_sum_of_the_parts(generator):
+def test_bus_compressor_applies_one_gain_to_all_parts(generator):
     rng = np.random.default_rng(2)
     noise = rng.normal(0, 1, (2, RATE)).astype(np.float32)
     noise[:, : RATE // 2] *= 0.05
     options = generator.options["band"] | {"compressor_probability": 1.0}
     generator.options = generator.options | {"band": options}
-    parts = generator._compressed(rng, [("drums", noise[0]), ("vocals", noise[1])])
+    parts = generator._compress(rng, [("drums", noise[0]), ("vocals", noise[1])])
     ratio = parts[0][1] / noise[0]
     assert np.allclose(ratio, parts[1][1] / noise[1], rtol=1e-3)
-    # The loud half is turned down, the quiet one is not.
+    # Only the loud half is attenuated.
     assert energy(parts[0][1][-RATE // 4 :]) < 0.7 * energy(noise[0][-RATE // 4 :])
     assert np.allclose(ratio[: RATE // 4], 1, atol=1e-3)
 
 
-def test_one_step_is_the_same_batch_each_time(generator):
+def test_same_step_gives_the_same_batch(generator):
     first, second = generator.batch(5), generator.batch(5)
     assert all((one == other).all() for one, other in zip(first, second))
     assert not (generator.batch(6)[0] == first[0]).all()
 
 
-def test_a_label_without_a_concept_is_refused(vocabulary, tmp_path):
+def test_error_names_a_label_without_a_concept(vocabulary, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.ones(RATE) * 0.1, RATE)
     (tmp_path / "index.csv").write_text(
         "path,label,source,group,split,licence,author,origin\na.wav,unheard of,mine,a,train,,,\n"
     )
     config = configuration.load(configuration.TRAIN_FOLDER / "wide.toml")
-    with pytest.raises(ValueError, match="no concept of the vocabulary has: unheard of"):
+    with pytest.raises(ValueError, match=r"concepts\.csv: no concept for the corpus labels unheard of;"):
         VocabularyMixtureGenerator(Corpus(tmp_path, "train", RATE), vocabulary, config)

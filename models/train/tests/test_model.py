@@ -1,4 +1,4 @@
-"""Requirements of streaming: the network is causal, its state is complete, and its masks are gains."""
+"""Requirements of streaming: a causal network, a complete state, and masks that are gains."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ BINS = 513
 
 @pytest.fixture(scope="module")
 def separator(config):
-    """Random weights, with normalisation statistics that are not the trivial ones."""
+    """A separator with random weights and random normalisation statistics."""
     torch.manual_seed(3)
     model = Model(config)
     for name, value in model.named_buffers():
@@ -32,22 +32,22 @@ def inputs(config):
 
 
 @torch.no_grad()
-def test_streaming_frame_by_frame_equals_the_whole_clip(separator, inputs):
+def test_separating_frame_by_frame_equals_the_whole_clip(separator, inputs):
     magnitude, embedding = inputs
     whole, presence, last = separator(magnitude, embedding)
     state = separator.initial_state()
     frames, presences = [], []
     for frame in magnitude.split(1, dim=1):
-        mask, there, state = separator(frame, embedding, state)
+        mask, frame_presence, state = separator(frame, embedding, state)
         frames.append(mask)
-        presences.append(there)
+        presences.append(frame_presence)
     assert (torch.cat(frames, dim=2) - whole).abs().max() < 1e-5
     assert (torch.cat(presences, dim=1) - presence).abs().max() < 1e-5
     assert all((a - b).abs().max() < 1e-4 for a, b in zip(state, last))
 
 
 @torch.no_grad()
-def test_a_quiet_mixture_is_separated_as_a_loud_one_is(separator, inputs):
+def test_mask_does_not_depend_on_loudness(separator, inputs):
     magnitude, embedding = inputs
     loud, *_ = separator(magnitude, embedding)
     quiet, *_ = separator(magnitude / 100, embedding)
@@ -55,7 +55,7 @@ def test_a_quiet_mixture_is_separated_as_a_loud_one_is(separator, inputs):
 
 
 @torch.no_grad()
-def test_level_rises_at_once_and_halves_in_its_half_life(separator, config):
+def test_level_rises_immediately_and_halves_in_its_half_life(separator, config):
     hop_seconds = config["audio"]["hop"] / config["audio"]["sample_rate"]
     frames = round(config["separator"]["level_half_life"] / hop_seconds)
     energy = torch.full((1, frames + 1), 1e-6)
@@ -66,13 +66,13 @@ def test_level_rises_at_once_and_halves_in_its_half_life(separator, config):
 
 
 @torch.no_grad()
-def test_the_future_does_not_change_past_masks(separator, inputs):
+def test_future_frames_do_not_change_past_masks(separator, inputs):
     magnitude, embedding = inputs
     other = magnitude.clone()
     other[:, 25:] = torch.rand_like(other[:, 25:])
     before, *_ = separator(magnitude, embedding)
     after, *_ = separator(other, embedding)
-    # Not a bit differs, but that the convolutions' blocking may round otherwise.
+    # The tolerance is for rounding, which depends on how the convolutions are blocked.
     assert (before[:, :, :25] - after[:, :, :25]).abs().max() < 1e-6
     assert (before[:, :, 25:] - after[:, :, 25:]).abs().max() > 1e-4
 
@@ -89,7 +89,7 @@ def test_masks_are_gains_between_zero_and_one(separator, inputs, level):
 
 
 @torch.no_grad()
-def test_the_query_changes_the_mask(separator, inputs):
+def test_query_changes_the_mask(separator, inputs):
     magnitude, embedding = inputs
     one, *_ = separator(magnitude, embedding)
     other, *_ = separator(magnitude, embedding.roll(1, dims=1) * (embedding > 0))
@@ -97,7 +97,7 @@ def test_the_query_changes_the_mask(separator, inputs):
 
 
 @torch.no_grad()
-def test_a_sound_that_is_not_there_is_silent(separator, inputs, monkeypatch):
+def test_mask_of_an_absent_sound_is_zero(separator, inputs, monkeypatch):
     magnitude, embedding = inputs
     monkeypatch.setattr(separator.presence.bias, "data", torch.tensor(-20.0))
     mask, presence, _ = separator(magnitude, embedding)
@@ -105,16 +105,16 @@ def test_a_sound_that_is_not_there_is_silent(separator, inputs, monkeypatch):
 
 
 @torch.no_grad()
-def test_a_negation_turns_the_mask_around(separator, inputs):
+def test_negation_inverts_the_mask(separator, inputs):
     magnitude, embedding = inputs
     mask, *_ = separator(magnitude, embedding)
     embedding[:, -1] = 1.0
-    rest, presence, _ = separator(magnitude, embedding)
-    assert (mask + rest - 1).abs().max() < 1e-6
+    negated, presence, _ = separator(magnitude, embedding)
+    assert (mask + negated - 1).abs().max() < 1e-6
     assert presence.min() == 1
 
 
-def test_a_text_is_not_negated_before_training_says_so(config):
+def test_untrained_query_is_not_negated(config):
     query = Model(config).query
     sentences = torch.randn(8, 384)
     assert (query(sentences)[:, -1] == 0).all()
@@ -124,7 +124,7 @@ def test_a_text_is_not_negated_before_training_says_so(config):
 
 
 @torch.no_grad()
-def test_folding_normalisation_into_film_changes_nothing(separator, inputs):
+def test_folding_normalisation_into_film_keeps_the_mask(separator, inputs):
     magnitude, embedding = inputs
     plain, *_ = separator(magnitude, embedding)
     folded, *_ = fold_norms(separator)(magnitude, embedding)
@@ -141,7 +141,7 @@ def test_bands_cover_bins_once_and_interpolation_averages():
     assert torch.equal(matrix[:64, :64], torch.eye(64))
 
 
-def test_top_bands_are_equally_wide_and_end_at_the_last_bin():
+def test_top_bands_have_equal_width_and_end_at_the_last_bin():
     edges = band_edges(769, {"linear_bands": 64, "merged_bands": 60, "top_bin": 513, "top_bands": 4})
     assert len(edges) == 129 and list(edges[-5:]) == [513, 577, 641, 705, 769]
     assert (np.diff(edges) > 0).all()

@@ -1,4 +1,4 @@
-"""The lists that a run of the second model is judged by: right masks get right figures on every list."""
+"""Selection lists of the second model: known masks get known figures on every list."""
 
 import numpy as np
 import pytest
@@ -41,8 +41,8 @@ def lists(tmp_path_factory):
     return SelectionLists(Vocabulary(config["query"]["vocabulary"]), config, cases=4)
 
 
-class _Oracle(torch.nn.Module):
-    """Masks the mixtures of the lists in turn by the ideal ratio mask, or passes them whole."""
+class _OracleModel(torch.nn.Module):
+    """Returns the ideal ratio mask of each case of the lists in order, or a mask of ones."""
 
     def __init__(self, lists, passes_all=False):
         super().__init__()
@@ -56,21 +56,21 @@ class _Oracle(torch.nn.Module):
             return torch.ones_like(magnitude)[:, None], None, None
         if target is None:
             return torch.zeros_like(magnitude)[:, None], None, None
-        wanted, rest = (
+        target_magnitude, interferer_magnitude = (
             spectrogram(torch.from_numpy(part)[None], self.audio).abs() for part in (target, mixture - target)
         )
-        return (wanted / (wanted + rest + 1e-9))[:, None], None, None
+        return (target_magnitude / (target_magnitude + interferer_magnitude + 1e-9))[:, None], None, None
 
 
 def test_ideal_masks_score_high_on_every_list(lists):
-    figures = lists(_Oracle(lists))
+    figures = lists(_OracleModel(lists))
     assert set(figures["lists"]) == {"old", "new", "esc50", "other", "absent", "vocals", "drums", "but vocals"}
     assert figures["lists"].pop("absent") == [-90.0, 1.0]
     assert all(si_sdr > 10 for _, si_sdr, _ in figures["lists"].values())
 
 
-def test_the_mixture_itself_improves_nothing(lists):
-    figures = lists(_Oracle(lists, passes_all=True))
+def test_masks_of_ones_improve_nothing(lists):
+    figures = lists(_OracleModel(lists, passes_all=True))
     assert figures["lists"].pop("absent") == [0.0, 0.0]
     assert all(abs(improvement) < 0.01 for improvement, _, _ in figures["lists"].values())
     assert figures["sdri"] == pytest.approx(0, abs=0.01)

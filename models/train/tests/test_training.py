@@ -1,4 +1,4 @@
-"""A run that was interrupted ends where an uninterrupted one does; the loss does what its words say."""
+"""Training runs: resuming, stopping, validating, processes; and the losses."""
 
 import multiprocessing
 import time
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import distributed
 
-from sift_train.captions import LABELS, both_caption, caption_numbers, caption_set, except_captions
+from sift_train.captions import LABELS, both_caption, caption_indices, caption_set, except_captions
 from sift_train.data import Corpus, MixtureGenerator
 from sift_train.losses import presence_loss, separation_loss
 from sift_train.train import TrainingRun, learning_rate_factor
@@ -15,7 +15,7 @@ from sift_train.weights import read_weights
 
 
 def new_run(config, folder, corpus, begin_from=None):
-    """A run on the first model's captions, with random sentence vectors in their place."""
+    """A run with the captions of the first model, and random sentence vectors."""
     captions = caption_set()
     sentences = torch.randn(len(captions.meanings), 384, generator=torch.Generator().manual_seed(1))
     return TrainingRun(config, folder, MixtureGenerator(corpus, config), captions, sentences, begin_from=begin_from)
@@ -32,7 +32,7 @@ def test_resuming_gives_the_same_result(start):
     first = start("parts")
     first.train(until=0.5)
     assert first.step == 3
-    # The interruption leaves other numbers behind in the global generator.
+    # Advance the global generator, as work between the two runs would.
     torch.randn(17)
     second = start("parts")
     assert second.step == 3
@@ -44,13 +44,13 @@ def test_resuming_gives_the_same_result(start):
         assert torch.equal(value, second.model.state_dict()[name]), name
 
 
-def test_a_stopped_run_keeps_its_step(start):
+def test_stopped_run_resumes_at_its_step(start):
     run = start("stopped")
     original = run.train_step
 
     def stop_after_two(batch):
         loss = original(batch)
-        run.stopping = run.step == 2
+        run.is_stopping = run.step == 2
         return loss
 
     run.train_step = stop_after_two
@@ -58,7 +58,7 @@ def test_a_stopped_run_keeps_its_step(start):
     assert start("stopped").step == 2
 
 
-def test_a_signal_to_the_loader_too_loses_nothing(start):
+def test_signal_to_the_loader_does_not_change_the_result(start):
     whole = start("whole")
     whole.train()
     run = start("signalled")
@@ -77,7 +77,7 @@ def test_a_signal_to_the_loader_too_loses_nothing(start):
         assert torch.equal(value, run.average.values[name]), name
 
 
-def test_validating_changes_nothing_of_the_training(start):
+def test_validation_does_not_change_the_result(start):
     plain = start("plain")
     plain.train()
     watched = start("watched")
@@ -108,8 +108,8 @@ def test_best_weights_are_stored_and_start_a_new_run(start, tmp_path):
         assert torch.equal(value, best[name]), name
 
 
-def _one_of_two(rank, folder, config):
-    """Trains in one of two processes, as under torchrun."""
+def _train_in_process(rank, folder, config):
+    """Trains as one of two processes, as under torchrun."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     corpus = Corpus(config["corpus"]["path"], "val", config["audio"]["sample_rate"])
@@ -123,7 +123,7 @@ def _one_of_two(rank, folder, config):
 
 
 def test_two_processes_train_one_model_on_different_batches(small_config, corpus, tmp_path):
-    torch.multiprocessing.spawn(_one_of_two, (tmp_path, small_config), nprocs=2)
+    torch.multiprocessing.spawn(_train_in_process, (tmp_path, small_config), nprocs=2)
     (first, model, examples), (second, twin, _) = (torch.load(tmp_path / f"{n}.pt", weights_only=False) for n in (0, 1))
     assert len(first) == len(second) == small_config["training"]["steps"]
     assert examples == 2 * small_config["training"]["steps"] * small_config["training"]["batch"]
@@ -133,29 +133,29 @@ def test_two_processes_train_one_model_on_different_batches(small_config, corpus
     assert (tmp_path / "run" / "last.pt").is_file()
 
 
-def test_a_gpus_precision_gives_the_same_masks(small_config, start):
+def test_bfloat16_gives_nearly_the_same_masks(small_config, start):
     run = start("run")
     model = run.averaged_model()
     magnitude, sentence = torch.rand(2, 20, 513), torch.randn(2, 384)
     with torch.no_grad():
         mask, presence, _ = model(magnitude, sentence)
         with torch.autocast("cpu", torch.bfloat16):
-            coarse, also, _ = model(magnitude, sentence)
-    # In half precision, a presence of nearly 1 would be 1, and learn nothing from being wrong.
-    assert also.dtype == torch.float32
-    assert (coarse - mask).abs().max() < 0.03 and (also - presence).abs().max() < 0.03
+            coarse_mask, coarse_presence, _ = model(magnitude, sentence)
+    # In bfloat16 a presence of nearly 1 would round to 1 and have no gradient.
+    assert coarse_presence.dtype == torch.float32
+    assert (coarse_mask - mask).abs().max() < 0.03 and (coarse_presence - presence).abs().max() < 0.03
 
 
 def test_training_lowers_the_loss(small_config, corpus, start):
     run = start("learns")
-    # A budget that is not spent within the test, so that the learning rate stays up.
+    # More steps than the test trains, so that the learning rate does not fall.
     run.training = run.training | {"steps": 1000}
     batch = MixtureGenerator(corpus, small_config).batch(0)
     losses = [run.train_step(batch) for _ in range(40)]
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 1
 
 
-def test_learning_rate_rises_rests_and_falls_to_zero():
+def test_learning_rate_rises_stays_and_falls_to_zero():
     training = {"warm_up_steps": 10, "anneal": 0.5}
     factors = [learning_rate_factor(step / 100, step, training) for step in range(101)]
     assert factors[0] == 0.1 and factors[9] == factors[50] == 1.0
@@ -168,16 +168,16 @@ def _spectra():
 
 
 def test_loss_orders_target_mixture_and_silence():
-    target, rest = _spectra()
-    mixture = target + 0.5 * rest
+    target, interferer = _spectra()
+    mixture = target + 0.5 * interferer
     present = torch.zeros(4, dtype=torch.bool)
-    exact, all_of_it, nothing = (
+    exact, unprocessed, silent = (
         separation_loss(estimate, target, mixture, present) for estimate in (target, mixture, 0 * mixture)
     )
-    assert exact < all_of_it < nothing
+    assert exact < unprocessed < silent
 
 
-def test_loss_prefers_silence_for_absent_sounds_and_stays_finite():
+def test_loss_of_absent_sounds_is_least_for_silence_and_finite():
     mixture, _ = _spectra()
     absent = torch.ones(4, dtype=torch.bool)
     silence = separation_loss(0 * mixture, 0 * mixture, mixture, absent)
@@ -186,8 +186,8 @@ def test_loss_prefers_silence_for_absent_sounds_and_stays_finite():
 
 
 def test_loss_does_not_depend_on_level():
-    target, rest = _spectra()
-    mixture = target + rest
+    target, interferer = _spectra()
+    mixture = target + interferer
     present = torch.zeros(4, dtype=torch.bool)
     loud, quiet = (
         separation_loss(gain * 0.7 * mixture, gain * target, gain * mixture, present) for gain in (1.0, 0.01)
@@ -195,26 +195,26 @@ def test_loss_does_not_depend_on_level():
     assert loud == pytest.approx(quiet.item(), abs=1e-3)
 
 
-def test_start_weights_may_lack_parts_but_not_have_others(start, capsys):
+def test_start_weights_can_lack_parts_but_not_add_any(start, capsys):
     run = start("run")
     weights = {name: value for name, value in run.model.state_dict().items() if "negation" not in name}
     fresh = start("a", weights)
-    assert "begin untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
+    assert "start untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
     assert torch.allclose(fresh.model.query.linear.weight, run.model.query.linear.weight, atol=1e-3)
     with pytest.raises(ValueError, match=r"separator\.other"):
         start("b", {**weights, "separator.other": torch.zeros(1)})
 
 
-def test_naming_tells_negations_and_both_sounds_of_a_pair(start):
+def test_label_loss_targets_are_negations_and_both_labels(start):
     run = start("run")
-    place = caption_numbers()
-    negated = run.naming.negated
-    assert negated[place[except_captions("rain", "train")[0]]] == 1 and negated[place["rain"]] == 0
-    pair = run.naming.labels[place[both_caption("rain", "piano", "train")]]
+    index = caption_indices()
+    negated = run.label_loss.negated
+    assert negated[index[except_captions("rain", "train")[0]]] == 1 and negated[index["rain"]] == 0
+    pair = run.label_loss.labels[index[both_caption("rain", "piano", "train")]]
     assert pair[LABELS.index("rain")] == pair[LABELS.index("piano")] == 0.5
 
 
-def test_presence_is_asked_for_while_the_sound_is_heard():
+def test_presence_loss_expects_presence_while_audible():
     mixture = torch.ones(2, 120, 9, dtype=torch.complex64)
     target = torch.zeros_like(mixture)
     target[0, 20:30] = 0.5

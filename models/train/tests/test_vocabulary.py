@@ -1,4 +1,4 @@
-"""The vocabulary: what answers to a name, what may not stand beside it, and what is typed for it."""
+"""The vocabulary: members, conflicts and captions of its names."""
 
 import csv
 import re
@@ -26,24 +26,24 @@ def make_folder(folder, rows, captions):
     return folder
 
 
-def test_members_of_an_umbrella_answer_to_its_name(vocabulary):
+def test_umbrella_has_its_concepts_as_members(vocabulary):
     assert {"kick drum", "snare drum", "drums"} <= vocabulary.members["drums"]
     assert {"female speech", "speech"} <= vocabulary.members["speech"]
     assert vocabulary.members["dog barking"] == {"dog barking"}
 
 
-def test_members_are_never_interferers_of_their_umbrella(vocabulary):
+def test_members_conflict_with_their_name(vocabulary):
     for name in vocabulary.names:
         assert vocabulary.members[name] <= vocabulary.conflicts[name], name
 
 
-def test_nearness_holds_in_both_directions(tmp_path):
+def test_near_concepts_conflict_in_both_directions(tmp_path):
     folder = make_folder(tmp_path, ["a,a,,b", "b,b,,", "c,c,,"], "abc")
     conflicts = Vocabulary(folder).conflicts
     assert conflicts["a"] == conflicts["b"] == {"a", "b"} and conflicts["c"] == {"c"}
 
 
-def test_a_recording_of_an_umbrella_is_no_interferer_of_a_member(vocabulary):
+def test_umbrella_conflicts_with_its_members(vocabulary):
     assert "drums" in vocabulary.conflicts["kick drum"]
     assert "violin" not in vocabulary.conflicts["electric guitar"]
 
@@ -58,16 +58,16 @@ def test_every_corpus_label_has_a_concept(config, vocabulary):
         assert labels <= vocabulary.concept_of.keys()
 
 
-def test_captions_name_one_sound_in_its_language(vocabulary):
+def test_captions_describe_one_sound_in_the_language_of_the_part(vocabulary):
     hangul = re.compile(r"[가-힣]")
     for name in vocabulary.names:
         for part in ("train", "held_out", "korean", "korean_held_out"):
             captions = vocabulary.captions(name, part)
             assert len(captions) == len(set(captions)) and captions, (name, part)
-            # A comma would part a text into two sounds.
+            # A comma separates two sounds.
             assert not any("," in caption for caption in captions), (name, part)
             if part.startswith("korean"):
-                # "BGM" is Korean, too.
+                # Some Korean captions are Latin, such as "BGM".
                 assert sum(bool(hangul.search(caption)) for caption in captions) > 0.7 * len(captions), name
 
 
@@ -78,7 +78,7 @@ def test_held_out_captions_are_never_trained(vocabulary):
             assert not trained & {caption.lower() for caption in vocabulary.captions(name, part)}, name
 
 
-def test_a_caption_set_tells_negations_from_names(vocabulary):
+def test_caption_set_distinguishes_negations_from_names(vocabulary):
     meanings = vocabulary.caption_set().meanings
     assert meanings["drums"].kind == "one" and meanings["drums"].labels == {"drums"}
     negated = vocabulary.except_captions("drums", "train")[0]
@@ -93,6 +93,6 @@ def test_a_caption_set_tells_negations_from_names(vocabulary):
         (["a,a,,"], "ab", r"not in concepts\.csv: b"),
     ],
 )
-def test_a_faulty_folder_is_refused_by_name(tmp_path, rows, captions, message):
+def test_error_names_the_fault_of_a_folder(tmp_path, rows, captions, message):
     with pytest.raises(ValueError, match=message):
         Vocabulary(make_folder(tmp_path, rows, captions))
