@@ -108,6 +108,7 @@ class Corpus:
 
     def __init__(self, folder, split, sample_rate, further=(), rendered=()):
         """`further`, `rendered`: additional folders of recorded and of rendered clips, with the same index columns."""
+        self.sample_rate = sample_rate
         parts = [self._read_folder(Path(part), split, sample_rate) for part in [folder, *further, *rendered]]
         self._samples = np.concatenate([samples for _, samples, _ in parts])
         lengths = np.concatenate([lengths for _, _, lengths in parts])
@@ -234,6 +235,57 @@ class Augmentation:
         return filtered[: len(samples)].astype(np.float32)
 
 
+def draw_segment(rng, corpus, clip, followers, length, options):
+    """Draws an augmented segment [length] that begins with `clip`, cut or placed at random, and continues with `followers`.
+
+    `options`: the table `[mixing]` of the configuration.
+    """
+    speed = 1.0
+    if rng.random() < options["speed_probability"]:
+        speed = float(np.exp(rng.uniform(*np.log(options["speed_range"]))))
+    segment = np.zeros(length, np.float32)
+    onset = 0 if rng.random() < 0.5 else int(rng.uniform(0, 0.6) * length)
+    first = True
+    while onset < length:
+        samples = corpus.samples(clip)
+        if first and len(samples) > length // 2:
+            samples = _cut_loud_part(rng, samples, length // 2)
+        if speed != 1.0:
+            samples = change_speed(samples[: int((length - onset) * speed) + 2], speed)
+        samples = samples[: length - onset].copy()
+        fade = min(corpus.sample_rate // 100, len(samples) // 2)  # 10 ms
+        if fade:
+            ramp = np.linspace(0, 1, fade, dtype=np.float32)
+            samples[:fade] *= ramp
+            samples[-fade:] *= ramp[::-1]
+        segment[onset : onset + len(samples)] += samples
+        onset += len(samples) + int(rng.exponential(0.3) * corpus.sample_rate)
+        if rng.random() < 0.15:
+            break
+        clip = followers[rng.integers(len(followers))]
+        first = False
+    return Augmentation(rng, length, corpus.sample_rate, options)(segment)
+
+
+def _cut_loud_part(rng, samples, length):
+    """Cuts `samples` at a random start after which `length` samples are not much quieter than the whole clip."""
+    level = energy(samples) / len(samples)
+    for _ in range(6):
+        start = int(rng.integers(0, len(samples) - length + 1))
+        part = samples[start : start + length]
+        if energy(part) / len(part) > 0.05 * level:
+            return samples[start:]
+    return samples
+
+
+def draw_loudest_part(rng, samples, length):
+    """Draws the loudest of four random parts [length] of a clip. Short clips repeat."""
+    if len(samples) < length:
+        samples = np.tile(samples, -(-length // len(samples)))
+    starts = rng.integers(0, len(samples) - length + 1, 4)
+    return max((samples[start : start + length] for start in starts), key=energy).copy()
+
+
 class MixtureGenerator:
     """Draws training examples: a mixture, the target in it, and a caption of the target."""
 
@@ -292,31 +344,7 @@ class MixtureGenerator:
         clip = clips[rng.integers(len(clips))]
         # Speech continues with other utterances of the same group; other sounds repeat the same clip.
         followers = [c for c in clips if c.group == clip.group] if label == "speech" else [clip]
-        speed = 1.0
-        if rng.random() < self.options["speed_probability"]:
-            speed = float(np.exp(rng.uniform(*np.log(self.options["speed_range"]))))
-        segment = np.zeros(self.length, np.float32)
-        onset = 0 if rng.random() < 0.5 else int(rng.uniform(0, 0.6) * self.length)
-        first = True
-        while onset < self.length:
-            samples = self.corpus.samples(clip)
-            if first and len(samples) > self.length // 2:
-                samples = self._loud_part(rng, samples)
-            if speed != 1.0:
-                samples = change_speed(samples[: int((self.length - onset) * speed) + 2], speed)
-            samples = samples[: self.length - onset].copy()
-            fade = min(320, len(samples) // 2)  # 10 ms
-            if fade:
-                ramp = np.linspace(0, 1, fade, dtype=np.float32)
-                samples[:fade] *= ramp
-                samples[-fade:] *= ramp[::-1]
-            segment[onset : onset + len(samples)] += samples
-            onset += len(samples) + int(rng.exponential(0.3) * self.sample_rate)
-            if rng.random() < 0.15:
-                break
-            clip = followers[rng.integers(len(followers))]
-            first = False
-        return Augmentation(rng, self.length, self.sample_rate, self.options)(segment)
+        return draw_segment(rng, self.corpus, clip, followers, self.length, self.options)
 
     def _draw_clips(self, rng, label):
         """Returns the recorded or, with probability `rendered_share`, the rendered clips of a label."""
@@ -325,17 +353,6 @@ class MixtureGenerator:
         if not all(kinds):
             return clips
         return kinds[rng.random() < self.options["rendered_share"]]
-
-    def _loud_part(self, rng, samples):
-        """Cuts `samples` at a random start after which half a segment is not much quieter than the whole clip."""
-        level = energy(samples) / len(samples)
-        half = self.length // 2
-        for _ in range(6):
-            start = int(rng.integers(0, len(samples) - half + 1))
-            part = samples[start : start + half]
-            if energy(part) / len(part) > 0.05 * level:
-                return samples[start:]
-        return samples
 
     def _draw_stems(self, rng, forbidden, at_least, label=None):
         """Draws {label: segment} from one arrangement: synchronous stems, each at a random level.

@@ -10,7 +10,7 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from .data import ARRANGEMENT_PREFIX, Augmentation, change_speed, energy
+from .data import ARRANGEMENT_PREFIX, Augmentation, draw_segment, energy
 
 CAPTION_KINDS = ("concept", "umbrella", "absent", "but")
 """Kinds of captions: a concept of the mixture, an umbrella of one, an absent name, everything but a name."""
@@ -116,43 +116,7 @@ class VocabularyMixtureGenerator:
         clip, group = self.recordings[concept].draw(rng)
         # Voices continue with other clips of the same group; other sounds repeat the same clip.
         followers = group if concept in self._voices else [clip]
-        options = self.options
-        speed = 1.0
-        if rng.random() < options["speed_probability"]:
-            speed = float(np.exp(rng.uniform(*np.log(options["speed_range"]))))
-        segment = np.zeros(self.length, np.float32)
-        onset = 0 if rng.random() < 0.5 else int(rng.uniform(0, 0.6) * self.length)
-        first = True
-        while onset < self.length:
-            samples = self.corpus.samples(clip)
-            if first and len(samples) > self.length // 2:
-                samples = self._loud_part(rng, samples)
-            if speed != 1.0:
-                samples = change_speed(samples[: int((self.length - onset) * speed) + 2], speed)
-            samples = samples[: self.length - onset].copy()
-            fade = min(self.sample_rate // 100, len(samples) // 2)
-            if fade:
-                ramp = np.linspace(0, 1, fade, dtype=np.float32)
-                samples[:fade] *= ramp
-                samples[-fade:] *= ramp[::-1]
-            segment[onset : onset + len(samples)] += samples
-            onset += len(samples) + int(rng.exponential(0.3) * self.sample_rate)
-            if rng.random() < 0.15:
-                break
-            clip = followers[rng.integers(len(followers))]
-            first = False
-        return Augmentation(rng, self.length, self.sample_rate, options)(segment)
-
-    def _loud_part(self, rng, samples):
-        """Cuts `samples` at a random start after which half a segment is not much quieter than the whole clip."""
-        level = energy(samples) / len(samples)
-        half = self.length // 2
-        for _ in range(6):
-            start = int(rng.integers(0, len(samples) - half + 1))
-            part = samples[start : start + half]
-            if energy(part) / len(part) > 0.05 * level:
-                return samples[start:]
-        return samples
+        return draw_segment(rng, self.corpus, clip, followers, self.length, self.options)
 
     def draw_pair(self, rng):
         """Draws a target and one to three interferers that do not match its name: [(concept, samples)]."""

@@ -8,7 +8,7 @@ sound. `vocals`, `drums`, `but vocals`: a singer at 0 dB with drums, bass and ch
 import numpy as np
 import torch
 
-from .data import Corpus, energy, scale_to_snr, spectrogram, waveform
+from .data import Corpus, draw_loudest_part, energy, scale_to_snr, spectrogram, waveform
 from .metrics import sdr, si_sdr
 from .sentences import sentence_vectors
 
@@ -81,11 +81,7 @@ class SelectionLists:
     def _draw_segment(self, rng, clips):
         """Draws the loudest of four random segments [N] of a random clip. Short clips repeat."""
         corpus, clip = clips[rng.integers(len(clips))]
-        samples = corpus.samples(clip)
-        if len(samples) < self.length:
-            samples = np.tile(samples, -(-self.length // len(samples)))
-        starts = rng.integers(0, len(samples) - self.length + 1, 4)
-        return max((samples[start : start + self.length] for start in starts), key=energy).copy()
+        return draw_loudest_part(rng, corpus.samples(clip), self.length)
 
     def _add_pair(self, rng, name, pool, concept, absent=False):
         conflicts = self.vocabulary.conflicts

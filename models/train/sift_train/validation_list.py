@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .captions import captions_of, usual_caption
-from .data import conflicts, energy, scale_to_snr
+from .data import conflicts, draw_loudest_part, scale_to_snr
 
 SEED = 20_000
 PRESENT_CASES = 512
@@ -71,11 +71,7 @@ class ValidationList:
     def _segment(self, rng, label):
         """Four seconds of a random clip, the loudest of four random positions; short clips repeat."""
         clips = self.corpus.by_label[label]
-        samples = self.corpus.samples(clips[rng.integers(len(clips))])
-        if len(samples) < self.length:
-            samples = np.tile(samples, -(-self.length // len(samples)))
-        starts = rng.integers(0, len(samples) - self.length + 1, 4)
-        return max((samples[s : s + self.length] for s in starts), key=energy).copy()
+        return draw_loudest_part(rng, self.corpus.samples(clips[rng.integers(len(clips))]), self.length)
 
     def _other(self, rng, forbidden):
         allowed = [label for label in self.corpus.labels if label not in forbidden]
