@@ -44,8 +44,8 @@ fn transforms(criterion: &mut Criterion) {
     let mut scratch = vec![Complex32::ZERO; forward.get_scratch_len().max(inverse.get_scratch_len())];
     let samples = signal(grid.size);
 
-    let mut group = criterion.benchmark_group("transforms of a channel");
-    group.bench_function("bare", |bencher| {
+    let mut group = criterion.benchmark_group("transforms per channel");
+    group.bench_function("Fourier transforms only", |bencher| {
         let mut bins = spectrum.clone();
         bencher.iter_batched_ref(
             || samples.clone(),
@@ -72,9 +72,9 @@ fn mask(criterion: &mut Criterion) {
     let mut processor = MaskProcessor::new(&grid);
     let mask: Vec<_> =
         (0..grid.model_bins).map(|bin| Complex32::new((bin % 97) as f32 / 97.0, 0.0)).collect();
-    let mut group = criterion.benchmark_group("mask of a hop");
+    let mut group = criterion.benchmark_group("mask per hop");
     for (name, shape) in [
-        ("as it is", MaskShaping::default()),
+        ("default", MaskShaping::default()),
         ("sharpened and smoothed", MaskShaping { sharpness: 2.0, floor: 0.01, smoothing: 0.05 }),
     ] {
         group.bench_function(name, |bencher| {
@@ -100,12 +100,12 @@ fn model(criterion: &mut Criterion) {
     let mut mask = vec![Complex32::ZERO; bins];
     let embedding = vec![0.1; separator.embedding_size()];
     let mut run = || separator.run(black_box(&magnitude), &embedding, &mut mask).unwrap();
-    let mut group = criterion.benchmark_group("separator a hop");
-    group.bench_function("one after the other", |bencher| bencher.iter(&mut run));
+    let mut group = criterion.benchmark_group("separator per hop");
+    group.bench_function("without pause", |bencher| bencher.iter(&mut run));
     // In real time there is a hop between runs, in which the caches may be overwritten.
     let hop = Duration::from_secs_f64(grid().hop_seconds());
     group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
-    group.bench_function("after a hop's time of computing nothing", |bencher| {
+    group.bench_function("after a pause of one hop", |bencher| {
         bencher.iter_custom(|runs| {
             let run_after_hop = |_| {
                 let start = Instant::now();

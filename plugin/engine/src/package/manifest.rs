@@ -8,7 +8,7 @@ use crate::dsp::grid::SpectrogramFormat;
 use crate::package::error::PackageError;
 
 /// The newest `format` that this version reads.
-const FORMAT: u32 = 1;
+const MAX_FORMAT: u32 = 1;
 
 /// Largest lookahead of a streaming model, in frames.
 const MAX_LOOKAHEAD: usize = 64;
@@ -129,11 +129,11 @@ impl Manifest {
     /// Reads and checks a manifest. `place`: its path, for errors.
     pub(super) fn parse(text: &str, place: &Path) -> Result<Self, PackageError> {
         // First, because a newer format may have fields that are unknown here.
-        let format = toml::from_str::<FormatOnly>(text).map_or(FORMAT, |manifest| manifest.format);
-        if format > FORMAT {
+        let format = toml::from_str::<FormatOnly>(text).map_or(MAX_FORMAT, |manifest| manifest.format);
+        if format > MAX_FORMAT {
             return Err(PackageError::new(
                 place.display(),
-                format_args!("field `format` is {format}; expected at most {FORMAT}"),
+                format_args!("field `format` is {format}; expected at most {MAX_FORMAT}"),
                 "The package needs a newer version of Sift",
             ));
         }
