@@ -37,13 +37,13 @@ use nice_plug_egui::{
     EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
 };
 use sift_engine::user::preferences::{Preferences, ThemeChoice};
+use sift_engine::{Instance, ModelChoice};
 
 use self::font_fallback::FontFallback;
 use self::keyboard_focus::KeyboardFocus;
 use self::resize::ResizeRequest;
 pub use self::threads::EditorThreads;
 use self::view::{EditorData, EditorView};
-use crate::engine_switcher::EngineSwitcher;
 use crate::params::SiftParams;
 
 /// The smallest size of the editor, in logical pixels.
@@ -58,14 +58,14 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(40);
 /// Creates the editor that the host opens and closes. `threads` records the threads it is drawn on.
 pub fn create(
     params: Arc<SiftParams>,
-    switcher: EngineSwitcher,
+    instance: Arc<Instance>,
     threads: EditorThreads,
 ) -> Option<EguiEditor<EditorApp>> {
     let size = saved_size(&params);
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(MIN_SIZE.x, MIN_SIZE.y));
     let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
-    create_egui_editor(state, RepaintNotifier::new(), settings, EditorApp::new(params, switcher, threads))
+    create_egui_editor(state, RepaintNotifier::new(), settings, EditorApp::new(params, instance, threads))
 }
 
 /// The editor's size in the saved state, in logical pixels, within its limits.
@@ -77,7 +77,7 @@ fn saved_size(params: &SiftParams) -> Vec2 {
 /// The editor as the toolkit runs it.
 pub struct EditorApp {
     params: Arc<SiftParams>,
-    switcher: EngineSwitcher,
+    instance: Arc<Instance>,
     /// `Some` while the editor is open.
     host: Option<GuiContext>,
     view: EditorView,
@@ -91,10 +91,10 @@ pub struct EditorApp {
 }
 
 impl EditorApp {
-    fn new(params: Arc<SiftParams>, switcher: EngineSwitcher, threads: EditorThreads) -> Self {
+    fn new(params: Arc<SiftParams>, instance: Arc<Instance>, threads: EditorThreads) -> Self {
         Self {
             params,
-            switcher,
+            instance,
             host: None,
             view: EditorView::default(),
             fonts: FontFallback::default(),
@@ -122,7 +122,7 @@ impl EditorApp {
         if let Some(model) = self.view.selected_model.take()
             && let Some(host) = &self.host
         {
-            let started = self.switcher.set_model(&model);
+            let started = self.instance.set_model(ModelChoice::Installed(model));
             self.view.problem = started.err().map(|error| {
                 format!("The thread that loads the model could not be started: {error}. Restart the host")
             });
@@ -166,12 +166,11 @@ impl NiceEguiApp for EditorApp {
         let Some(host) = &self.host else { return };
         self.resize.take_if(|request| !request.update(ui.ctx()));
         self.fonts.update(ui.ctx());
-        let model = self.switcher.model();
-        let monitor = self.switcher.monitor();
-        let engine = monitor.snapshot();
+        let model = self.instance.model().to_string();
+        let engine = self.instance.snapshot();
         let mut is_moving = false;
         ResizableWindow::new("sift").min_size(MIN_SIZE).show(ui, |ui| {
-            let data = EditorData::new(&model, engine.as_ref(), monitor.analyzer().as_deref());
+            let data = EditorData::new(&model, engine.as_ref(), self.instance.analyzer().as_deref());
             is_moving = !data.columns.is_empty();
             self.view.show(ui, &self.params, &host.param_setter(), data);
         });

@@ -1,8 +1,6 @@
-//! Sift as a plugin: parameters, state, buses and latency around [`sift_engine::Engine`].
+//! Sift as a plugin: parameters, state, buses and latency around a [`sift_engine::Instance`].
 
 mod editor;
-mod engine_monitor;
-mod engine_switcher;
 mod params;
 mod query_sets;
 mod vst3;
@@ -11,21 +9,18 @@ use std::sync::Arc;
 
 use nice_plug::prelude::*;
 use nice_plug_egui::EguiEditor;
-use sift_engine::{AuxOutputs, Config, Controls, Engine};
+use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
 use crate::editor::{EditorApp, EditorThreads};
-use crate::engine_switcher::EngineSwitcher;
 use crate::params::{ListenParam, SiftParams};
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
 pub struct Sift {
     params: Arc<SiftParams>,
-    switcher: EngineSwitcher,
+    instance: Arc<Instance>,
     editor_threads: EditorThreads,
     /// `Some` between `activate` and `deactivate`.
-    engine: Option<Engine>,
-    /// The engine with the next model, until the running engine can hand over.
-    next_engine: Option<Engine>,
+    processor: Option<Processor>,
     /// Mask strength for each sample of the block, 0 to 1.
     strength: Vec<f32>,
     /// Output gain for each sample of the block, a linear factor.
@@ -36,13 +31,12 @@ pub struct Sift {
 
 impl Default for Sift {
     fn default() -> Self {
-        let switcher = EngineSwitcher::default();
+        let instance = Arc::new(Instance::default());
         Self {
-            params: Arc::new(SiftParams::new(switcher.clone())),
-            switcher,
+            params: Arc::new(SiftParams::new(&instance)),
+            instance,
             editor_threads: EditorThreads::default(),
-            engine: None,
-            next_engine: None,
+            processor: None,
             strength: Vec::new(),
             gain: Vec::new(),
             expected_position: None,
@@ -87,7 +81,7 @@ impl Plugin for Sift {
     }
 
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
-        editor::create(self.params.clone(), self.switcher.clone(), self.editor_threads.clone())
+        editor::create(self.params.clone(), self.instance.clone(), self.editor_threads.clone())
     }
 
     fn activate(
@@ -103,22 +97,24 @@ impl Plugin for Sift {
             channels: layout.main_output_channels.map_or(0, NonZeroU32::get) as usize,
             offline: buffer.process_mode == ProcessMode::Offline,
         };
-        let engine = self.switcher.activate(config);
-        context.set_latency_samples(engine.latency() as u32);
+        let processor = self.instance.start(config);
+        context.set_latency_samples(processor.latency() as u32);
         self.strength = vec![0.0; config.max_block];
         self.gain = vec![0.0; config.max_block];
-        self.engine = Some(engine);
+        self.processor = Some(processor);
         true
     }
 
     fn deactivate(&mut self) {
-        self.switcher.deactivate([self.engine.take(), self.next_engine.take()]);
+        if let Some(processor) = self.processor.take() {
+            self.instance.stop(processor);
+        }
     }
 
     fn reset(&mut self) {
         self.expected_position = None;
-        if let Some(engine) = &mut self.engine {
-            engine.reset();
+        if let Some(processor) = &mut self.processor {
+            processor.reset();
         }
     }
 
@@ -128,18 +124,9 @@ impl Plugin for Sift {
         aux: &mut AuxiliaryBuffers,
         context: &mut impl ProcessContext<Self>,
     ) -> ProcessStatus {
-        let Some(engine) = &mut self.engine else {
+        let Some(processor) = &mut self.processor else {
             return ProcessStatus::Error("process was called before activate");
         };
-        // Replacing a pending engine would drop it on the audio thread: a newer one stays in its queue.
-        if self.next_engine.is_none() {
-            self.next_engine = self.switcher.take_next();
-        }
-        if let Some(mut next) = self.next_engine.take_if(|next| engine.prepare_handover(next)) {
-            next.continue_from(engine);
-            context.set_latency_samples(next.latency() as u32);
-            self.switcher.retire(std::mem::replace(engine, next));
-        }
         let samples = buffer.samples();
         let Some((strength, gain)) = self.strength.get_mut(..samples).zip(self.gain.get_mut(..samples))
         else {
@@ -148,7 +135,7 @@ impl Plugin for Sift {
 
         let position = context.transport().playing.then(|| context.transport().pos_samples()).flatten();
         if position.is_some() && self.expected_position.is_some() && position != self.expected_position {
-            engine.seek();
+            processor.seek();
         }
         self.expected_position = position.map(|position| position + samples as i64);
 
@@ -172,8 +159,10 @@ impl Plugin for Sift {
         {
             outputs = AuxOutputs { target: target.as_slice(), residual: residual.as_slice() };
         }
-        engine.process(buffer.as_slice(), &mut outputs, &controls);
-        ProcessStatus::Tail(engine.latency() as u32)
+        processor.process(buffer.as_slice(), &mut outputs, &controls);
+        // Another model may have another latency; the host is notified only of a change.
+        context.set_latency_samples(processor.latency() as u32);
+        ProcessStatus::Tail(processor.latency() as u32)
     }
 }
 
@@ -193,7 +182,7 @@ fn to_linear(gain: &mut [f32]) {
 impl Drop for Sift {
     fn drop(&mut self) {
         self.deactivate();
-        self.switcher.wait_until_retired();
+        self.instance.shut_down();
         self.editor_threads.wait_until_ended();
     }
 }

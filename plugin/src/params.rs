@@ -7,9 +7,7 @@ use nice_plug::prelude::*;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sift_engine::user::preferences::ThemeChoice;
-use sift_engine::{MaskShaping, Mode, Queries, SLOTS};
-
-use crate::engine_switcher::EngineSwitcher;
+use sift_engine::{Instance, MaskShaping, Mode, ModelChoice, Queries, SLOTS};
 
 /// The editor's initial width and height, in logical pixels.
 pub const DEFAULT_EDITOR_SIZE: (u32, u32) = (760, 620);
@@ -94,8 +92,8 @@ pub struct SiftParams {
 }
 
 impl SiftParams {
-    /// Creates the parameters of the plugin that owns `switcher`.
-    pub fn new(switcher: EngineSwitcher) -> Self {
+    /// Creates the parameters whose persisted state is that of `instance`.
+    pub fn new(instance: &Arc<Instance>) -> Self {
         Self {
             strength: FloatParam::new("Mask strength", 1.0, FloatRange::Linear { min: 0.0, max: 1.0 })
                 .with_smoother(SmoothingStyle::Linear(10.0))
@@ -126,8 +124,8 @@ impl SiftParams {
             revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 })
                 .hide()
                 .non_automatable(),
-            queries: PersistedQueries(switcher.queries().clone()),
-            model: PersistedModel(switcher),
+            queries: PersistedQueries(instance.queries().clone()),
+            model: PersistedModel(instance.clone()),
             window: Arc::new(RwLock::new(DEFAULT_EDITOR_SIZE)),
             theme: Arc::default(),
             picture: Arc::default(),
@@ -175,13 +173,13 @@ impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
 }
 
 /// The name of the model package as persisted state. Loading another name switches the model, also while audio plays.
-pub struct PersistedModel(EngineSwitcher);
+pub struct PersistedModel(Arc<Instance>);
 
 impl<'a> PersistentField<'a, String> for PersistedModel {
     fn set(&self, model: String) {
-        if model != self.0.model() {
+        if model != self.0.model().to_string() {
             // If the thread that loads it cannot be started, the next activation loads it.
-            let _ = self.0.set_model(&model);
+            let _ = self.0.set_model(ModelChoice::Installed(model));
         }
     }
 
@@ -189,7 +187,7 @@ impl<'a> PersistentField<'a, String> for PersistedModel {
     where
         F: Fn(&String) -> R,
     {
-        f(&self.0.model())
+        f(&self.0.model().to_string())
     }
 }
 
@@ -211,7 +209,7 @@ mod tests {
     #[test]
     fn parameter_ids_are_the_released_ones() {
         let ids: Vec<_> =
-            SiftParams::new(EngineSwitcher::default()).param_map().into_iter().map(|(id, _, _)| id).collect();
+            SiftParams::new(&Arc::default()).param_map().into_iter().map(|(id, _, _)| id).collect();
         assert_eq!(
             ids,
             [
@@ -231,7 +229,7 @@ mod tests {
 
     #[test]
     fn defaults_survive_normalisation() {
-        let params = SiftParams::new(EngineSwitcher::default());
+        let params = SiftParams::new(&Arc::default());
         for param in [&params.sharpness, &params.floor, &params.smooth, &params.gain, &params.strength] {
             assert_eq!(param.preview_plain(param.default_normalized_value()), param.default_plain_value());
         }

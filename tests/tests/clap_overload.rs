@@ -20,9 +20,12 @@ const RATE: f64 = 48_000.0;
 const BLOCK: usize = 512;
 /// Gain of the package without [`KEPT_WORD`]; with it, the gain is twice as high.
 const GAIN: f32 = 0.3;
-/// Time without load before the overload, and after it.
+/// Overloads, each followed by a recovery; the median of the recoveries is judged, because other programs of the machine
+/// may prolong one of them.
+const OVERLOADS: usize = 3;
+/// Time without load before each overload, and after the last one.
 const QUIET: Duration = Duration::from_secs(2);
-const STRESS: Duration = Duration::from_secs(8);
+const STRESS: Duration = Duration::from_secs(4);
 /// Longest recovery on a machine that is idle after the overload.
 const MAX_RECOVERY: Duration = Duration::from_millis(100);
 /// Colour of the editor's warning that masks are late (`plugin/src/editor/theme.rs`).
@@ -71,6 +74,16 @@ fn under_load<T>(meanwhile: impl FnOnce() -> T) -> T {
     })
 }
 
+/// One overload; times are from the start of the sound.
+struct Overload {
+    begins: Duration,
+    ends: Duration,
+    /// Whether the editor showed its warning at the end.
+    has_warned: bool,
+    /// [`load_factor`] after the recovery.
+    load_after: f64,
+}
+
 /// Gain of every hop of `output`, where `dry` is the delayed input.
 fn gains(output: &Audio, dry: &Audio) -> Vec<f32> {
     let energy = |audio: &Audio, at: usize| -> f32 {
@@ -101,31 +114,39 @@ host_test!(
         let is_drawn = eventually(Duration::from_secs(20), || host.is_drawn().unwrap());
         assert!(is_drawn, "the editor stays empty");
         assert!(!host.shows(WARNING).unwrap(), "the editor warns before any mask is late");
-        let seconds = (2 * QUIET + STRESS + QUIET).as_secs() as usize;
+        let seconds = (OVERLOADS as u32 * (QUIET + STRESS) + 3 * QUIET).as_secs() as usize;
         let sound = sine(seconds * RATE as usize);
         let begin = Instant::now();
-        let (output, (has_warned, [loaded, over, factor])) = plugin
+        let overload = |plugin: &mut Instance| {
+            plugin.wait(QUIET);
+            let begins = begin.elapsed();
+            let has_warned = under_load(|| {
+                for second in 0..STRESS.as_secs() {
+                    let word = if second % 2 == 0 { "drums" } else { KEPT_WORD };
+                    plugin.load_state(&typed(&format!("{heavy_word} {word}"))).unwrap();
+                    plugin.wait(Duration::from_secs(1));
+                }
+                host.shows(WARNING).unwrap()
+            });
+            // From here on the machine is idle and the query light.
+            plugin.load_state(&typed("speech")).unwrap();
+            let ends = begin.elapsed();
+            // The measurement takes processor time itself, so that it must not fall into the recovery.
+            plugin.wait(2 * MAX_RECOVERY);
+            Overload { begins, ends, has_warned, load_after: load_factor() }
+        };
+        let (output, overloads) = plugin
             .play(&sound, Blocks::of(BLOCK).in_real_time(), |plugin| {
-                plugin.wait(QUIET);
-                let loaded = begin.elapsed();
-                let has_warned = under_load(|| {
-                    for second in 0..STRESS.as_secs() {
-                        let word = if second % 2 == 0 { "drums" } else { KEPT_WORD };
-                        plugin.load_state(&typed(&format!("{heavy_word} {word}"))).unwrap();
-                        plugin.wait(Duration::from_secs(1));
-                    }
-                    host.shows(WARNING).unwrap()
-                });
-                // From here on the machine is idle and the query light.
-                plugin.load_state(&typed("speech")).unwrap();
-                let over = begin.elapsed();
-                let factor = load_factor();
+                let overloads: Vec<_> = (0..OVERLOADS).map(|_| overload(plugin)).collect();
                 plugin.wait(QUIET);
                 plugin.close_editor().unwrap();
-                (has_warned, [loaded.as_secs_f64(), over.as_secs_f64(), factor])
+                overloads
             })
             .unwrap();
-        assert!(has_warned, "the editor does not warn that masks are late");
+        assert!(
+            overloads.iter().all(|overload| overload.has_warned),
+            "the editor does not warn that masks are late"
+        );
 
         let dry = sound.delayed(latency);
         let sum = output.target.plus(&output.residual);
@@ -140,26 +161,39 @@ host_test!(
         );
 
         let gains = gains(&output.target, &dry);
-        let at = |time: f64| (time * RATE) as usize / hop();
-        let during = &gains[at(loaded + 1.0)..at(over)];
-        let dry_hops = during.iter().filter(|gain| **gain > 0.9).count();
-        assert!(
-            2 * dry_hops > during.len(),
-            "{dry_hops} of {} hops are dry; expected more than half",
-            during.len()
-        );
+        let hop_at = |time: Duration| (time.as_secs_f64() * RATE) as usize / hop();
+        for Overload { begins, ends, .. } in &overloads {
+            let during = &gains[hop_at(*begins + Duration::from_secs(1))..hop_at(*ends)];
+            let dry_hops = during.iter().filter(|gain| **gain > 0.9).count();
+            println!(
+                "measured: {dry_hops} of {} hops dry, at {:.0} ms per run",
+                during.len(),
+                1e3 * time.as_secs_f64()
+            );
+            assert!(
+                2 * dry_hops > during.len(),
+                "{dry_hops} of {} hops are dry; expected more than half",
+                during.len()
+            );
+        }
 
-        let is_masked = |gain: f32| (gain - GAIN).abs() < 0.01;
-        let after = &gains[at(over)..];
-        let not_masked = after.len() - after.iter().rev().take_while(|gain| is_masked(**gain)).count();
-        let recovery = Duration::from_secs_f64(not_masked as f64 * hop() as f64 / RATE);
-        let limit = MAX_RECOVERY.mul_f64(factor);
+        let is_masked = |gain: &f32| (gain - GAIN).abs() < 0.01;
+        let mut recoveries: Vec<_> = overloads
+            .iter()
+            .map(|Overload { ends, load_after, .. }| {
+                let after = hop_at(*ends)..hop_at(*ends + QUIET);
+                let masked_hops =
+                    gains[after.clone()].iter().rev().take_while(|gain| is_masked(gain)).count();
+                let first_masked = Duration::from_secs_f64(((after.end - masked_hops) * hop()) as f64 / RATE);
+                (first_masked.saturating_sub(*ends), *load_after)
+            })
+            .collect();
         println!(
-            "measured: {dry_hops} of {} hops dry, at {:.0} ms per run; largest jump {jump:.4} of {allowed:.4} allowed; \
-             separated again after {recovery:?} of {limit:?} allowed",
-            during.len(),
-            1e3 * time.as_secs_f64(),
+            "measured: separated again after, and load: {recoveries:.3?}; largest jump {jump:.4} of {allowed:.4}"
         );
+        recoveries.sort_by_key(|(recovery, load)| recovery.div_f64(*load));
+        let (recovery, load) = recoveries[OVERLOADS / 2];
+        let limit = MAX_RECOVERY.mul_f64(load);
         assert!(recovery <= limit, "separated again after {recovery:?}; expected at most {limit:?}");
     }
 );

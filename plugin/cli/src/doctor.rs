@@ -9,7 +9,7 @@ use sift_engine::inference::provider::{ActiveProvider, Provider};
 use sift_engine::inference::{library, session};
 use sift_engine::package::speed_records::{SpeedRecord, SpeedRecords};
 use sift_engine::package::{PackageInfo, search};
-use sift_engine::{DEFAULT_QUERIES, Mode};
+use sift_engine::{DEFAULT_QUERIES, Mode, ModelChoice, Snapshot};
 
 use crate::message::one_line;
 use crate::model_argument::ModelArgument;
@@ -46,8 +46,9 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
     for found in search::list_installed() {
         report.outcome("package", found.as_ref().map(describe))?;
     }
-    match arguments.model.package() {
-        Ok(package) if has_runtime => check_model(package, &mut report)?,
+    let model = arguments.model.choice();
+    match model.find() {
+        Ok(package) if has_runtime => check_model(model, &package, &mut report)?,
         Ok(package) => {
             report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&package)))?;
         }
@@ -77,9 +78,13 @@ fn check_runtime(report: &mut DoctorReport<'_, impl Write>) -> io::Result<bool> 
     Ok(is_working)
 }
 
-fn check_model(package: PackageInfo, report: &mut DoctorReport<'_, impl Write>) -> io::Result<()> {
-    let name = describe(&package);
-    let timing = match ModelTiming::measure(package.clone()) {
+fn check_model(
+    model: ModelChoice,
+    package: &PackageInfo,
+    report: &mut DoctorReport<'_, impl Write>,
+) -> io::Result<()> {
+    let name = describe(package);
+    let timing = match ModelTiming::measure(model) {
         Ok(timing) => timing,
         Err(error) => return report.failure("model", format_args!("{name}: {error:#}")),
     };
@@ -87,9 +92,9 @@ fn check_model(package: PackageInfo, report: &mut DoctorReport<'_, impl Write>) 
         "model",
         Ok::<_, String>(format!("{name}, loaded in {:.2} s", timing.loading.as_secs_f64())),
     )?;
-    let ActiveProvider { provider, fallback_reason } = &timing.active_provider;
+    let ActiveProvider { provider, fallback_reason } = &timing.snapshot.active_provider;
     report.outcome("provider", fallback_reason.as_ref().map_or(Ok(provider), Err))?;
-    let speed = SpeedRecord::new(&package, *provider, timing.factor());
+    let speed = SpeedRecord::new(package, *provider, f64::from(timing.snapshot.load()));
     report.outcome("speed", timing.describe(&speed))?;
     match SpeedRecords::file().map(|file| SpeedRecords::add(&file, &speed)) {
         Some(Err(problem)) => report.failure("speed record", problem),
@@ -102,33 +107,23 @@ struct ModelTiming {
     loading: Duration,
     /// Time for one second of audio.
     second: Duration,
-    /// The separator's time per hop.
-    hop: Duration,
-    /// Duration of a hop, in seconds.
-    hop_seconds: f64,
-    active_provider: ActiveProvider,
+    /// State of the engine after that second.
+    snapshot: Snapshot,
 }
 
 impl ModelTiming {
-    /// Loads the package and renders one second of noise.
-    fn measure(package: PackageInfo) -> Result<Self> {
+    /// Loads the model and renders one second of noise.
+    fn measure(model: ModelChoice) -> Result<Self> {
         let start = Instant::now();
         let request = RenderRequest { query: DEFAULT_QUERIES[0], mode: Mode::Isolate, strength: 1.0 };
-        let mut renderer = OfflineRenderer::open(package, SAMPLE_RATE, CHANNELS, &request)?;
+        let mut renderer = OfflineRenderer::open(model, SAMPLE_RATE, CHANNELS, &request)?;
         let loading = start.elapsed();
 
         let start = Instant::now();
         renderer.push(&noise(), |_| Ok(()))?;
         renderer.finish(|_| Ok(()))?;
         renderer.check()?;
-        let (second, hop) = (start.elapsed(), renderer.status().hop_time());
-        let active_provider = renderer.status().active_provider();
-        Ok(Self { loading, second, hop, hop_seconds: renderer.hop_seconds(), active_provider })
-    }
-
-    /// Real-time factor of the separator: below 1, it keeps up.
-    fn factor(&self) -> f64 {
-        self.hop.as_secs_f64() / self.hop_seconds
+        Ok(Self { loading, second: start.elapsed(), snapshot: renderer.snapshot() })
     }
 
     /// Describes the times; as an error if this machine is too slow for live use.
@@ -136,8 +131,8 @@ impl ModelTiming {
         let text = format!(
             "1 s of stereo at 48 kHz in {:.3} s; separator {:.2} ms per hop of {:.2} ms: {}",
             self.second.as_secs_f64(),
-            1_000.0 * self.hop.as_secs_f64(),
-            1_000.0 * self.hop_seconds,
+            1_000.0 * self.snapshot.hop_time.as_secs_f64(),
+            1_000.0 * self.snapshot.hop.as_secs_f64(),
             speed.advice(),
         );
         if speed.factor < 1.0 { Ok(text) } else { Err(text) }

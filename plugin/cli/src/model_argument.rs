@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sift_engine::package::{self, PackageError, PackageInfo, search};
+use sift_engine::ModelChoice;
 
 /// The argument `--model`.
 #[derive(clap::Args)]
@@ -13,11 +13,8 @@ pub struct ModelArgument {
 }
 
 impl ModelArgument {
-    /// Reads the package in the given folder, or finds the default one.
-    ///
-    /// # Errors
-    /// If the package is missing or invalid.
-    pub fn package(&self) -> Result<PackageInfo, PackageError> {
-        self.model.as_deref().map_or_else(|| search::find(package::DEFAULT_PACKAGE), PackageInfo::read)
+    /// The package in the given folder, or the default one.
+    pub fn choice(&self) -> ModelChoice {
+        self.model.clone().map_or_else(ModelChoice::default, ModelChoice::Folder)
     }
 }

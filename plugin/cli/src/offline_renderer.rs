@@ -1,13 +1,12 @@
 //! Renders a recording with the engine: offline, at the input's sample rate, with the latency removed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use sift_engine::package::PackageInfo;
 use sift_engine::{
-    AuxOutputs, ConceptMatch, Config, Controls, Engine, MaskShaping, Mode, Queries, Readiness, SLOTS,
-    SlotState, Status,
+    AuxOutputs, ConceptMatch, Config, Controls, Instance, Mode, ModelChoice, Processor, Readiness, SLOTS,
+    SlotState, Snapshot,
 };
 
 /// Number of samples that the engine processes at once.
@@ -26,10 +25,11 @@ pub struct RenderRequest<'a> {
     pub strength: f32,
 }
 
-/// An engine whose latency is removed from the output.
+/// An instance that renders, and whose latency is removed from the output.
 pub struct OfflineRenderer {
-    engine: Engine,
-    concept_matches: Arc<[ConceptMatch]>,
+    // Dropped before the instance, which then waits for no background thread.
+    processor: Processor,
+    instance: Instance,
     mode: Mode,
     strength: [f32; BLOCK_SIZE],
     gain: [f32; BLOCK_SIZE],
@@ -52,81 +52,62 @@ pub struct OutputBlock<'a> {
 }
 
 impl OfflineRenderer {
-    /// Loads the model of `package` and encodes the query.
+    /// Loads the model and encodes the query.
     ///
     /// # Errors
     /// If the model or ONNX Runtime cannot be loaded, or the query cannot be encoded.
     pub fn open(
-        package: PackageInfo,
+        model: ModelChoice,
         sample_rate: u32,
         channels: usize,
         request: &RenderRequest<'_>,
     ) -> Result<Self> {
-        let texts =
-            std::array::from_fn::<_, SLOTS, _>(|slot| if slot == 0 { request.query } else { "" }.to_owned());
-        let queries = Arc::new(Queries::new(texts));
-        let config =
-            Config { sample_rate: sample_rate.into(), max_block: BLOCK_SIZE, channels, offline: true };
-        let engine = Engine::with_package(Ok(package), config, queries.clone());
-
-        let deadline = Instant::now() + LOAD_TIMEOUT;
-        engine.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
-        loop {
-            match queries.slot_state(0) {
-                SlotState::Ready => {
-                    return Ok(Self::new(engine, channels, request, queries.concept_matches(0)));
-                }
-                SlotState::Encoding if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                SlotState::Encoding => {
-                    bail!("query: not encoded within {} s. Try again", LOAD_TIMEOUT.as_secs())
-                }
-                SlotState::Empty => bail!("query: no text. Describe a sound, such as \"a dog barking\""),
-                SlotState::Failed => {
-                    let problem = queries.problem().unwrap_or_default();
-                    bail!(
-                        "query {:?}: cannot be encoded: {problem}. Describe the sound in other words",
-                        request.query
-                    )
-                }
-            }
+        let renderer = Self::start(model, sample_rate, channels, request);
+        let instance = &renderer.instance;
+        instance.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
+        match instance.queries().slot_state(0) {
+            SlotState::Empty => bail!("query: no text. Describe a sound, such as \"a dog barking\""),
+            SlotState::Failed => bail!(
+                "query {:?}: cannot be encoded: {}. Describe the sound in other words",
+                request.query,
+                instance.queries().problem().unwrap_or_default()
+            ),
+            SlotState::Encoding | SlotState::Ready => Ok(renderer),
         }
     }
 
-    fn new(
-        engine: Engine,
-        channels: usize,
-        request: &RenderRequest<'_>,
-        concept_matches: Arc<[ConceptMatch]>,
-    ) -> Self {
+    fn start(model: ModelChoice, sample_rate: u32, channels: usize, request: &RenderRequest<'_>) -> Self {
+        let instance = Instance::new(model);
+        let text = |slot| if slot == 0 { request.query } else { "" }.to_owned();
+        instance.queries().set_texts(&std::array::from_fn::<_, SLOTS, _>(text));
+        let processor = instance.start(Config {
+            sample_rate: sample_rate.into(),
+            max_block: BLOCK_SIZE,
+            channels,
+            offline: true,
+        });
         let channel_buffers = || vec![Vec::with_capacity(BLOCK_SIZE); channels];
         Self {
             mode: request.mode,
             strength: [request.strength; BLOCK_SIZE],
             gain: [1.0; BLOCK_SIZE],
-            skip: engine.latency(),
+            skip: processor.latency(),
             main: channel_buffers(),
             target: channel_buffers(),
             residual: channel_buffers(),
-            concept_matches,
-            engine,
+            processor,
+            instance,
         }
     }
 
     /// The concepts nearest to the query, nearest first; empty if the model has none.
-    pub fn concept_matches(&self) -> &[ConceptMatch] {
-        &self.concept_matches
+    pub fn concept_matches(&self) -> Arc<[ConceptMatch]> {
+        self.instance.queries().concept_matches(0)
     }
 
-    /// The engine's status.
-    pub fn status(&self) -> &Status {
-        self.engine.status()
-    }
-
-    /// The duration of a hop, in seconds.
-    pub fn hop_seconds(&self) -> f64 {
-        self.engine.grid().hop_seconds()
+    /// State of the engine.
+    pub fn snapshot(&self) -> Snapshot {
+        self.instance.snapshot().expect("the instance runs as long as the renderer has a processor")
     }
 
     /// Renders the next samples of the input: one vector per channel, of equal length. `sink` receives the rendered
@@ -150,7 +131,7 @@ impl OfflineRenderer {
 
     /// Passes the rest to `sink`. The output is then as long as the input.
     pub fn finish(&mut self, mut sink: impl FnMut(&OutputBlock<'_>) -> Result<()>) -> Result<()> {
-        let latency = self.engine.latency();
+        let latency = self.processor.latency();
         for start in (0..latency).step_by(BLOCK_SIZE) {
             let length = BLOCK_SIZE.min(latency - start);
             for main in &mut self.main {
@@ -167,17 +148,16 @@ impl OfflineRenderer {
     /// # Errors
     /// If the separator failed, or a mask was late or invalid.
     pub fn check(&self) -> Result<()> {
-        let status = self.status();
-        if status.readiness() == Readiness::Failed {
-            return Err(anyhow::Error::msg(status.problem().unwrap_or_default()))
-                .context("separator: failed");
+        let Snapshot { readiness, problem, faults, .. } = self.snapshot();
+        if readiness == Readiness::Failed {
+            return Err(anyhow::Error::msg(problem.unwrap_or_default())).context("separator: failed");
         }
-        let missing = status.late_masks() + status.dropped_frames();
+        let missing = faults.missing();
         ensure!(
             missing == 0,
             "separator: no mask in time for {missing} frames. Try again when the machine is less busy"
         );
-        let invalid = status.invalid_masks();
+        let invalid = faults.invalid;
         ensure!(
             invalid == 0,
             "separator: invalid masks for {invalid} frames. Use another model, or install this one again"
@@ -194,20 +174,13 @@ impl OfflineRenderer {
         for channel in self.target.iter_mut().chain(&mut self.residual) {
             channel.resize(length, 0.0);
         }
-        let controls = Controls {
-            strength: &self.strength[..length],
-            gain: &self.gain[..length],
-            mode: self.mode,
-            query: 0,
-            shape: MaskShaping::default(),
-            listen_removed: false,
-            bypass: false,
-        };
+        let controls =
+            Controls { mode: self.mode, ..Controls::new(&self.strength[..length], &self.gain[..length]) };
         let mut aux = AuxOutputs {
             target: &mut slices_mut(&mut self.target),
             residual: &mut slices_mut(&mut self.residual),
         };
-        self.engine.process(&mut slices_mut(&mut self.main), &mut aux, &controls);
+        self.processor.process(&mut slices_mut(&mut self.main), &mut aux, &controls);
 
         let skip = self.skip.min(length);
         self.skip -= skip;
@@ -233,18 +206,17 @@ fn slices_mut(channels: &mut [Vec<f32>]) -> Vec<&mut [f32]> {
 
 #[cfg(test)]
 mod tests {
-    use sift_engine::package::search;
-
     use super::*;
 
     /// A renderer without a model: the engine returns the input, delayed by its latency.
     fn dry(sample_rate: u32, channels: usize) -> OfflineRenderer {
-        let config =
-            Config { sample_rate: sample_rate.into(), max_block: BLOCK_SIZE, channels, offline: true };
-        let queries = Arc::new(Queries::default());
-        let engine = Engine::with_package(search::find("missing model"), config, queries);
         let request = RenderRequest { query: "", mode: Mode::Isolate, strength: 1.0 };
-        OfflineRenderer::new(engine, channels, &request, Arc::default())
+        OfflineRenderer::start(
+            ModelChoice::Installed("missing model".into()),
+            sample_rate,
+            channels,
+            &request,
+        )
     }
 
     fn noise(channels: usize, length: usize) -> Vec<Vec<f32>> {
@@ -294,9 +266,7 @@ mod tests {
     #[test]
     fn check_fails_without_a_model() {
         let renderer = dry(48_000, 1);
-        while renderer.status().readiness() == Readiness::Loading {
-            std::thread::yield_now();
-        }
+        renderer.instance.wait_until_ready(LOAD_TIMEOUT).unwrap_err();
         let message = format!("{:#}", renderer.check().unwrap_err());
         assert!(message.contains("is not installed"), "{message}");
     }

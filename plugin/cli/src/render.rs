@@ -94,13 +94,12 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
 
     let request =
         RenderRequest { query: &arguments.query, mode: arguments.mode.into(), strength: arguments.strength };
-    let package = arguments.model.package()?;
-    let mut renderer = OfflineRenderer::open(package, rate, channels, &request)?;
+    let mut renderer = OfflineRenderer::open(arguments.model.choice(), rate, channels, &request)?;
 
-    if let Some(understanding) = describe_understanding(&arguments.query, renderer.concept_matches()) {
+    if let Some(understanding) = describe_understanding(&arguments.query, &renderer.concept_matches()) {
         eprintln!("{understanding}");
     }
-    if let Some(remark) = renderer.status().active_provider().fallback_reason {
+    if let Some(remark) = renderer.snapshot().active_provider.fallback_reason {
         eprintln!("warning: {}", one_line(&remark));
     }
     let progress = progress_bar(reader.length());

@@ -6,13 +6,11 @@
 //! the same inputs and outputs; `models/README.md` describes them.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
 use sha2::{Digest, Sha256};
-use sift_engine::package::PackageInfo;
-use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries};
+use sift_engine::{AuxOutputs, Config, Controls, Instance, ModelChoice};
 
 /// Element types of ONNX tensors.
 const FLOAT: u64 = 1;
@@ -172,23 +170,15 @@ fn main() -> Result<(), String> {
     let folder = Path::new(&folder);
     write_package(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
 
-    let queries = Arc::new(Queries::default());
-    queries.set_text(0, "anything");
     let config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
-    let mut engine = Engine::with_package(PackageInfo::read(folder), config, queries);
-    engine.wait_until_ready(Duration::from_secs(60))?;
+    let instance = Instance::new(ModelChoice::Folder(folder.to_owned()));
+    instance.queries().set_text(0, "anything");
+    let mut processor = instance.start(config);
+    instance.wait_until_ready(Duration::from_secs(60))?;
 
     let mut block = [0.25; 512];
-    let controls = Controls {
-        strength: &[1.0; 512],
-        gain: &[1.0; 512],
-        mode: Mode::Isolate,
-        query: 0,
-        shape: MaskShaping::default(),
-        listen_removed: false,
-        bypass: false,
-    };
-    engine.process(&mut [&mut block], &mut AuxOutputs::default(), &controls);
-    println!("{} works, with a latency of {} samples at 48 kHz", folder.display(), engine.latency());
+    let controls = Controls::new(&[1.0; 512], &[1.0; 512]);
+    processor.process(&mut [&mut block], &mut AuxOutputs::default(), &controls);
+    println!("{} works, with a latency of {} samples at 48 kHz", folder.display(), processor.latency());
     Ok(())
 }

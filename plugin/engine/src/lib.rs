@@ -10,17 +10,78 @@
 //! output ← overlap-add ← mask × spectrum ◀─receive─ reply with the same box
 //! ```
 //!
-//! # Tour
+//! # Render a buffer
 //!
-//! 1. [`Engine::open`] takes the name of a model [package], a [`Config`] and the [`Queries`]. It
-//!    returns at once; the model loads in the background.
-//! 2. The model service, one background thread per process, loads the package and encodes the texts
-//!    of [`Queries`].
-//! 3. The separator thread, one per engine, runs the network on ONNX Runtime, with the
-//!    [provider](inference::provider) that the [user's preferences](user::preferences) name.
-//! 4. The host's audio thread calls [`Engine::process`] for each block. It is real-time safe.
-//! 5. [`Status`] counts late masks and holds the error message of a failed model; the
-//!    [`Analyzer`](dsp::analyzer::Analyzer) holds the spectrum and the peak levels for the editor.
+//! An [`Instance`] is the control side: it holds the texts and the model. A [`Processor`] is the audio
+//! side. Here the host renders offline, so `process` waits for the network.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use sift_engine::{AuxOutputs, Config, Controls, Instance};
+//!
+//! let instance = Instance::default();
+//! instance.queries().set_text(0, "a dog barking");
+//! let mut processor =
+//!     instance.start(Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true });
+//! instance.wait_until_ready(Duration::from_secs(60))?; // or the error message of the model
+//!
+//! let mut block = [0.0; 512]; // in: the input; out: the output, `processor.latency()` samples later
+//! processor.process(&mut [&mut block], &mut AuxOutputs::default(), &Controls::new(&[1.0; 512], &[1.0; 512]));
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! # Go live
+//!
+//! With `offline: false`, [`Processor::process`] is real-time safe: it neither allocates nor locks nor
+//! runs a network. Audio passes dry while the model loads and where a mask is late. The processor moves
+//! to the audio thread; the instance stays with the other threads.
+//!
+//! ```no_run
+//! # use sift_engine::{AuxOutputs, Config, Controls, Instance};
+//! # let instance = Instance::default();
+//! # let config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: false };
+//! let mut processor = instance.start(config);
+//! let audio_thread = std::thread::spawn(move || {
+//!     let mut block = [0.0; 512];
+//!     processor.process(&mut [&mut block], &mut AuxOutputs::default(), &Controls::new(&[1.0; 512], &[1.0; 512]));
+//!     processor
+//! });
+//! instance.queries().set_text(0, "the singer"); // takes effect at a later hop
+//! // Drops the engine on a background thread, for hosts that deactivate on their audio thread.
+//! instance.stop(audio_thread.join().unwrap());
+//! ```
+//!
+//! # Switch models
+//!
+//! [`Instance::set_model`] loads another model while audio plays. The processor continues with it when it
+//! is loaded: inaudibly if both have the same latency, with a fade otherwise.
+//!
+//! ```no_run
+//! # use sift_engine::{Instance, ModelChoice};
+//! # let instance = Instance::default();
+//! instance.set_model(ModelChoice::Installed("Sift default".into()))?;
+//! instance.set_model(ModelChoice::Folder("models/mine".into()))?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Read what was understood
+//!
+//! [`Queries`] has the state of each text and the concepts nearest to it. [`Instance::snapshot`] has the
+//! state of the model, and counts of masks that came late. [`Instance::analyzer`] has the spectrum and
+//! the levels.
+//!
+//! ```no_run
+//! # use sift_engine::{Instance, SlotState};
+//! # let instance = Instance::default();
+//! if instance.queries().slot_state(0) == SlotState::Ready {
+//!     for concept in instance.queries().concept_matches(0).iter() {
+//!         println!("{}: {:.0} %", concept.name, 100.0 * concept.closeness);
+//!     }
+//! }
+//! if let Some(snapshot) = instance.snapshot() {
+//!     println!("{}: {:?}, {} late masks", snapshot.model, snapshot.readiness, snapshot.faults.late);
+//! }
+//! ```
 //!
 //! The engine depends on no plugin framework and opens no window.
 //!
@@ -38,40 +99,13 @@
 //! | [`separator`] | from magnitudes to masks: networks, streaming and window models, several parts |
 //! | `realtime` | the separator thread, its queue and priority, offline detection, status |
 //! | `model_service` | the thread that loads packages and encodes queries |
-//! | `engine` | [`Engine`]: the audio thread's part, and how an engine is built from a package |
-//!
-//! # Example
-//!
-//! Separates one block:
-//!
-//! ```no_run
-//! use std::sync::Arc;
-//! use std::time::Duration;
-//! use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, package};
-//!
-//! let queries = Arc::new(Queries::default());
-//! queries.set_text(0, "a dog barking");
-//! let config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
-//! let mut engine = Engine::open(package::DEFAULT_PACKAGE, config, queries);
-//! engine.wait_until_ready(Duration::from_secs(30))?;
-//!
-//! let mut block = [0.0; 512]; // in: the input; out: the output, `engine.latency()` samples later
-//! let controls = Controls {
-//!     strength: &[1.0; 512],
-//!     gain: &[1.0; 512],
-//!     mode: Mode::Isolate,
-//!     query: 0,
-//!     shape: MaskShaping::default(),
-//!     listen_removed: false,
-//!     bypass: false,
-//! };
-//! engine.process(&mut [&mut block], &mut AuxOutputs::default(), &controls);
-//! # Ok::<(), String>(())
-//! ```
+//! | `engine` | the audio path with one model: `process`, and how an engine is built |
+//! | `instance` | [`Instance`], [`Processor`], [`Snapshot`]: texts and model, switching of models |
 
 pub mod dsp;
 mod engine;
 pub mod inference;
+mod instance;
 mod model_service;
 pub mod package;
 mod query;
@@ -83,12 +117,16 @@ pub use dsp::grid::Grid;
 pub use dsp::mask_processor::{MaskProcessor, MaskShaping};
 pub use dsp::mixer::Mode;
 pub use dsp::stft::{AnalysisBuffer, OverlapAdd, Stft, WindowFunction};
-pub use engine::{AuxOutputs, Config, Controls, Engine};
+pub use engine::{AuxOutputs, Config, Controls};
 pub use inference::cancel::CancelToken;
+pub use instance::Instance;
+pub use instance::processor::Processor;
+pub use instance::snapshot::Snapshot;
+pub use package::search::ModelChoice;
 pub use query::concepts::{ConceptMatch, UNDERSTOOD};
 pub use query::encoder::{EncodedQuery, QueryEncoder};
 pub use query::parts::{PartRole, QueryPart};
 pub use query::slots::{DEFAULT_QUERIES, Queries, SLOTS, SlotState};
 pub use query::text::{MAX_CHARACTERS, normalise};
 pub use query::tokenizer::QueryTokenizer;
-pub use realtime::status::{Readiness, Status};
+pub use realtime::status::{MaskFaults, Readiness};

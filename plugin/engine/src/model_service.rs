@@ -10,15 +10,19 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
+use crate::dsp::grid::SpectrogramFormat;
 use crate::inference::cancel::{self, CancelToken};
 use crate::inference::library;
-use crate::package::PackageInfo;
+use crate::package::{PackageError, PackageInfo, SeparatorSection};
 use crate::query::encoder::QueryEncoder;
 use crate::query::slots::Queries;
+use crate::realtime::separator_thread::SeparatorFactory;
+use crate::separator::load;
 use crate::separator::network::LoadedModel;
+use crate::user::preferences::provider_choice;
 
 /// Request to the thread of the model service.
-pub(crate) enum ServiceRequest {
+enum ServiceRequest {
     /// Load a package, reply, and encode the texts of `queries` by it from now on.
     Open { info: Box<PackageInfo>, queries: Arc<Queries>, engine_id: u64, reply: Sender<LoadResult> },
     /// Encode the changed texts of these queries.
@@ -29,10 +33,51 @@ pub(crate) enum ServiceRequest {
     Quit,
 }
 
+/// The model of one engine: its formats, which are known at once, and its separator, which is loaded later.
+pub(crate) struct ModelSource {
+    pub audio: SpectrogramFormat,
+    pub separator: SeparatorSection,
+    pub factory: SeparatorFactory,
+    /// `None` without a model.
+    pub binding: Option<QueryBinding>,
+}
+
+impl ModelSource {
+    /// Requests that the package of `info` is loaded and that `queries` are encoded by it; returns at once.
+    ///
+    /// With an error as `info`, the factory returns it, and the formats are those of the built-in model.
+    pub fn open(info: Result<PackageInfo, PackageError>, queries: &Arc<Queries>) -> Self {
+        match info {
+            Ok(info) => {
+                let (audio, section) = (info.manifest.audio, info.manifest.separator.clone());
+                let (binding, pending) = ModelService::shared().open(info, queries.clone());
+                let factory = move |token: &CancelToken| {
+                    let model = pending.wait()?;
+                    let environment = library::environment().map_err(|error| error.to_string())?;
+                    load::load(environment, &model, &provider_choice(), token)
+                        .map_err(|error| error.to_string())
+                };
+                Self { audio, separator: section, factory: Box::new(factory), binding: Some(binding) }
+            }
+            Err(error) => {
+                // Also disconnects the engine before this one, which uses the same queries.
+                queries.connect(None);
+                let manifest = PackageInfo::built_in().manifest;
+                Self {
+                    audio: manifest.audio,
+                    separator: manifest.separator,
+                    factory: Box::new(move |_| Err(error.to_string())),
+                    binding: None,
+                }
+            }
+        }
+    }
+}
+
 type LoadResult = Result<Arc<LoadedModel>, String>;
 
 /// Handle of the service's thread, which runs as long as any engine exists.
-pub struct ModelService {
+struct ModelService {
     requests: Sender<ServiceRequest>,
     token: CancelToken,
     thread: Option<JoinHandle<()>>,
@@ -42,7 +87,7 @@ static CURRENT: Mutex<Weak<ModelService>> = Mutex::new(Weak::new());
 
 impl ModelService {
     /// Returns the service of the process and starts it if there is none.
-    pub fn shared() -> Arc<Self> {
+    fn shared() -> Arc<Self> {
         let mut current = CURRENT.lock();
         if let Some(service) = current.upgrade() {
             return service;
@@ -60,7 +105,7 @@ impl ModelService {
     /// Requests that the package of `info` is loaded and `queries` are encoded by it, and returns at once.
     ///
     /// The queries are encoded until the binding is dropped.
-    pub fn open(self: &Arc<Self>, info: PackageInfo, queries: Arc<Queries>) -> (QueryBinding, PendingModel) {
+    fn open(self: &Arc<Self>, info: PackageInfo, queries: Arc<Queries>) -> (QueryBinding, PendingModel) {
         let (reply, result) = bounded(1);
         let requests = self.requests.clone();
         // Sending fails only if the thread could not be started or has ended.
@@ -88,7 +133,7 @@ impl Drop for ModelService {
 /// Guard of the encoding of queries by a package.
 ///
 /// The encoding stops when the guard is dropped or another package is opened for the queries.
-pub struct QueryBinding {
+pub(crate) struct QueryBinding {
     service: Arc<ModelService>,
     queries: Arc<Queries>,
     engine_id: u64,
@@ -109,14 +154,14 @@ impl Drop for QueryBinding {
 }
 
 /// A model that is being loaded.
-pub struct PendingModel(Receiver<LoadResult>);
+struct PendingModel(Receiver<LoadResult>);
 
 impl PendingModel {
     /// Blocks until the model is loaded. Must not be called on the audio thread.
     ///
     /// # Errors
     /// Fails if the package cannot be loaded or the service's thread could not be started.
-    pub fn wait(self) -> Result<Arc<LoadedModel>, String> {
+    fn wait(self) -> Result<Arc<LoadedModel>, String> {
         self.0.recv().unwrap_or_else(|_| {
             Err("model service: its thread could not be started. Restart the host".into())
         })

@@ -1,5 +1,6 @@
 //! Separators: from magnitude frames to masks.
 
+pub(crate) mod load;
 pub(crate) mod multi_part;
 pub mod network;
 pub mod streaming;

@@ -7,31 +7,33 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    LOAD_TIMEOUT, OFFLINE, PackageCopy, assert_same, delayed, open, package, play, sine, wait_until_encoded,
+    LOAD_TIMEOUT, OFFLINE, PackageCopy, assert_same, delayed, faults, package, play, sine, start,
+    wait_until_encoded,
 };
 use sift_engine::inference::library;
-use sift_engine::package::{DEFAULT_PACKAGE, PackageInfo};
-use sift_engine::{CancelToken, EncodedQuery, Engine, Mode, PartRole, Queries, QueryEncoder, SlotState};
+use sift_engine::package::PackageInfo;
+use sift_engine::{
+    CancelToken, EncodedQuery, Instance, MaskFaults, Mode, PartRole, Processor, QueryEncoder, SlotState,
+};
 
-/// Opens an engine on the package in `folder` and waits until it is ready.
-fn open_ready(folder: &Path) -> (Engine, Arc<Queries>) {
-    let (engine, queries) = open(folder);
-    engine
+/// Starts an instance with the package in `folder` and waits until it is ready.
+fn start_ready(folder: &Path) -> (Processor, Instance) {
+    let (processor, instance) = start(folder);
+    instance
         .wait_until_ready(LOAD_TIMEOUT)
-        .expect("the engine is ready: `cargo xtask test` sets ORT_DYLIB_PATH");
-    (engine, queries)
+        .expect("the model is ready: `cargo xtask test` sets ORT_DYLIB_PATH");
+    (processor, instance)
 }
 
 #[test]
 fn mask_of_one_returns_the_delayed_input() {
-    let (mut engine, _) = open_ready(&package("identity"));
+    let (mut processor, _instance) = start_ready(&package("identity"));
     let input = sine(48_000);
-    let output = play(&mut engine, &input, Mode::Isolate, 0);
-    let dry = delayed(&input, engine.latency());
+    let output = play(&mut processor, &input, Mode::Isolate, 0);
+    let dry = delayed(&input, processor.latency());
     assert!(output.iter().zip(&dry).all(|(a, b)| (a - b).abs() < 1e-5));
 }
 
@@ -50,10 +52,10 @@ fn window_model_gives_the_masks_of_a_streaming_one_later() {
         start = end;
     }
     let [(streaming, early), (window, late)] = ["gate", "window"].map(|name| {
-        let (mut engine, _) = open_ready(&package(name));
-        let output = play(&mut engine, &input, Mode::Isolate, 0);
-        assert_eq!((engine.status().late_masks(), engine.status().dropped_frames()), (0, 0), "{name}");
-        (output, engine.latency())
+        let (mut processor, instance) = start_ready(&package(name));
+        let output = play(&mut processor, &input, Mode::Isolate, 0);
+        assert_eq!(faults(&instance).missing(), 0, "{name}");
+        (output, processor.latency())
     });
     // Ten hops: 3 of lookahead, up to 3 until the run, and up to 4 for the run.
     assert_eq!(late - early, 10 * 768);
@@ -71,43 +73,38 @@ fn energy(samples: &[f32]) -> f32 {
 fn mask_that_is_not_finite_passes_dry_and_is_counted() {
     for mode in [Mode::Isolate, Mode::Remove] {
         // The package's mask is NaN for loud frames.
-        let (mut engine, _) = open_ready(&package("nan"));
+        let (mut processor, instance) = start_ready(&package("nan"));
         let input = sine(24_000);
-        let output = play(&mut engine, &input, mode, 0);
-        assert_same(&output[12_000..], &delayed(&input, engine.latency())[12_000..]);
-        assert!(engine.status().invalid_masks() > 10);
+        let output = play(&mut processor, &input, mode, 0);
+        assert_same(&output[12_000..], &delayed(&input, processor.latency())[12_000..]);
+        assert!(faults(&instance).invalid > 10);
     }
 }
 
 #[test]
 fn text_set_in_a_slot_takes_effect() {
-    let (mut engine, queries) = open_ready(&package("identity"));
-    for slot in 0..sift_engine::SLOTS {
-        assert_eq!(wait_until_encoded(&queries, slot), SlotState::Ready, "{}", queries.text(slot));
-    }
+    let (mut processor, instance) = start_ready(&package("identity"));
+    let queries = instance.queries();
+    assert!((0..sift_engine::SLOTS).all(|slot| queries.slot_state(slot) == SlotState::Ready));
     let before = queries.generation();
     queries.set_text(3, "기타 소리 🎸");
     assert!(queries.generation() > before);
-    assert_eq!(wait_until_encoded(&queries, 3), SlotState::Ready);
+    assert_eq!(wait_until_encoded(queries, 3), SlotState::Ready);
     queries.set_text(3, "");
     let input = sine(24_000);
-    let output = play(&mut engine, &input, Mode::Remove, 3);
-    assert_same(&output, &delayed(&input, engine.latency()));
+    let output = play(&mut processor, &input, Mode::Remove, 3);
+    assert_same(&output, &delayed(&input, processor.latency()));
     assert_eq!(queries.slot_state(3), SlotState::Empty);
 }
 
 #[test]
 fn default_model_renders_the_same_bits_each_time() {
     let render = || {
-        let queries = Arc::new(Queries::default());
-        let mut engine = Engine::open(DEFAULT_PACKAGE, OFFLINE, queries.clone());
-        let output = play(&mut engine, &sine(96_000), Mode::Isolate, 1);
-        assert_eq!(
-            (engine.status().late_masks(), engine.status().dropped_frames(), engine.status().invalid_masks()),
-            (0, 0, 0)
-        );
-        assert!((0..sift_engine::SLOTS).all(|slot| wait_until_encoded(&queries, slot) == SlotState::Ready));
-        assert_eq!(engine.status().problem(), None);
+        let instance = Instance::default();
+        let mut processor = instance.start(OFFLINE);
+        let output = play(&mut processor, &sine(96_000), Mode::Isolate, 1);
+        assert_eq!(faults(&instance), MaskFaults::default());
+        instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
         output
     };
     let (first, second) = (render(), render());
@@ -117,11 +114,12 @@ fn default_model_renders_the_same_bits_each_time() {
 
 #[test]
 fn default_model_returns_the_nearest_concepts() {
-    let queries = Arc::new(Queries::default());
-    let _engine = Engine::open(DEFAULT_PACKAGE, OFFLINE, queries.clone());
+    let instance = Instance::default();
+    let _processor = instance.start(OFFLINE);
+    let queries = instance.queries();
     let understood = |text| {
         queries.set_text(2, text);
-        assert_eq!(wait_until_encoded(&queries, 2), SlotState::Ready);
+        assert_eq!(wait_until_encoded(queries, 2), SlotState::Ready);
         queries.concept_matches(2)
     };
     let dog = understood("my dog is barking");
@@ -198,18 +196,19 @@ fn ambiguous_text_has_a_part_for_each_meaning() {
 
 #[test]
 fn several_sounds_of_a_text_all_pass_or_are_all_removed() {
-    let queries = Arc::new(Queries::default());
-    let mut engine = Engine::open(DEFAULT_PACKAGE, OFFLINE, queries.clone());
-    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    let instance = Instance::default();
+    let queries = instance.queries();
+    let mut processor = instance.start(OFFLINE);
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
     // Short low tones over a steady high one.
     let beat = |sample: usize| if sample % 24_000 < 2_000 { 1.0 } else { 0.0 };
     let low: Vec<_> = (0..96_000).map(|sample| beat(sample) * (sample as f32 * 0.01).sin()).collect();
     let input: Vec<_> = low.iter().zip(sine(96_000)).map(|(low, high)| 0.5 * low + 0.2 * high).collect();
     let mut output_energy = |text: &str| {
         queries.set_text(1, text);
-        assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready, "{text}");
-        engine.reset();
-        energy(&play(&mut engine, &input, Mode::Isolate, 1))
+        assert_eq!(wait_until_encoded(queries, 1), SlotState::Ready, "{text}");
+        processor.reset();
+        energy(&play(&mut processor, &input, Mode::Isolate, 1))
     };
     let [drums, bass, both] = ["drums", "a bass guitar", "drums and a bass guitar"].map(&mut output_energy);
     assert!(both > 1.01 * drums.max(bass), "the energies {drums} and {bass} become {both} together");
@@ -223,9 +222,8 @@ fn several_sounds_of_a_text_all_pass_or_are_all_removed() {
 
 #[test]
 fn package_without_concepts_has_no_matches() {
-    let (_engine, queries) = open_ready(&package("identity"));
-    assert_eq!(wait_until_encoded(&queries, 0), SlotState::Ready);
-    assert!(queries.concept_matches(0).is_empty());
+    let (_processor, instance) = start_ready(&package("identity"));
+    assert!(instance.queries().concept_matches(0).is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Threads of dropped engines. Alone in its process, because other tests start threads too.
+//! Threads of dropped instances. Alone in its process, because other tests start threads too.
 
 #![cfg(target_os = "linux")]
 
@@ -6,22 +6,18 @@
 mod common;
 
 use std::fs;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{LOAD_TIMEOUT, OFFLINE, package};
-use sift_engine::package::PackageInfo;
-use sift_engine::{Engine, Queries};
+use common::{LOAD_TIMEOUT, package, start};
 
 #[test]
-fn hundred_engines_leave_no_thread() {
+fn hundred_instances_leave_no_thread() {
     let threads = || fs::read_dir("/proc/self/task").expect("Linux lists the threads").count();
     let start_and_drop = || {
-        let info = PackageInfo::read(&package("identity"));
-        let engine = Engine::with_package(info, OFFLINE, Arc::new(Queries::default()));
-        engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
+        let (_processor, instance) = start(&package("identity"));
+        instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
     };
-    // The first engine starts the thread that all engines of the process share.
+    // The first instance starts the thread that all instances of the process share.
     start_and_drop();
     let before = threads();
     (0..100).for_each(|_| start_and_drop());

@@ -9,13 +9,11 @@ mod common;
 
 use std::fs;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{LOAD_TIMEOUT, OFFLINE, PackageCopy, open, package, play, sine, wait_until_encoded};
-use sift_engine::package::PackageInfo;
-use sift_engine::{Config, Engine, Mode, Queries, SlotState};
+use common::{LOAD_TIMEOUT, OFFLINE, PackageCopy, faults, package, play, sine, start, wait_until_encoded};
+use sift_engine::{Config, Instance, Mode, ModelChoice, Processor, SlotState};
 
 /// Text for which the query network `query-endless-when-asked` never ends.
 const KEPT_WORD: &str = "말소리";
@@ -29,7 +27,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time to refuse a network that never ends: its limit of 30 s, and the rest.
 const ENDLESS_REFUSAL_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Longest time to drop an engine.
+/// Longest time to drop a processor.
 const DROP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Runs `test`, the body of the test `name`, in a subprocess.
@@ -102,10 +100,10 @@ fn assert_refused(kind: &str, timeout: Duration, expected: &[&str]) {
     assert!(problem.contains("Install the package again"), "{problem}");
 }
 
-/// Asserts that dropping `engine` does not wait for its network.
-fn assert_drops_in_time(engine: Engine) {
+/// Asserts that dropping `processor` does not wait for its network.
+fn assert_drops_in_time(processor: Processor) {
     let start = Instant::now();
-    drop(engine);
+    drop(processor);
     assert!(start.elapsed() < DROP_TIMEOUT, "{:?}", start.elapsed());
 }
 
@@ -119,8 +117,8 @@ subprocess_test!(query_network_with_too_much_memory_is_refused, {
 
 subprocess_test!(loading_does_not_accumulate_constants, {
     let copy = hostile_package("constants");
-    let (engine, _) = open(copy.path());
-    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    let (_processor, instance) = start(copy.path());
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
     let Some(peak) = peak_memory() else { return };
     assert!(peak < 1 << 30, "peak memory is {peak} bytes; expected less than 1 GiB of the constants' 2 GiB");
 });
@@ -138,36 +136,35 @@ subprocess_test!(endless_query_network_is_refused, {
     assert_refused("query-endless", ENDLESS_REFUSAL_TIMEOUT, &["query.onnx", "did not end within 30 s"]);
 });
 
-subprocess_test!(engine_drops_in_time_while_loading_never_ends, {
+subprocess_test!(processor_drops_in_time_while_loading_never_ends, {
     for kind in ["endless", "query-endless"] {
         let copy = hostile_package(kind);
-        let (engine, _) = open(copy.path());
+        let (processor, _instance) = start(copy.path());
         thread::sleep(Duration::from_secs(1));
-        assert_drops_in_time(engine);
+        assert_drops_in_time(processor);
     }
 });
 
-subprocess_test!(engine_drops_in_time_while_a_run_never_ends, {
+subprocess_test!(processor_drops_in_time_while_a_run_never_ends, {
     let copy = hostile_package("endless-when-heard");
     let live = Config { offline: false, ..OFFLINE };
-    let queries = Arc::new(Queries::default());
-    let mut engine = Engine::with_package(PackageInfo::read(copy.path()), live, queries.clone());
-    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
-    assert_eq!(wait_until_encoded(&queries, 0), SlotState::Ready);
+    let instance = Instance::new(ModelChoice::Folder(copy.path().to_owned()));
+    let mut processor = instance.start(live);
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
     for block in sine(24_000).chunks(512) {
-        // In real time, because the engine may wait for masks in a faster host.
+        // In real time, because the processor may wait for masks in a faster host.
         thread::sleep(Duration::from_micros(10_700));
-        play(&mut engine, block, Mode::Isolate, 0);
+        play(&mut processor, block, Mode::Isolate, 0);
     }
-    assert!(engine.status().late_masks() > 10, "{}", engine.status().late_masks());
-    assert_drops_in_time(engine);
+    assert!(faults(&instance).late > 10, "{:?}", faults(&instance));
+    assert_drops_in_time(processor);
 });
 
 subprocess_test!(endless_encoding_fails_and_later_ones_fail_at_once, {
     let copy = hostile_package("query-endless-when-asked");
-    let (engine, queries) = open(copy.path());
-    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
-    assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready);
+    let (processor, instance) = start(copy.path());
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    let queries = instance.queries();
     queries.set_text(1, KEPT_WORD);
     let start = Instant::now();
     while queries.slot_state(1) == SlotState::Encoding && start.elapsed() < ENDLESS_REFUSAL_TIMEOUT {
@@ -175,19 +172,19 @@ subprocess_test!(endless_encoding_fails_and_later_ones_fail_at_once, {
     }
     queries.set_text(2, &format!("{KEPT_WORD} speech"));
     for slot in [1, 2] {
-        assert_eq!(wait_until_encoded(&queries, slot), SlotState::Failed);
+        assert_eq!(wait_until_encoded(queries, slot), SlotState::Failed);
     }
     assert!(start.elapsed() < ENDLESS_REFUSAL_TIMEOUT, "{:?}", start.elapsed());
     assert!(queries.problem().unwrap().contains("did not end within 30 s"), "{:?}", queries.problem());
-    assert_drops_in_time(engine);
+    assert_drops_in_time(processor);
 });
 
-subprocess_test!(engine_drops_in_time_while_an_encoding_never_ends, {
+subprocess_test!(processor_drops_in_time_while_an_encoding_never_ends, {
     let copy = hostile_package("query-endless-when-asked");
-    let (engine, queries) = open(copy.path());
-    engine.wait_until_ready(LOAD_TIMEOUT).unwrap();
-    assert_eq!(wait_until_encoded(&queries, 1), SlotState::Ready);
+    let (processor, instance) = start(copy.path());
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    let queries = instance.queries();
     queries.set_text(1, KEPT_WORD);
     thread::sleep(Duration::from_secs(1));
-    assert_drops_in_time(engine);
+    assert_drops_in_time(processor);
 });

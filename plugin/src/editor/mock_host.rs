@@ -1,5 +1,7 @@
 //! A host for the editor's tests: carries out what the editor requests, and records it.
 
+use std::sync::Arc;
+
 use egui::{Ui, Vec2};
 use egui_kittest::Harness;
 use nice_plug::prelude::*;
@@ -7,7 +9,6 @@ use parking_lot::Mutex;
 
 use super::theme;
 use super::view::{EditorData, EditorView};
-use crate::engine_switcher::EngineSwitcher;
 use crate::params::SiftParams;
 
 /// The whole editor without an engine, in `size` logical pixels.
@@ -31,7 +32,7 @@ pub struct MockHost {
 
 impl Default for MockHost {
     fn default() -> Self {
-        Self { params: SiftParams::new(EngineSwitcher::default()), gestures: Mutex::default() }
+        Self { params: SiftParams::new(&Arc::default()), gestures: Mutex::default() }
     }
 }
 

@@ -3,38 +3,39 @@
 //! `UPDATE_SNAPSHOTS=1` replaces the images. Look at them before you commit them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use egui::accesskit::Role;
 use egui::{Event, Ui, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
-use sift_engine::Readiness;
 use sift_engine::dsp::analyzer::{PeakLevels, ROWS, SpectrumColumn};
 use sift_engine::inference::provider::ActiveProvider;
 use sift_engine::package::PackageInfo;
+use sift_engine::{MaskFaults, Readiness, Snapshot};
 
 use super::mock_host::MockHost;
 use super::model_menu::{MenuEntry, ModelMenu};
 use super::query_set_menu::QuerySetMenu;
 use super::theme;
 use super::view::{EditorData, EditorView};
-use crate::engine_monitor::EngineSnapshot;
 use crate::params::{DEFAULT_EDITOR_SIZE, ModeParam};
 
 /// Folder of the images, relative to this package.
 const FOLDER: &str = "../tests/snapshots";
 
 /// A running engine with the default model.
-pub fn running(readiness: Readiness) -> EngineSnapshot {
-    EngineSnapshot {
+pub fn running(readiness: Readiness) -> Snapshot {
+    Snapshot {
         readiness,
         problem: None,
         model: "Sift default".into(),
         active_provider: ActiveProvider::default(),
         sample_rate: 48_000.0,
         latency: 2_304,
-        load: 0.1,
-        late_masks: 0,
+        hop: Duration::from_millis(16),
+        hop_time: Duration::from_micros(1_600),
+        faults: MaskFaults::default(),
         presence: Some(0.8),
     }
 }
@@ -62,7 +63,7 @@ fn installed() -> Vec<MenuEntry> {
 /// parameters, and `act` operates the editor.
 fn compare(
     name: &str,
-    engine: Option<EngineSnapshot>,
+    engine: Option<Snapshot>,
     prepare: impl Fn(&MockHost),
     act: impl Fn(&mut Harness<'_>),
 ) {
@@ -140,13 +141,17 @@ fn model_loading() {
 fn model_broken() {
     let problem = "models/mine/separator.onnx: has the SHA-256 12ab…, but `separator.sha256` says 34cd…. The file is \
                    damaged or was changed: install the package again";
-    let broken = EngineSnapshot { problem: Some(problem.into()), ..running(Readiness::Failed) };
+    let broken = Snapshot { problem: Some(problem.into()), ..running(Readiness::Failed) };
     compare("broken", Some(broken), |_| (), |_| ());
 }
 
 #[test]
 fn machine_too_slow() {
-    let slow = EngineSnapshot { load: 1.3, late_masks: 41, ..running(Readiness::Ready) };
+    let slow = Snapshot {
+        hop_time: Duration::from_micros(20_800),
+        faults: MaskFaults { late: 41, ..MaskFaults::default() },
+        ..running(Readiness::Ready)
+    };
     compare("too-slow", Some(slow), |_| (), |_| ());
 }
 

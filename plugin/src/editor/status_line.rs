@@ -2,12 +2,11 @@
 
 use egui::text::{LayoutJob, TextFormat};
 use egui::{Color32, Label, Sense, Ui, vec2};
-use sift_engine::Readiness;
 use sift_engine::inference::provider::Provider;
 use sift_engine::package::speed_records::HEAVY_LOAD;
+use sift_engine::{Readiness, Snapshot};
 
 use super::theme::{self, Severity};
-use crate::engine_monitor::EngineSnapshot;
 
 /// Seconds for which a late mask is shown as a warning.
 const WARNING_DURATION: f64 = 5.0;
@@ -27,7 +26,7 @@ pub struct StatusText {
 /// Describes the engine, if one runs. `other_problem` is an error of the active query or the editor;
 /// `is_overloaded` means that masks came late in the last seconds.
 pub fn status_text(
-    engine: Option<&EngineSnapshot>,
+    engine: Option<&Snapshot>,
     other_problem: Option<String>,
     is_overloaded: bool,
     is_bypassed: bool,
@@ -51,13 +50,13 @@ pub fn status_text(
             facts: format!("{model} · audio passes unchanged · {latency}"),
         },
         Readiness::Ready => {
-            let load = format!("separator {:.0} %", engine.load * 100.0);
-            let late = match engine.late_masks {
+            let load = format!("separator {:.0} %", engine.load() * 100.0);
+            let late = match engine.faults.missing() {
                 0 => "no late masks".into(),
                 1 => "1 late mask".into(),
                 late => format!("{late} late masks"),
             };
-            let too_slow = (f64::from(engine.load) >= HEAVY_LOAD || is_overloaded).then(|| {
+            let too_slow = (f64::from(engine.load()) >= HEAVY_LOAD || is_overloaded).then(|| {
                 "The separator cannot keep up, and the last mask is held. Use a larger block, close other programs, \
                  or render offline"
                     .into()
@@ -132,20 +131,24 @@ fn line(text: &str, color: Color32, rows: usize) -> Label {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use sift_engine::MaskFaults;
     use sift_engine::inference::provider::ActiveProvider;
 
     use super::*;
 
-    fn engine(readiness: Readiness) -> EngineSnapshot {
-        EngineSnapshot {
+    fn engine(readiness: Readiness) -> Snapshot {
+        Snapshot {
             readiness,
             problem: None,
             model: "Sift default".into(),
             active_provider: ActiveProvider::default(),
             sample_rate: 48_000.0,
             latency: 2_304,
-            load: 0.384,
-            late_masks: 0,
+            hop: Duration::from_millis(16),
+            hop_time: Duration::from_micros(6_144),
+            faults: MaskFaults::default(),
             presence: None,
         }
     }
@@ -176,7 +179,7 @@ mod tests {
         let on = |provider, fallback_reason: Option<&str>| {
             let active_provider =
                 ActiveProvider { provider, fallback_reason: fallback_reason.map(str::to_owned) };
-            let engine = EngineSnapshot { active_provider, ..engine(Readiness::Ready) };
+            let engine = Snapshot { active_provider, ..engine(Readiness::Ready) };
             status_text(Some(&engine), None, false, false)
         };
         let active = on(Provider::Cuda, None);
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn status_of_a_broken_model_shows_its_problem() {
         let problem = "separator.onnx is missing from the model. Install it again";
-        let broken = EngineSnapshot { problem: Some(problem.into()), ..engine(Readiness::Failed) };
+        let broken = Snapshot { problem: Some(problem.into()), ..engine(Readiness::Failed) };
         let status = status_text(Some(&broken), None, false, false);
         assert_eq!(status.severity, Severity::Warning);
         assert_eq!(status.problem.as_deref(), Some(problem));
@@ -219,7 +222,11 @@ mod tests {
 
     #[test]
     fn status_of_an_overloaded_separator_is_a_warning() {
-        let overloaded = EngineSnapshot { load: 1.3, late_masks: 41, ..engine(Readiness::Ready) };
+        let overloaded = Snapshot {
+            hop_time: Duration::from_micros(20_800),
+            faults: MaskFaults { late: 40, dropped: 1, invalid: 0 },
+            ..engine(Readiness::Ready)
+        };
         let status = status_text(Some(&overloaded), None, false, false);
         assert_eq!(status.severity, Severity::Warning);
         assert!(status.facts.ends_with("separator 130 % · 41 late masks"));

@@ -4,7 +4,7 @@ use egui::{Align, Frame, Layout, Margin, Panel, Rangef, RichText, ScrollArea, Ui
 use nice_plug::prelude::*;
 use sift_engine::dsp::analyzer::{Analyzer, FrequencyScale, PeakLevels, SpectrumColumn};
 use sift_engine::user::preferences::ThemeChoice;
-use sift_engine::{SlotState, package};
+use sift_engine::{SlotState, Snapshot, package};
 
 use super::meters::Meters;
 use super::model_menu::ModelMenu;
@@ -13,7 +13,6 @@ use super::slot_bar::SlotBar;
 use super::spectrogram::{MaskDisplay, Spectrogram};
 use super::status_line::{self, OverloadIndicator};
 use super::{controls, theme};
-use crate::engine_monitor::EngineSnapshot;
 use crate::params::SiftParams;
 
 /// Space at the sides, and the least space above and below the parts.
@@ -31,7 +30,7 @@ pub struct EditorData<'a> {
     /// Name of the model package.
     pub model: &'a str,
     /// State of the running engine, if one runs.
-    pub engine: Option<&'a EngineSnapshot>,
+    pub engine: Option<&'a Snapshot>,
     /// Spectra since the last frame.
     pub columns: Vec<SpectrumColumn>,
     pub peaks: PeakLevels,
@@ -47,7 +46,7 @@ impl Default for EditorData<'_> {
 
 impl<'a> EditorData<'a> {
     /// Reads the spectra and levels of `analyzer`. `model` is the selected model; a running engine's own takes precedence.
-    pub fn new(model: &'a str, engine: Option<&'a EngineSnapshot>, analyzer: Option<&Analyzer>) -> Self {
+    pub fn new(model: &'a str, engine: Option<&'a Snapshot>, analyzer: Option<&Analyzer>) -> Self {
         let model = engine.map_or(model, |engine| &engine.model);
         let Some(analyzer) = analyzer else { return Self { model, engine, ..Self::default() } };
         let columns = analyzer.take_columns().collect();
@@ -145,7 +144,7 @@ impl EditorView {
         ui: &mut Ui,
         params: &SiftParams,
         setter: &ParamSetter<'_>,
-        engine: Option<&EngineSnapshot>,
+        engine: Option<&Snapshot>,
     ) {
         let queries = &params.queries.0;
         let readiness = engine.map(|engine| engine.readiness);
@@ -158,12 +157,12 @@ impl EditorView {
         }
     }
 
-    fn show_footer(&mut self, ui: &mut Ui, params: &SiftParams, engine: Option<&EngineSnapshot>) {
+    fn show_footer(&mut self, ui: &mut Ui, params: &SiftParams, engine: Option<&Snapshot>) {
         let queries = &params.queries.0;
         let has_failed = queries.slot_state(params.active_slot()) == SlotState::Failed;
         let problem = queries.problem().filter(|_| has_failed).or_else(|| self.problem.clone());
         let now = ui.input(|input| input.time);
-        let is_overloaded = engine.is_some_and(|engine| self.overload.update(engine.late_masks, now));
+        let is_overloaded = engine.is_some_and(|engine| self.overload.update(engine.faults.missing(), now));
         let status = status_line::status_text(engine, problem, is_overloaded, params.bypass.value());
         status_line::show(ui, &status);
     }

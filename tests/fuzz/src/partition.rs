@@ -2,15 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use sift_engine::package::PackageInfo;
-use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, SLOTS, SlotState};
+use sift_engine::{AuxOutputs, Config, Controls, Instance, MaskShaping, Mode, ModelChoice, Processor, SLOTS};
 use sift_tests::audio::Random;
 use sift_tests::fixtures::{self, KEPT_WORD};
-use sift_tests::process::eventually;
 
 const RATES: [f64; 3] = [44_100.0, 48_000.0, 50_317.0];
 const MAX_BLOCK: usize = 2048;
@@ -41,7 +38,7 @@ struct Part {
     smoothing: u8,
     listen_removed: bool,
     bypass: bool,
-    /// Lengths of the second engine's blocks; the last one repeats.
+    /// Lengths of the second instance's blocks; the last one repeats.
     blocks: Vec<u16>,
 }
 
@@ -61,28 +58,26 @@ enum Sound {
     Invalid,
 }
 
-/// Two equal engines: one for whole parts, one for parts in blocks.
-struct Pair([Engine; 2]);
+/// Two equal instances: one for whole parts, one for parts in blocks.
+struct Pair([(Instance, Processor); 2]);
 
 impl Pair {
     fn new(config: Config) -> Self {
         Self([(); 2].map(|()| {
             let texts = std::array::from_fn(|slot| if slot % 2 == 0 { KEPT_WORD } else { "drums" }.into());
-            let queries = Arc::new(Queries::new(texts));
-            let listing = PackageInfo::read(&fixtures::package("recurrent"));
-            let engine = Engine::with_package(listing, config, queries.clone());
-            engine
+            let instance = Instance::new(ModelChoice::Folder(fixtures::package("recurrent")));
+            instance.queries().set_texts(&texts);
+            let processor = instance.start(config);
+            instance
                 .wait_until_ready(LOAD_TIMEOUT)
-                .expect("the engine is ready: `cargo xtask` sets ORT_DYLIB_PATH");
-            let encoded = || (0..SLOTS).all(|slot| queries.slot_state(slot) == SlotState::Ready);
-            assert!(eventually(LOAD_TIMEOUT, encoded), "the queries are not encoded");
-            engine
+                .expect("the model is ready: `cargo xtask` sets ORT_DYLIB_PATH");
+            (instance, processor)
         }))
     }
 }
 
 thread_local! {
-    /// Engines by rate and channels, kept for further sessions because they take long to make.
+    /// Instances by rate and channels, kept for further sessions because they take long to make.
     static PAIRS: RefCell<HashMap<(usize, usize), Pair>> = RefCell::default();
 }
 
@@ -95,7 +90,8 @@ pub fn check(bytes: &[u8]) {
     let (rate, channels) = (usize::from(session.rate) % RATES.len(), 1 + usize::from(session.stereo));
     PAIRS.with_borrow_mut(|pairs| {
         let config = Config { sample_rate: RATES[rate], max_block: MAX_BLOCK, channels, offline: true };
-        let Pair([whole, split]) = pairs.entry((rate, channels)).or_insert_with(|| Pair::new(config));
+        let Pair([(_, whole), (_, split)]) =
+            pairs.entry((rate, channels)).or_insert_with(|| Pair::new(config));
         whole.reset();
         split.reset();
         let mut random = Random::new(session.seed.into());
@@ -110,12 +106,9 @@ pub fn check(bytes: &[u8]) {
             let output = part.process(split, &input, &strength, &gain, &part.blocks);
             assert!(output == expected, "the bits differ in blocks of {:?} of {session:?}", part.blocks);
         }
-        for engine in [whole, split] {
-            assert_eq!(
-                (engine.status().late_masks(), engine.status().dropped_frames()),
-                (0, 0),
-                "masks are late although the engine renders offline"
-            );
+        for (instance, _) in &pairs[&(rate, channels)].0 {
+            let missing = instance.snapshot().map(|snapshot| snapshot.faults.missing());
+            assert_eq!(missing, Some(0), "masks are late although the instance renders offline");
         }
     });
 }
@@ -141,7 +134,7 @@ impl Part {
     /// The bits of all outputs, channel by channel, of `input` in `blocks`; in one block if `blocks` is empty.
     fn process(
         &self,
-        engine: &mut Engine,
+        processor: &mut Processor,
         input: &[Vec<f32>],
         strength: &[f32],
         gain: &[f32],
@@ -149,8 +142,8 @@ impl Part {
     ) -> Vec<u32> {
         match self.before {
             Before::Nothing => (),
-            Before::Seek => engine.seek(),
-            Before::Reset => engine.reset(),
+            Before::Seek => processor.seek(),
+            Before::Reset => processor.reset(),
         }
         let mut main = input.to_vec();
         let (mut target, mut residual) = (input.to_vec(), input.to_vec());
@@ -175,7 +168,7 @@ impl Part {
             let [mut main, mut target, mut residual] = [&mut main, &mut target, &mut residual]
                 .map(|port| port.iter_mut().map(|channel| &mut channel[range.clone()]).collect::<Vec<_>>());
             let mut aux = AuxOutputs { target: &mut target, residual: &mut residual };
-            engine.process(&mut main, &mut aux, &controls);
+            processor.process(&mut main, &mut aux, &controls);
             start = range.end;
         }
         [main, target, residual].iter().flatten().flatten().map(|sample| sample.to_bits()).collect()

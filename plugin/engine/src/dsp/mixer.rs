@@ -94,11 +94,13 @@ pub struct OutputSamples {
 /// All methods but `new` run on the audio thread and are real-time safe.
 #[derive(Clone, Copy)]
 pub struct Mixer {
-    pub remove: Ramp,
-    pub removed: Ramp,
-    pub bypass: Ramp,
+    remove: Ramp,
+    removed: Ramp,
+    bypass: Ramp,
     pub wet: Ramp,
     pub level: Ramp,
+    /// Whether there is output to fade from.
+    has_output: bool,
 }
 
 impl Mixer {
@@ -106,7 +108,26 @@ impl Mixer {
         let ramp = Ramp::new(sample_rate);
         let mut level = ramp;
         level.snap(1.0);
-        Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp, level }
+        Self { remove: ramp, removed: ramp, bypass: ramp, wet: ramp, level, has_output: false }
+    }
+
+    /// Starts again at full level, without a mask and without output to fade from.
+    pub fn reset(&mut self) {
+        self.wet.snap(0.0);
+        self.level.snap(1.0);
+        self.has_output = false;
+    }
+
+    /// Starts to move to the settings of the next block; before the first block it jumps to them.
+    pub fn set_targets(&mut self, mode: Mode, listen_removed: bool, bypass: bool) {
+        let remove = mode == Mode::Remove;
+        for (ramp, is_on) in
+            [(&mut self.remove, remove), (&mut self.removed, listen_removed), (&mut self.bypass, bypass)]
+        {
+            let target = f32::from(is_on);
+            if self.has_output { ramp.set(target) } else { ramp.snap(target) }
+        }
+        self.has_output = true;
     }
 
     /// Returns the constant weights of all further samples if every ramp has settled.

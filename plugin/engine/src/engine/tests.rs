@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use realfft::num_complex::Complex32;
 
@@ -9,10 +10,12 @@ use super::*;
 use crate::dsp::grid::SpectrogramFormat;
 use crate::dsp::stft::WindowFunction;
 use crate::inference::provider::ActiveProvider;
+use crate::model_service::ModelSource;
 use crate::package::SeparatorSection;
 use crate::query::encoder::EncodedQuery;
 use crate::query::slots::Queries;
 use crate::realtime::separator_thread::SeparatorFactory;
+use crate::realtime::status::Readiness;
 use crate::separator::Separator;
 
 const AUDIO: SpectrogramFormat =
@@ -45,11 +48,11 @@ fn fork_unsupported() -> Result<Box<dyn Separator>, String> {
     Err("fake separator: fork is unsupported".into())
 }
 
-fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> SeparatorFactory {
+pub(crate) fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> SeparatorFactory {
     Box::new(move |_| Ok((Box::new(FakeSeparator(make)), ActiveProvider::default())))
 }
 
-fn constant(gain: f32) -> SeparatorFactory {
+pub(crate) fn constant(gain: f32) -> SeparatorFactory {
     fake(move |_, _, mask| mask.fill(Complex32::new(gain, 0.0)))
 }
 
@@ -71,11 +74,21 @@ fn config(sample_rate: f64, max_block: usize) -> Config {
     Config { sample_rate, max_block, channels: 1, offline: true }
 }
 
+/// Source of a streaming model with `lookahead` hops whose separator is made by `factory`.
+pub(crate) fn source(factory: SeparatorFactory, lookahead: usize) -> ModelSource {
+    ModelSource { audio: AUDIO, separator: SeparatorSection::streaming(lookahead), factory, binding: None }
+}
+
+/// Opens an engine and waits until its model is loaded.
 fn engine(factory: SeparatorFactory, config: Config) -> Engine {
-    let engine =
-        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), factory, None, config, queries());
-    engine.wait_until_ready(Duration::from_secs(10)).unwrap();
+    let engine = Engine::open(source(factory, 0), config, queries());
+    wait_until_ready(&engine);
     engine
+}
+
+fn wait_until_ready(engine: &Engine) {
+    let readiness = engine.status().wait_while_loading(Instant::now() + Duration::from_secs(10));
+    assert_eq!(readiness, Readiness::Ready);
 }
 
 /// Controls of a test, constant during a block.
@@ -135,7 +148,7 @@ fn play(
 }
 
 /// Deterministic noise within ±0.5 (xorshift; Marsaglia, 2003).
-fn noise(samples: usize) -> Vec<f32> {
+pub(crate) fn noise(samples: usize) -> Vec<f32> {
     let mut state = 0x2545_f491_u32;
     (0..samples)
         .map(|_| {
@@ -147,11 +160,11 @@ fn noise(samples: usize) -> Vec<f32> {
         .collect()
 }
 
-fn sine(samples: usize, hertz: f64, rate: f64) -> Vec<f32> {
+pub(crate) fn sine(samples: usize, hertz: f64, rate: f64) -> Vec<f32> {
     (0..samples).map(|i| 0.5 * (std::f64::consts::TAU * hertz * i as f64 / rate).sin() as f32).collect()
 }
 
-fn delayed(input: &[f32], latency: usize) -> Vec<f32> {
+pub(crate) fn delayed(input: &[f32], latency: usize) -> Vec<f32> {
     let mut delayed = vec![0.0; latency];
     delayed.extend_from_slice(&input[..input.len() - latency]);
     delayed
@@ -165,11 +178,11 @@ fn assert_same(output: &[f32], expected: &[f32]) {
     assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (output[at], expected[at])));
 }
 
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-fn largest_jump(signal: &[f32]) -> f32 {
+pub(crate) fn largest_jump(signal: &[f32]) -> f32 {
     signal.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
 }
 
@@ -283,7 +296,7 @@ fn unannounced_offline_render_has_no_late_mask() {
     let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
     let input = noise(96_000);
     let output = play(&mut engine, &input, TestControls::default(), || 512);
-    assert_eq!(engine.status().late_masks(), 0);
+    assert_eq!(engine.status().faults().late, 0);
     assert!(largest_difference(&output.main, &delayed(&input, engine.latency())) < 1e-4);
 }
 
@@ -294,7 +307,7 @@ fn play_live(
     block: usize,
     mut before_block: impl FnMut(usize),
 ) -> Vec<f32> {
-    let rate = engine.grid().sample_rate;
+    let rate = engine.sample_rate();
     let start = Instant::now();
     let mut output = Vec::new();
     for (number, part) in input.chunks(block).enumerate() {
@@ -333,7 +346,7 @@ fn stalled_separator_yields_dry_and_resumes_without_click() {
     assert!((gain(85_000) - 1.0).abs() < 0.01, "dry while stalled: {}", gain(85_000));
     assert!((gain(130_000) - 0.5).abs() < 0.01, "separated again: {}", gain(130_000));
     assert_same(&output[85_000..90_000], &dry[85_000..90_000]);
-    assert!(engine.status().late_masks() + engine.status().dropped_frames() > 40, "counted");
+    assert!(engine.status().faults().missing() > 40, "counted");
     assert!(largest_jump(&output) < largest_jump(&input) + 0.005, "no click");
 }
 
@@ -346,7 +359,7 @@ fn separator_slower_than_realtime_causes_no_click() {
     let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
     let input = sine(48_000, 300.0, 48_000.0);
     let output = play_live(&mut engine, &input, 512, |_| ());
-    assert!(engine.status().late_masks() > 10);
+    assert!(engine.status().faults().late > 10);
     assert!(largest_jump(&output) < largest_jump(&input) + 0.005);
 }
 
@@ -439,7 +452,7 @@ fn invalid_input_or_mask_gives_finite_output() {
     for signal in [&output.main, &output.target, &output.residual] {
         assert!(signal.iter().all(|sample| sample.is_finite() && sample.abs() < 2.0));
     }
-    assert!(engine.status().invalid_masks() > 10, "counted");
+    assert!(engine.status().faults().invalid > 10, "counted");
 }
 
 #[test]
@@ -453,7 +466,7 @@ fn active_query_switches_at_next_hop() {
         play(&mut engine, &input[48_000..], TestControls { query: 0, ..TestControls::default() }, || 512)
             .main;
     let output = [before, after].concat();
-    let (latency, grid) = (engine.latency(), *engine.grid());
+    let (latency, grid) = (engine.latency(), engine.timing.grid);
     // Frames that end in the first part use query 1. The first frame that ends in the second part
     // uses query 0, from the frame's first sample on.
     let first = (48_000 / grid.hop + 1) * grid.hop - grid.size + latency;
@@ -496,21 +509,18 @@ fn failed_model_passes_dry_at_same_latency_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let factory: SeparatorFactory =
             Box::new(|_| Err("models/x/separator.onnx: is missing. Install the package again".into()));
-        let mut engine = Engine::with_separator(
-            &AUDIO,
-            &SeparatorSection::streaming(0),
-            factory,
-            None,
-            config(48_000.0, 512),
-            queries(),
-        );
+        let mut engine = Engine::open(source(factory, 0), config(48_000.0, 512), queries());
         assert_eq!(engine.latency(), 2304);
-        let problem = engine.wait_until_ready(Duration::from_secs(10)).unwrap_err();
+        assert_eq!(
+            engine.status().wait_while_loading(Instant::now() + Duration::from_secs(10)),
+            Readiness::Failed
+        );
+        let problem = engine.status().problem().unwrap();
         assert!(problem.contains("separator.onnx") && problem.contains("Install"));
         let input = noise(20_000);
         let output = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
         assert_same(&output.main, &delayed(&input, 2304));
-        assert_eq!(engine.status().late_masks(), 0);
+        assert_eq!(engine.status().faults().late, 0);
     }
 }
 
@@ -523,14 +533,13 @@ fn loading_model_passes_dry_and_counts_no_late_mask() {
         Ok((Box::new(FakeSeparator(silence)), ActiveProvider::default()))
     });
     let live = Config { offline: false, ..config(48_000.0, 512) };
-    let mut engine =
-        Engine::with_separator(&AUDIO, &SeparatorSection::streaming(0), factory, None, live, queries());
+    let mut engine = Engine::open(source(factory, 0), live, queries());
     let input = noise(24_000);
     let output = play_live(&mut engine, &input, 512, |_| ());
     assert_same(&output, &delayed(&input, engine.latency()));
-    assert_eq!(engine.status().late_masks(), 0);
+    assert_eq!(engine.status().faults().late, 0);
     load_sender.send(()).unwrap();
-    engine.wait_until_ready(Duration::from_secs(10)).unwrap();
+    wait_until_ready(&engine);
     let output = play_live(&mut engine, &input, 512, |_| ());
     assert!(output[12_000..].iter().all(|sample| sample.abs() < 1e-3), "separated once the model is loaded");
 }
@@ -540,14 +549,7 @@ fn empty_query_passes_dry_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let queries = queries();
         queries.set_text(0, "");
-        let mut engine = Engine::with_separator(
-            &AUDIO,
-            &SeparatorSection::streaming(0),
-            constant(0.0),
-            None,
-            config(48_000.0, 512),
-            queries,
-        );
+        let mut engine = Engine::open(source(constant(0.0), 0), config(48_000.0, 512), queries);
         let input = noise(20_000);
         let output = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
         assert_same(&output.main, &delayed(&input, engine.latency()));
@@ -563,15 +565,8 @@ fn lookahead_applies_mask_to_its_own_frame() {
         let is_loud = levels.pop_front().unwrap() > 1.0;
         mask.fill(Complex32::new(f32::from(is_loud), 0.0));
     });
-    let mut engine = Engine::with_separator(
-        &AUDIO,
-        &SeparatorSection::streaming(2),
-        factory,
-        None,
-        config(32_000.0, 512),
-        queries(),
-    );
-    engine.wait_until_ready(Duration::from_secs(10)).unwrap();
+    let mut engine = Engine::open(source(factory, 2), config(32_000.0, 512), queries());
+    wait_until_ready(&engine);
     let mut input = vec![0.0; 32_000];
     input[8192..16_384].copy_from_slice(&noise(8192));
     let output = play(&mut engine, &input, TestControls::default(), || 512);

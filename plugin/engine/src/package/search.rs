@@ -1,11 +1,53 @@
 //! Search for installed packages.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::inference::library;
 use crate::package::error::PackageError;
-use crate::package::{MANIFEST_FILE, PackageInfo};
+use crate::package::{DEFAULT_PACKAGE, MANIFEST_FILE, PackageInfo};
 use crate::user::folders;
+
+/// Selection of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// The first installed package with this name.
+    Installed(String),
+    /// The package in this folder.
+    Folder(PathBuf),
+    /// The package that is compiled into the binary, whatever is installed.
+    BuiltIn,
+}
+
+impl Default for ModelChoice {
+    fn default() -> Self {
+        Self::Installed(DEFAULT_PACKAGE.to_owned())
+    }
+}
+
+impl fmt::Display for ModelChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Installed(name) => f.write_str(name),
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::BuiltIn => f.write_str(DEFAULT_PACKAGE),
+        }
+    }
+}
+
+impl ModelChoice {
+    /// Searches for the package and reads its manifest.
+    ///
+    /// # Errors
+    /// If there is no such package, or its manifest is broken.
+    pub fn find(&self) -> Result<PackageInfo, PackageError> {
+        match self {
+            Self::Installed(name) => find(name),
+            Self::Folder(folder) => PackageInfo::read(folder),
+            Self::BuiltIn => Ok(PackageInfo::built_in()),
+        }
+    }
+}
 
 /// All installed packages, in the order of the search: `SIFT_MODELS`, the user's data folder, the resources of the plugin,
 /// the built-in package. A package with a broken manifest is listed as its error.
@@ -24,7 +66,7 @@ pub fn list_installed() -> Vec<Result<PackageInfo, PackageError>> {
 /// # Errors
 /// If there is none, or if the manifest of the first one is broken. Another package of that name never replaces a broken one
 /// silently.
-pub fn find(name: &str) -> Result<PackageInfo, PackageError> {
+fn find(name: &str) -> Result<PackageInfo, PackageError> {
     let called = |info: &Result<PackageInfo, PackageError>| match info {
         Ok(info) => info.manifest.name == name,
         Err(error) => error.package() == Some(name),

@@ -48,6 +48,9 @@ struct SlotText {
     draft: Option<String>,
 }
 
+/// Parts of the query in each slot; `None` before the first encoding and after a failed one.
+type SlotParts = [Option<Arc<[QueryPart]>>; SLOTS];
+
 /// The eight queries of one instance, shared by its editor, host state, separator thread and the model service.
 ///
 /// The audio thread never uses it.
@@ -62,7 +65,7 @@ pub struct Queries {
     /// Engine that owns the embeddings; incremented with every engine that is opened on these queries.
     engine_id: AtomicU64,
     /// Locked only by the model service and the separator thread.
-    parts: Mutex<[Option<Arc<[QueryPart]>>; SLOTS]>,
+    parts: Mutex<SlotParts>,
     /// Notified when `parts`, a state or the engine's id changes.
     parts_changed: Condvar,
     concept_matches: Mutex<[Arc<[ConceptMatch]>; SLOTS]>,
@@ -186,7 +189,7 @@ impl Queries {
     fn write(&self, texts: &mut [SlotText; SLOTS], slot: usize, text: String) {
         let state = if normalise(&text).is_empty() { SlotState::Empty } else { SlotState::Encoding };
         texts[slot].committed = text;
-        self.states[slot].store(state as u8, Ordering::Release);
+        self.set_state(&self.parts.lock(), slot, state);
         self.concept_matches.lock()[slot] = Arc::default();
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -266,11 +269,23 @@ impl Queries {
                 (SlotState::Failed, None)
             }
         };
-        // `parts()` reads the state under this lock, so that it cannot miss the notification.
         let mut parts = self.parts.lock();
         parts[slot] = new_parts;
+        self.set_state(&parts, slot, state);
+    }
+
+    /// Changes a state under the lock of `parts`, so that no waiting thread misses the notification.
+    fn set_state(&self, _parts: &SlotParts, slot: usize, state: SlotState) {
         self.states[slot].store(state as u8, Ordering::Release);
         self.parts_changed.notify_all();
+    }
+
+    /// Blocks until every text is encoded or has failed, at most until `deadline`; returns whether that is so.
+    pub(crate) fn wait_until_encoded(&self, deadline: Instant) -> bool {
+        let is_encoding = || (0..SLOTS).any(|slot| self.slot_state(slot) == SlotState::Encoding);
+        let mut parts = self.parts.lock();
+        while is_encoding() && !self.parts_changed.wait_until(&mut parts, deadline).timed_out() {}
+        !is_encoding()
     }
 
     /// Returns the parts of the query in `slot`, at least one, if `engine_id` is the current engine.

@@ -1,9 +1,9 @@
 //! Status of an engine for other threads, without locks on the audio thread.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::inference::provider::ActiveProvider;
 
@@ -15,18 +15,37 @@ pub enum Readiness {
     Loading,
     /// The model has been loaded; audio is separated.
     Ready,
-    /// There is no working model; audio passes dry. [`Status::problem`] holds the error.
+    /// There is no working model; audio passes dry. [`Snapshot::problem`](crate::Snapshot::problem) holds the error.
     Failed,
+}
+
+/// Numbers of frames whose masks could not be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaskFaults {
+    /// Masks that were not there when due, and were concealed.
+    pub late: u64,
+    /// Frames that were not sent, because all requests were in flight.
+    pub dropped: u64,
+    /// Masks with a NaN or infinity; their frames pass dry.
+    pub invalid: u64,
+}
+
+impl MaskFaults {
+    /// Number of frames without a mask when it was due.
+    pub fn missing(&self) -> u64 {
+        self.late + self.dropped
+    }
 }
 
 /// Counters and messages of one engine.
 ///
 /// The separator thread and the audio thread write, any thread reads. All methods are real-time safe
-/// but those of messages: `problem`, `active_provider`, `set_ready` and `fail` take a lock.
+/// but those that concern the outcome of loading, which take a lock.
 pub struct Status {
     readiness: AtomicU8,
-    problem: Mutex<Option<String>>,
-    active_provider: Mutex<ActiveProvider>,
+    outcome: Mutex<Outcome>,
+    /// Notified when the model is loaded or fails.
+    readiness_changed: Condvar,
     /// Number of hops per run of the network.
     advance: u64,
     /// Time in nanoseconds spent on hops since the last run of the network ended.
@@ -41,13 +60,20 @@ pub struct Status {
     presence: AtomicU32,
 }
 
+/// Outcome of loading the model.
+#[derive(Default)]
+struct Outcome {
+    problem: Option<String>,
+    active_provider: ActiveProvider,
+}
+
 impl Status {
     /// Creates the status of a separator whose network runs every `advance` hops.
     pub(crate) fn new(advance: usize) -> Self {
         Self {
             readiness: AtomicU8::new(Readiness::Loading as u8),
-            problem: Mutex::new(None),
-            active_provider: Mutex::default(),
+            outcome: Mutex::default(),
+            readiness_changed: Condvar::new(),
             advance: advance as u64,
             run_nanoseconds: AtomicU64::new(0),
             hops: AtomicU64::new(0),
@@ -65,34 +91,32 @@ impl Status {
             [usize::from(self.readiness.load(Ordering::Acquire))]
     }
 
+    /// Blocks while the model loads, at most until `deadline`. Returns the state then.
+    pub fn wait_while_loading(&self, deadline: Instant) -> Readiness {
+        let mut outcome = self.outcome.lock();
+        while self.readiness() == Readiness::Loading
+            && !self.readiness_changed.wait_until(&mut outcome, deadline).timed_out()
+        {}
+        self.readiness()
+    }
+
     /// Error message of a failed model, with file and remedy.
     pub fn problem(&self) -> Option<String> {
-        self.problem.lock().clone()
+        self.outcome.lock().problem.clone()
     }
 
     /// Provider on which the separator runs, once it is ready.
     pub fn active_provider(&self) -> ActiveProvider {
-        self.active_provider.lock().clone()
+        self.outcome.lock().active_provider.clone()
     }
 
-    /// Number of hops that the separator has run for.
-    pub fn hops(&self) -> u64 {
-        self.hops.load(Ordering::Relaxed)
-    }
-
-    /// Number of masks that were not there when due, and were concealed.
-    pub fn late_masks(&self) -> u64 {
-        self.late_masks.load(Ordering::Relaxed)
-    }
-
-    /// Number of frames that were not sent, as all requests were in flight.
-    pub fn dropped_frames(&self) -> u64 {
-        self.dropped_frames.load(Ordering::Relaxed)
-    }
-
-    /// Number of masks with a NaN or infinity; their frames pass dry.
-    pub fn invalid_masks(&self) -> u64 {
-        self.invalid_masks.load(Ordering::Relaxed)
+    /// Numbers of frames whose masks could not be used.
+    pub fn faults(&self) -> MaskFaults {
+        MaskFaults {
+            late: self.late_masks.load(Ordering::Relaxed),
+            dropped: self.dropped_frames.load(Ordering::Relaxed),
+            invalid: self.invalid_masks.load(Ordering::Relaxed),
+        }
     }
 
     /// Average time of the separator per hop, over about the last 32 hops.
@@ -112,13 +136,21 @@ impl Status {
     }
 
     pub(crate) fn set_ready(&self, active_provider: ActiveProvider) {
-        *self.active_provider.lock() = active_provider;
-        self.readiness.store(Readiness::Ready as u8, Ordering::Release);
+        let mut outcome = self.outcome.lock();
+        outcome.active_provider = active_provider;
+        self.set_readiness(Readiness::Ready);
     }
 
     pub(crate) fn fail(&self, problem: String) {
-        *self.problem.lock() = Some(problem);
-        self.readiness.store(Readiness::Failed as u8, Ordering::Release);
+        let mut outcome = self.outcome.lock();
+        outcome.problem = Some(problem);
+        self.set_readiness(Readiness::Failed);
+    }
+
+    /// The caller holds the lock of `outcome`, so that no waiting thread misses the notification.
+    fn set_readiness(&self, readiness: Readiness) {
+        self.readiness.store(readiness as u8, Ordering::Release);
+        self.readiness_changed.notify_all();
     }
 
     /// Records the time that the separator took for a hop. Only its thread calls this.
@@ -165,7 +197,6 @@ mod tests {
         }
         status.count_hop(Duration::from_secs(1));
         assert_eq!(status.hop_time(), Duration::from_millis(30), "a run counts once it is over");
-        assert_eq!(status.hops(), 121);
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Helpers of the engine's integration tests: small packages, signals, and processing by an engine.
+//! Helpers of the engine's integration tests: small packages, signals, and processing by an instance.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sift_engine::package::PackageInfo;
-use sift_engine::{AuxOutputs, Config, Controls, Engine, MaskShaping, Mode, Queries, SlotState};
+use sift_engine::{
+    AuxOutputs, Config, Controls, Instance, MaskFaults, Mode, ModelChoice, Processor, Queries, SlotState,
+};
 use tempfile::TempDir;
 
-/// Longest wait for an engine to be ready.
+/// Longest wait for an instance to be ready.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const OFFLINE: Config = Config { sample_rate: 48_000.0, max_block: 512, channels: 1, offline: true };
@@ -20,20 +20,12 @@ pub fn package(name: &str) -> PathBuf {
 }
 
 /// Processes `input` with the query in `slot` at full strength and returns the output.
-pub fn play(engine: &mut Engine, input: &[f32], mode: Mode, slot: usize) -> Vec<f32> {
+pub fn play(processor: &mut Processor, input: &[f32], mode: Mode, slot: usize) -> Vec<f32> {
     let mut output = input.to_vec();
     for block in output.chunks_mut(512) {
         let ones = vec![1.0; block.len()];
-        let controls = Controls {
-            strength: &ones,
-            gain: &ones,
-            mode,
-            query: slot,
-            shape: MaskShaping::default(),
-            listen_removed: false,
-            bypass: false,
-        };
-        engine.process(&mut [block], &mut AuxOutputs::default(), &controls);
+        let controls = Controls { mode, query: slot, ..Controls::new(&ones, &ones) };
+        processor.process(&mut [block], &mut AuxOutputs::default(), &controls);
     }
     output
 }
@@ -65,10 +57,15 @@ pub fn assert_same(output: &[f32], expected: &[f32]) {
     assert!(first.is_none(), "sample {first:?} differs: {:?}", first.map(|at| (output[at], expected[at])));
 }
 
-/// Opens an engine on the package in `folder`, without waiting until it is ready.
-pub fn open(folder: &Path) -> (Engine, Arc<Queries>) {
-    let queries = Arc::new(Queries::default());
-    (Engine::with_package(PackageInfo::read(folder), OFFLINE, queries.clone()), queries)
+/// Starts an instance with the package in `folder`, without waiting until it is ready.
+pub fn start(folder: &Path) -> (Processor, Instance) {
+    let instance = Instance::new(ModelChoice::Folder(folder.to_owned()));
+    (instance.start(OFFLINE), instance)
+}
+
+/// Returns how many masks could not be used so far.
+pub fn faults(instance: &Instance) -> MaskFaults {
+    instance.snapshot().expect("the instance is started").faults
 }
 
 /// A temporary copy of a package, which tests damage.
@@ -111,14 +108,14 @@ impl PackageCopy {
         self.edit_manifest(&old, &hash(bytes));
     }
 
-    /// Returns the engine's error, after asserting that audio passes dry at the package's latency.
+    /// Returns the model's error, after asserting that audio passes dry at the package's latency.
     pub fn problem(&self) -> String {
-        let (mut engine, _) = open(self.path());
-        let problem = engine.wait_until_ready(LOAD_TIMEOUT).unwrap_err();
+        let (mut processor, instance) = start(self.path());
+        let problem = instance.wait_until_ready(LOAD_TIMEOUT).unwrap_err();
         let input = sine(24_000);
-        let output = play(&mut engine, &input, Mode::Remove, 0);
-        assert_same(&output, &delayed(&input, engine.latency()));
-        assert_eq!(engine.status().problem().as_deref(), Some(problem.as_str()));
+        let output = play(&mut processor, &input, Mode::Remove, 0);
+        assert_same(&output, &delayed(&input, processor.latency()));
+        assert_eq!(instance.snapshot().unwrap().problem.as_deref(), Some(problem.as_str()));
         problem
     }
 }

@@ -1,12 +1,10 @@
 //! How many instances play at once in real time without a late mask.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use audio_thread_priority::{demote_current_thread_from_real_time, promote_current_thread_to_real_time};
-use sift_engine::package::PackageInfo;
-use sift_engine::{Grid, Queries};
+use sift_engine::{DEFAULT_QUERIES, Grid, ModelChoice};
 use sift_tests::audio::Audio;
 
 use crate::separator::{HopTime, LivePlayer};
@@ -23,8 +21,7 @@ const TRIALS: usize = 3;
 
 /// Adds the rows of many instances that play from one thread.
 pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
-    let player =
-        || LivePlayer::new(PackageInfo::built_in(), Arc::new(Queries::default()), mixture.width(), false);
+    let player = || LivePlayer::new(ModelChoice::BuiltIn, DEFAULT_QUERIES[0], mixture.width(), false);
     let mut players = Vec::new();
     let mut held = 0;
     let mut live = Vec::new();
@@ -115,7 +112,7 @@ pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Tabl
 
 /// Time per hop that the separators measure now, mean over `players`.
 fn mean_hop_time(players: &[LivePlayer]) -> Duration {
-    let sum: Duration = players.iter().map(|player| player.engine.status().hop_time()).sum();
+    let sum: Duration = players.iter().map(|player| player.snapshot().hop_time).sum();
     sum / players.len() as u32
 }
 
@@ -141,14 +138,11 @@ fn play_all(
     stop_condition: StopCondition,
 ) -> PlayResult {
     let count = |players: &[LivePlayer]| -> u64 {
-        players
-            .iter()
-            .map(|player| player.engine.status().late_masks() + player.engine.status().dropped_frames())
-            .sum()
+        players.iter().map(|player| player.snapshot().faults.missing()).sum()
     };
     let blocks = seconds * RATE as usize / BLOCK;
     let starts = (0..mixture.frames() - BLOCK).step_by(BLOCK).cycle().take(blocks);
-    players.iter_mut().for_each(|player| player.engine.reset());
+    players.iter_mut().for_each(|player| player.processor.reset());
     let before = count(players);
     let raised = promote_current_thread_to_real_time(BLOCK as u32, RATE as u32);
     let mut late_wake_ups = 0;

@@ -1,18 +1,17 @@
 //! The separator alone: the time per hop, and from a typed text to its effect.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sift_engine::inference::library;
 use sift_engine::package::PackageInfo;
 use sift_engine::{
-    AuxOutputs, CancelToken, Config, Controls, Engine, Grid, MaskShaping, Queries, QueryEncoder, SlotState,
+    AuxOutputs, CancelToken, Config, Controls, Grid, Instance, ModelChoice, Processor, QueryEncoder,
+    SlotState, Snapshot,
 };
 use sift_tests::audio::Audio;
 use sift_tests::fixtures;
 use sift_tests::metrics::median;
-use sift_tests::process::eventually;
 
 use crate::table::{Table, milliseconds};
 use crate::{BLOCK, LOAD_TIMEOUT, RATE};
@@ -58,10 +57,10 @@ pub fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
     let lasts = Duration::from_secs_f64(Grid::new(&built_in.manifest.audio, RATE).hop_seconds());
     let per_second = built_in.manifest.separator.multiply_accumulates;
     let per_second = per_second.context("the default model's manifest gives its multiply-accumulates")?;
-    let [time, two, four] = TEXTS.map(|text| hop_time(built_in.clone(), text, mixture));
+    let [time, two, four] = TEXTS.map(|text| hop_time(ModelChoice::BuiltIn, text, mixture));
     let time = time?;
     let (units, side) = GEMMS;
-    let heavy = PackageInfo::read(&fixtures::package("heavy"))?;
+    let heavy = ModelChoice::Folder(fixtures::package("heavy"));
     let excerpt = mixture.slice(0..mixture.frames().min(2 * RATE as usize));
     let products = hop_time(heavy, &format!("x{units}"), &excerpt)?;
     let accumulates = (units * side * side * side) as f64;
@@ -89,61 +88,54 @@ pub fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
     Ok(hop)
 }
 
-/// Median over `sound` of the time per hop of the separator of `listing`.
-fn hop_time(listing: PackageInfo, query: &str, sound: &Audio) -> Result<Duration> {
-    let queries = Arc::new(Queries::default());
-    queries.set_text(0, query);
-    let mut player = LivePlayer::new(listing, queries, sound.width(), true)?;
+/// Median over `sound` of the time per hop of the separator of `model`.
+fn hop_time(model: ModelChoice, query: &str, sound: &Audio) -> Result<Duration> {
+    let mut player = LivePlayer::new(model, query, sound.width(), true)?;
     let mut times = Vec::new();
     for start in (0..sound.frames() - BLOCK).step_by(BLOCK) {
         player.play(sound, start);
-        times.push(player.engine.status().hop_time());
+        times.push(player.snapshot().hop_time);
     }
     Ok(median(&mut times))
 }
 
-/// An engine at 48 kHz that is given blocks as by a host.
+/// An instance at 48 kHz that is given blocks as by a host.
 pub struct LivePlayer {
-    pub engine: Engine,
+    pub processor: Processor,
+    instance: Instance,
     block: Vec<Vec<f32>>,
 }
 
 impl LivePlayer {
-    pub fn new(listing: PackageInfo, queries: Arc<Queries>, channels: usize, offline: bool) -> Result<Self> {
+    pub fn new(model: ModelChoice, query: &str, channels: usize, offline: bool) -> Result<Self> {
         let config = Config { sample_rate: RATE, max_block: BLOCK, channels, offline };
-        let engine = Engine::with_package(Ok(listing), config, queries.clone());
-        engine.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
-        anyhow::ensure!(
-            eventually(LOAD_TIMEOUT, || queries.slot_state(0) == SlotState::Ready),
-            "the query is not encoded within {LOAD_TIMEOUT:?}"
-        );
-        Ok(Self { engine, block: vec![vec![0.0; BLOCK]; channels] })
+        let instance = Instance::new(model);
+        instance.queries().set_text(0, query);
+        let processor = instance.start(config);
+        instance.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
+        Ok(Self { processor, instance, block: vec![vec![0.0; BLOCK]; channels] })
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.instance.snapshot().expect("the instance has a processor")
     }
 
     /// Processes the block of `sound` at `start`.
     pub fn play(&mut self, sound: &Audio, start: usize) {
         let ones = [1.0; BLOCK];
-        let controls = Controls {
-            strength: &ones,
-            gain: &ones,
-            mode: sift_engine::Mode::Isolate,
-            query: 0,
-            shape: MaskShaping::default(),
-            listen_removed: false,
-            bypass: false,
-        };
+        let controls = Controls::new(&ones, &ones);
         for (block, channel) in self.block.iter_mut().zip(sound.channels()) {
             block.copy_from_slice(&channel[start..start + BLOCK]);
         }
         let mut channels: Vec<&mut [f32]> = self.block.iter_mut().map(Vec::as_mut_slice).collect();
-        self.engine.process(&mut channels, &mut AuxOutputs::default(), &controls);
+        self.processor.process(&mut channels, &mut AuxOutputs::default(), &controls);
     }
 }
 
 /// Adds the rows of a query change: from a text to the embedding that the next hop is separated by.
 pub fn query_change(table: &mut Table) -> Result<()> {
-    let queries = Arc::new(Queries::default());
-    let _player = LivePlayer::new(PackageInfo::built_in(), queries.clone(), 1, false)?;
+    let player = LivePlayer::new(ModelChoice::BuiltIn, TEXTS[0], 1, false)?;
+    let queries = player.instance.queries();
     let encode = |text: &str| {
         let begin = Instant::now();
         queries.set_text(0, text);

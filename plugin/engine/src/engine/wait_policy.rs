@@ -1,0 +1,66 @@
+//! Decision whether, and how long, the audio thread waits for a mask.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::mask_exchange::MaskExchange;
+use crate::realtime::offline_detector::OfflineDetector;
+use crate::realtime::separator_thread::{SPIN_DURATION, WAIT_TIMEOUT};
+
+/// Waits for masks while the host renders. All methods but `new` are real-time safe.
+pub(super) struct WaitPolicy {
+    /// Whether the host says that it renders offline.
+    offline: bool,
+    detector: OfflineDetector,
+    /// Longest wait for the next reply; zero once the separator has missed it.
+    timeout: Duration,
+}
+
+impl WaitPolicy {
+    pub fn new(offline: bool, detector: OfflineDetector) -> Self {
+        Self { offline, detector, timeout: WAIT_TIMEOUT }
+    }
+
+    /// Discards all measurements, as a new stream begins.
+    pub fn restart(&mut self) {
+        self.detector.restart();
+        self.timeout = WAIT_TIMEOUT;
+    }
+
+    /// Records that the host passes `samples` more samples.
+    pub fn advance(&mut self, samples: usize) {
+        self.detector.advance(samples, Instant::now());
+    }
+
+    /// Whether the host renders, so that the audio thread may wait.
+    pub fn is_wait_allowed(&self) -> bool {
+        self.offline || self.detector.is_faster_than_realtime()
+    }
+
+    /// Stores the replies that have arrived, as [`MaskExchange::receive`] does.
+    pub fn receive(&mut self, masks: &mut MaskExchange, newest: u64) {
+        if masks.receive(newest) {
+            // The separator works: a wait is worthwhile again.
+            self.timeout = WAIT_TIMEOUT;
+        }
+    }
+
+    /// Blocks until the mask of frame `due` has arrived or failed, or the timeout has passed.
+    ///
+    /// After a timeout it does not block again until any reply has arrived.
+    pub fn wait_for_mask(&mut self, masks: &mut MaskExchange, newest: u64, due: u64) {
+        let start = Instant::now();
+        while masks.is_in_flight(due) {
+            if start.elapsed() > self.timeout {
+                self.timeout = Duration::ZERO;
+                break;
+            }
+            if start.elapsed() < SPIN_DURATION {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            self.receive(masks, newest);
+        }
+        self.detector.record_wait(start.elapsed());
+    }
+}

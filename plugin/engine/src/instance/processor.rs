@@ -1,0 +1,125 @@
+//! Audio side of an instance: runs its engine and replaces it when the next one is loaded.
+
+use std::sync::Arc;
+use std::thread::{self, Thread};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::engine::{AuxOutputs, Controls, Engine};
+use crate::instance::Shared;
+
+/// Audio side of an [`Instance`](crate::Instance), made by [`Instance::start`](crate::Instance::start).
+///
+/// Its methods are real-time safe. Drop is not: it waits until the network has stopped. Give the
+/// processor to [`Instance::stop`](crate::Instance::stop) where that may take no time.
+pub struct Processor {
+    running: BuiltEngine,
+    /// The engine with the next model, until the running one can hand over.
+    next: Option<BuiltEngine>,
+    handover: Arc<Handover>,
+    shared: Arc<Shared>,
+}
+
+/// An engine with the thread that built it.
+struct BuiltEngine {
+    engine: Engine,
+    /// Waits to drop the engine that this one replaces.
+    builder: Thread,
+}
+
+/// Exchange of engines between a processor and the thread that builds the next one.
+pub(super) struct Handover {
+    arriving: ArrayQueue<BuiltEngine>,
+    leaving: ArrayQueue<BuiltEngine>,
+}
+
+impl Default for Handover {
+    fn default() -> Self {
+        Self { arriving: ArrayQueue::new(1), leaving: ArrayQueue::new(1) }
+    }
+}
+
+impl Handover {
+    /// Offers a loaded engine of the calling thread to the processor, instead of an earlier one.
+    pub fn offer(&self, engine: Engine) {
+        drop(self.leaving.pop());
+        drop(self.arriving.force_push(BuiltEngine { engine, builder: thread::current() }));
+    }
+
+    /// Drops the engine that the processor has replaced; returns whether the newest engine runs.
+    pub fn finish(&self) -> bool {
+        // The processor may have held an older pending engine, whose predecessor comes back first.
+        self.leaving.pop().is_some() && self.arriving.is_empty()
+    }
+
+    /// Takes the next engine, if there is one. Real-time safe.
+    fn take(&self) -> Option<BuiltEngine> {
+        // The engine that it replaces needs a free place in `leaving`.
+        if self.leaving.is_full() { None } else { self.arriving.pop() }
+    }
+}
+
+impl Processor {
+    pub(super) fn new(engine: Engine, handover: Arc<Handover>, shared: Arc<Shared>) -> Self {
+        Self { running: BuiltEngine { engine, builder: thread::current() }, next: None, handover, shared }
+    }
+
+    pub(super) fn handover(&self) -> &Arc<Handover> {
+        &self.handover
+    }
+
+    /// Latency from input to output in samples. It can change when [`process`](Self::process) switches models.
+    pub fn latency(&self) -> usize {
+        self.running.engine.latency()
+    }
+
+    /// Clears all buffers and starts a new stream.
+    pub fn reset(&mut self) {
+        self.running.engine.reset();
+    }
+
+    /// Marks a discontinuity of the input, after which the separator resets its recurrent state.
+    ///
+    /// The output continues without a gap.
+    pub fn seek(&mut self) {
+        self.running.engine.seek();
+    }
+
+    /// Processes one block in place.
+    ///
+    /// `channels` holds one slice per channel of the configuration; all slices of `channels`, `aux` and
+    /// `controls` have the same length, at most `max_block`.
+    ///
+    /// Does not allocate, lock or run a network. Blocks, for a bounded time, only if the host renders
+    /// offline or is ahead of the wall clock.
+    pub fn process(
+        &mut self,
+        channels: &mut [&mut [f32]],
+        aux: &mut AuxOutputs<'_, '_>,
+        controls: &Controls<'_>,
+    ) {
+        self.switch_engine();
+        self.running.engine.process(channels, aux, controls);
+    }
+
+    /// Continues with the next engine once it is loaded and the output of the running one has faded.
+    fn switch_engine(&mut self) {
+        // Replacing a pending engine would drop it on the audio thread: a newer one stays in its queue.
+        if self.next.is_none() {
+            self.next = self.handover.take();
+        }
+        let running = &mut self.running.engine;
+        if let Some(mut next) = self.next.take_if(|next| running.prepare_handover(&next.engine)) {
+            next.engine.continue_from(running);
+            let replaced = std::mem::replace(&mut self.running, next);
+            let _ = self.handover.leaving.push(replaced);
+            self.running.builder.unpark();
+        }
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        self.shared.end_activation(&self.handover);
+    }
+}
