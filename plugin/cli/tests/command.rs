@@ -49,18 +49,19 @@ impl CliFixture {
 
     /// Runs the command like [`sift`](Self::sift), with further environment variables.
     fn sift_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+        self.command().args(arguments).envs(variables.iter().copied()).output().unwrap()
+    }
+
+    /// Returns the command without arguments, in the fixture's folder and with the user's folders in it.
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sift"));
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_remove("SIFT_MODELS")
-            .env_remove("SIFT_PROVIDER");
+        command.current_dir(&self.folder).env_remove("SIFT_MODELS").env_remove("SIFT_PROVIDER");
         for folder in ["XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env(folder, self.folder.path());
         }
         // A separate folder, because ONNX Runtime writes to it as well.
         command.env("XDG_CACHE_HOME", self.cache.path());
-        command.envs(variables.iter().copied()).output().unwrap()
+        command
     }
 
     /// Renders `in.wav` with a test model, and asserts that it succeeds without messages.
@@ -309,6 +310,30 @@ fn error_names_a_missing_onnx_runtime() {
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success() && report.contains("FAIL  ONNX Runtime"), "{report}");
     assert!(report.contains("not tested"), "{report}");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_beside_an_entry_sift_of_the_folder_are_not_used() {
+    use std::os::unix::process::CommandExt;
+
+    let fixture = CliFixture::new();
+    let library = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+    for planted in ["sift", library] {
+        fs::write(fixture.path(planted), "planted").unwrap();
+    }
+    fs::create_dir_all(fixture.path("models/planted")).unwrap();
+    fs::copy(Path::new(&package("half")).join("package.toml"), fixture.path("models/planted/package.toml"))
+        .unwrap();
+    // As if the shell had found the program through PATH.
+    let mut command = fixture.command();
+    let output = command.arg0("sift").arg("doctor").env_remove("ORT_DYLIB_PATH").output().unwrap();
+    let report = String::from_utf8(output.stdout).unwrap();
+    let folder = fixture.path("").canonicalize().unwrap();
+    let searched: Vec<_> =
+        report.lines().filter(|line| line.contains("ONNX Runtime") || line.contains("package")).collect();
+    assert!(searched.len() >= 2, "{report}");
+    assert!(searched.iter().all(|line| !line.contains(&*folder.to_string_lossy())), "{report}");
 }
 
 #[test]

@@ -109,22 +109,31 @@ pub fn own_folder() -> Option<PathBuf> {
 fn own_path() -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
 
+    let own = binary_at(own_path as *const libc::c_void)?;
+    // Linux names the main program as the command line does: without a folder if the shell found it through PATH.
+    #[cfg(target_os = "linux")]
+    if is_main_program(&own) {
+        return std::env::current_exe().ok();
+    }
+    // SAFETY: dladdr returned this string, which lives while the binary is loaded, hence while this code runs.
+    let name = unsafe { std::ffi::CStr::from_ptr(own.dli_fname) };
+    Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())).canonicalize().ok()
+}
+
+/// Returns the loaded binary that contains `address`; its name is not null.
+#[cfg(unix)]
+fn binary_at(address: *const libc::c_void) -> Option<libc::Dl_info> {
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: dladdr only reads the address and writes `info`. The name that it returns lives while the binary is
-    // loaded, hence while this code runs.
-    let name = unsafe {
-        if libc::dladdr(own_path as *const libc::c_void, info.as_mut_ptr()) == 0 {
-            return None;
-        }
-        let info = info.assume_init();
-        if info.dli_fname.is_null() {
-            return None;
-        }
-        std::ffi::CStr::from_ptr(info.dli_fname)
-    };
-    let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-    // The name of the main program is the one of the command line, which may lack a folder.
-    path.canonicalize().ok().or_else(|| std::env::current_exe().ok())
+    // SAFETY: dladdr only reads the address and writes `info`, for which all bits zero is a valid value.
+    let (found, info) = unsafe { (libc::dladdr(address, info.as_mut_ptr()) != 0, info.assume_init()) };
+    (found && !info.dli_fname.is_null()).then_some(info)
+}
+
+#[cfg(target_os = "linux")]
+fn is_main_program(binary: &libc::Dl_info) -> bool {
+    // SAFETY: getauxval only reads the process's own values. The program headers are in the main program.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) };
+    binary_at(headers as *const libc::c_void).is_some_and(|main| main.dli_fbase == binary.dli_fbase)
 }
 
 #[cfg(windows)]
@@ -166,6 +175,24 @@ mod tests {
     fn own_folder_is_that_of_the_test_program() {
         let test = std::env::current_exe().unwrap().canonicalize().unwrap();
         assert_eq!(own_folder().as_deref(), test.parent());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn own_folder_does_not_depend_on_the_command_line() {
+        use std::os::unix::process::CommandExt;
+
+        let planted = tempfile::tempdir().unwrap();
+        std::fs::write(planted.path().join("sift"), "").unwrap();
+        // The command line of a program that the shell found through PATH.
+        let subprocess = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg0("sift")
+            .args(["--exact", "inference::library::tests::own_folder_is_that_of_the_test_program"])
+            .current_dir(planted.path())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&subprocess.stdout);
+        assert!(subprocess.status.success() && output.contains("1 passed"), "{output}");
     }
 
     #[test]
