@@ -14,6 +14,7 @@ Their masks are known in advance, so a test knows the exact output:
 and, in `hostile`, separators that the plugin must reject:
 
   external   a weight in a file outside the package's folder
+  external-attribute  the same weight as an attribute of a node in a branch
   custom     an operator of a custom domain
   memory     a tensor of four terabytes
   state      a state of four terabytes
@@ -23,6 +24,8 @@ and, in `hostile`, separators that the plugin must reject:
   functions  FUNCTIONS functions, each of which calls the one before it twice
   endless    a loop without end
   endless-when-heard  a loop without end while the loudest bin exceeds GATE_ABOVE
+  huge       the mask is HUGE while the loudest bin exceeds NAN_ABOVE, else 1
+  short-state  a state of two values, of which a frame whose loudest bin exceeds GATE_ABOVE leaves none; several streams
 
 and query networks:
 
@@ -61,6 +64,7 @@ HOG = 8 << 30
 CONSTANTS = 2 << 30
 FUNCTIONS = 40
 FOREVER = 1 << 62
+HUGE = 1e10
 OPSET, IR_VERSION = 17, 9
 
 
@@ -283,10 +287,18 @@ def serialise(graph: onnx.GraphProto, *domains: str, functions: tuple = ()) -> b
     return built.SerializeToString(deterministic=True)
 
 
+def move_outside(tensor: TensorProto) -> None:
+    """Replaces the data of `tensor`, 4 bytes, by those of a file outside the package's folder."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in {"location": "../../outside.bin", "offset": "0", "length": "4"}.items():
+        tensor.external_data.add(key=key, value=text)
+
+
 def hostile_separator(kind: str) -> bytes:
-    """The separator of `identity` with a harmful addition."""
+    """The separator of `identity`, or of `nan` for `huge`, with a harmful addition."""
     shape = [1, 1, 1, BINS]
-    graph = onnx.load_from_string(separator("identity")).graph
+    graph = onnx.load_from_string(separator("nan" if kind == "huge" else "identity")).graph
     if kind in ("hog", "constants", "sparse", "functions", "endless", "endless-when-heard"):
         # The mask is computed from the addition's result.
         (expand,) = graph.node
@@ -296,10 +308,22 @@ def hostile_separator(kind: str) -> bytes:
     match kind:
         case "external":
             (value,) = (tensor for tensor in graph.initializer if tensor.name == "value")
-            value.ClearField("raw_data")
-            value.data_location = TensorProto.EXTERNAL
-            for key, text in {"location": "../../outside.bin", "offset": "0", "length": "4"}.items():
-                value.external_data.add(key=key, value=text)
+            move_outside(value)
+        case "external-attribute":
+            weight = numpy_helper.from_array(np.ones(1, np.float32), "weight")
+            move_outside(weight)
+            branch = helper.make_graph(
+                [helper.make_node("Constant", [], ["weighted"], value=weight)],
+                "branch",
+                [],
+                [helper.make_tensor_value_info("weighted", TensorProto.FLOAT, [1])],
+            )
+            constant(graph, "always", True)
+            graph.node.insert(0, helper.make_node("If", ["always"], ["weight"], then_branch=branch, else_branch=branch))
+            graph.node[-1].input[0] = "weight"
+        case "huge":
+            (value,) = (tensor for tensor in graph.initializer if tensor.name == "nan")
+            value.CopyFrom(numpy_helper.from_array(np.array([HUGE], np.float32), "nan"))
         case "custom":
             graph.node.append(helper.make_node("Shell", ["mask"], ["ran"], domain="example"))
             graph.output.append(helper.make_tensor_value_info("ran", TensorProto.FLOAT, shape))
@@ -364,6 +388,37 @@ def hostile_separator(kind: str) -> bytes:
         expand.input[0] = "result"
         graph.node.append(expand)
     return serialise(graph, *domains, functions=functions)
+
+
+def short_state() -> bytes:
+    """magnitude [B, 1, F], embedding [B, 4], state_0 [B, 2] → mask of 1 [B, 1, 1, F], next_state_0 [B, 2] or [B, 0]."""
+    constants = {
+        "limit": np.float32(GATE_ABOVE),
+        "zero": np.array([0], np.int64),
+        "axis": np.array([1], np.int64),
+        "all": np.array([2], np.int64),
+        "nothing": np.float32(0.0),
+        "one": np.float32(1.0),
+    }
+    nodes = [
+        helper.make_node("ReduceMax", ["magnitude"], ["loudest"], keepdims=0),
+        helper.make_node("Greater", ["loudest", "limit"], ["loud"]),
+        helper.make_node("Where", ["loud", "zero", "all"], ["end"]),
+        helper.make_node("Slice", ["state_0", "zero", "end", "axis"], ["next_state_0"]),
+        helper.make_node("Mul", ["magnitude", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "one"], ["ones"]),
+        helper.make_node("Unsqueeze", ["ones", "axis"], ["mask"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, ["B", 1, BINS]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", EMBEDDING]),
+        helper.make_tensor_value_info("state_0", TensorProto.FLOAT, ["B", 2]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["B", 1, 1, BINS]),
+        helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, ["B", "N"]),
+    ]
+    return model("separator-short-state", nodes, inputs, outputs, constants)
 
 
 def hostile_query(kind: str) -> bytes:
@@ -451,9 +506,12 @@ def main() -> None:
 
     hostile = Path(__file__).parent / "hostile"
     hostile.mkdir(exist_ok=True)
-    separators = "external custom memory state hog constants sparse functions endless endless-when-heard"
+    separators = (
+        "external external-attribute custom memory state hog constants sparse functions endless endless-when-heard huge"
+    )
     for kind in separators.split():
         (hostile / f"{kind}.onnx").write_bytes(hostile_separator(kind))
+    (hostile / "short-state.onnx").write_bytes(short_state())
     for kind in ("query-hog", "query-endless", "query-endless-when-asked"):
         (hostile / f"{kind}.onnx").write_bytes(hostile_query(kind))
 

@@ -82,6 +82,17 @@ fn mask_that_is_not_finite_passes_dry_and_is_counted() {
 }
 
 #[test]
+fn mask_of_huge_gains_passes_dry_and_is_counted() {
+    let copy = PackageCopy::new();
+    copy.replace("separator.onnx", &fs::read(package("hostile").join("huge.onnx")).unwrap());
+    let (mut engine, _) = open_ready(copy.path());
+    let input = sine(24_000);
+    let output = play(&mut engine, &input, Mode::Isolate, 0);
+    assert_same(&output[12_000..], &delayed(&input, engine.latency())[12_000..]);
+    assert!(engine.status().invalid_masks() > 10);
+}
+
+#[test]
 fn text_set_in_a_slot_takes_effect() {
     let (mut processor, instance) = start_ready(&package("identity"));
     let queries = instance.queries();
@@ -312,7 +323,8 @@ fn broken_manifest_is_named_with_its_field() {
 #[test]
 fn hostile_network_is_refused_in_time() {
     for (kind, expected) in [
-        ("external", "External data path"),
+        ("external", "external data"),
+        ("external-attribute", "external data"),
         ("custom", "example"),
         ("memory", "separator.onnx"),
         ("state", "at most"),

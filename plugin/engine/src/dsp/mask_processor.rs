@@ -4,6 +4,26 @@ use realfft::num_complex::Complex32;
 
 use crate::dsp::grid::{self, Grid};
 
+/// Largest magnitude of a gain, linear (+40 dB).
+///
+/// Masks of separators rarely exceed 1. With a gain above this limit the output could overflow.
+pub const MAX_GAIN: f32 = 100.0;
+
+/// Returns whether `gain` is finite and at most [`MAX_GAIN`].
+pub fn is_valid_gain(gain: Complex32) -> bool {
+    // False for NaN, and if the square overflows.
+    gain.norm_sqr() <= MAX_GAIN * MAX_GAIN
+}
+
+/// Returns `gain` with a magnitude of at most [`MAX_GAIN`], or 0 if it is not finite.
+fn limit_gain(gain: Complex32) -> Complex32 {
+    if is_valid_gain(gain) {
+        return gain;
+    }
+    let limited = gain * (MAX_GAIN / gain.norm());
+    if limited.is_finite() { limited } else { Complex32::ZERO }
+}
+
 /// Settings that shape the mask before it is applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskShaping {
@@ -24,7 +44,7 @@ impl Default for MaskShaping {
 
 /// The current mask, and the gain per host bin made from it.
 pub struct MaskProcessor {
-    /// Smoothed mask on the model's grid.
+    /// Smoothed mask on the model's grid, of valid gains.
     mask: Vec<Complex32>,
     /// Shaped gain on the host's grid.
     gain: Vec<Complex32>,
@@ -45,6 +65,8 @@ impl MaskProcessor {
     }
 
     /// Updates the smoothed mask with that of the next frame, `model_bins` long. Real-time safe.
+    ///
+    /// Gains are limited to [`MAX_GAIN`]; those that are not finite become 0.
     pub fn update(&mut self, mask: &[Complex32], shape: &MaskShaping) {
         // One-pole smoothing: the weight of the old mask after one hop.
         let keep = match self.held && shape.smoothing > 0.0 {
@@ -52,7 +74,8 @@ impl MaskProcessor {
             false => 0.0,
         };
         for (smoothed, new) in self.mask.iter_mut().zip(mask) {
-            *smoothed = *new + (*smoothed - *new) * keep;
+            let new = limit_gain(*new);
+            *smoothed = new + (*smoothed - new) * keep;
         }
         self.held = true;
     }
@@ -64,10 +87,11 @@ impl MaskProcessor {
 
     /// Starts a new stream, without a mask. Real-time safe.
     pub fn clear(&mut self) {
+        self.mask.fill(Complex32::ZERO);
         self.held = false;
     }
 
-    /// Returns the shaped gain of each host bin. Real-time safe.
+    /// Returns the shaped gain of each host bin, at most [`MAX_GAIN`]. Real-time safe.
     pub fn gain(&mut self, shape: &MaskShaping) -> &[Complex32] {
         grid::write_host_gain(&self.mask, &mut self.gain);
         let floor_power = shape.floor * shape.floor;
@@ -77,7 +101,7 @@ impl MaskProcessor {
                 continue;
             }
             let size = gain.norm();
-            let shaped = size.powf(shape.sharpness).max(shape.floor);
+            let shaped = size.powf(shape.sharpness).max(shape.floor).min(MAX_GAIN);
             *gain = if size > 0.0 { *gain * (shaped / size) } else { Complex32::new(shaped, 0.0) };
         }
         &self.gain
@@ -114,6 +138,43 @@ mod tests {
         let shape = MaskShaping { floor: 0.1, ..MaskShaping::default() };
         processor.update(&real(0.0), &shape);
         assert!(processor.gain(&shape).iter().all(|gain| gain.re == 0.1));
+    }
+
+    #[test]
+    fn gain_is_never_above_its_limit() {
+        for sharpness in [0.5, 1.0, 4.0] {
+            let shape = MaskShaping { sharpness, ..MaskShaping::default() };
+            for size in [99.0, 101.0, 1e10, 1e30, f32::MAX] {
+                let mut processor = processor();
+                processor.update(&[Complex32::new(0.6 * size, -0.8 * size); 33], &shape);
+                for gain in processor.gain(&shape) {
+                    assert!(gain.norm() <= MAX_GAIN * 1.001, "{size}, {sharpness}: {gain}");
+                    assert!((gain / gain.norm() - Complex32::new(0.6, -0.8)).norm() < 1e-3, "{gain}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gains_up_to_the_limit_keep_their_bits() {
+        let mut processor = processor();
+        let gains: Vec<_> = (0..33).map(|bin| Complex32::new(3.0 * bin as f32, -0.3 * bin as f32)).collect();
+        let shape = MaskShaping { floor: 0.0, ..MaskShaping::default() };
+        processor.update(&gains, &shape);
+        assert_eq!(processor.gain(&shape), gains);
+    }
+
+    #[test]
+    fn mask_that_is_not_finite_does_not_stay() {
+        let shape = MaskShaping { smoothing: 0.1, ..MaskShaping::default() };
+        for invalid in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut processor = processor();
+            processor.update(&real(invalid), &shape);
+            assert!(processor.gain(&shape).iter().all(|gain| gain.is_finite()));
+            processor.clear();
+            processor.update(&real(0.5), &shape);
+            assert!(processor.gain(&shape).iter().all(|gain| gain.re == 0.5 && gain.im == 0.0));
+        }
     }
 
     #[test]

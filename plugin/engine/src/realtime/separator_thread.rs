@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::dsp::analyzer::Analyzer;
+use crate::dsp::mask_processor::is_valid_gain;
 use crate::inference::cancel::{self, CancelToken};
 use crate::inference::provider::ActiveProvider;
 use crate::query::slots::Queries;
@@ -158,8 +159,8 @@ impl SeparatorLoop {
                 return false;
             }
         }
-        if !request.mask.iter().all(|gain| gain.is_finite()) {
-            // A NaN or infinity would stay in the recurrent state.
+        if !request.mask.iter().all(|gain| is_valid_gain(*gain)) {
+            // The recurrent state may hold the same value, or a NaN.
             self.status.count_invalid_mask();
             self.stream = None;
             return false;
