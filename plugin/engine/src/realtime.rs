@@ -1,5 +1,6 @@
 //! The separator thread, the queue between it and the audio thread, and the status of both.
 
+pub(crate) mod denormals;
 pub(crate) mod mask_queue;
 pub(crate) mod offline_detector;
 pub(crate) mod priority;

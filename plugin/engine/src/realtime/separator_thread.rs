@@ -1,5 +1,7 @@
 //! The separator thread: takes mask requests, fills in the masks, and replies.
 
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use crate::dsp::mask_processor::is_valid_gain;
 use crate::inference::cancel::{self, CancelToken};
 use crate::inference::provider::ActiveProvider;
 use crate::query::slots::Queries;
+use crate::realtime::denormals::FlushDenormals;
 use crate::realtime::mask_queue::{MaskRequest, QueueState, SeparatorEndpoint};
 use crate::realtime::priority::RealtimePriority;
 use crate::realtime::status::Status;
@@ -55,7 +58,7 @@ impl SeparatorThread {
         let thread_status = status.clone();
         let cancel = CancelToken::default();
         let cancelled = cancel.clone();
-        let body = move || match factory(&cancelled) {
+        let separate = move || match factory(&cancelled) {
             Ok((separator, provider)) => {
                 thread_status.set_ready(provider);
                 let _priority = RealtimePriority::raise(hop, sample_rate);
@@ -73,6 +76,17 @@ impl SeparatorThread {
             // Cancelled because the engine was dropped: no error.
             Err(_) if endpoint.state.is_closed() => {}
             Err(problem) => thread_status.fail(problem),
+        };
+        let panic_status = status.clone();
+        let body = move || {
+            let _flush = FlushDenormals::set();
+            // Without a failed status, a rendering audio thread would wait for the reply.
+            if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(separate)) {
+                let message = panic_message(&*panic);
+                panic_status.fail(format!(
+                    "separator: stopped by an internal error: {message}. Choose the model again"
+                ));
+            }
         };
         let spawned = thread::Builder::new().name("sift separator".into()).spawn(body);
         let thread = spawned
@@ -98,6 +112,12 @@ impl Drop for SeparatorThread {
             cancel::join_with_timeout(thread);
         }
     }
+}
+
+/// Returns the message of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown")
 }
 
 /// State of the running thread.
@@ -166,5 +186,106 @@ impl SeparatorLoop {
             return false;
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use realfft::num_complex::Complex32;
+
+    use super::*;
+    use crate::dsp::grid::SpectrogramFormat;
+    use crate::dsp::stft::WindowFunction;
+    use crate::query::encoder::EncodedQuery;
+    use crate::realtime::mask_queue::{AudioEndpoint, mask_queue};
+    use crate::realtime::status::Readiness;
+
+    const AUDIO: SpectrogramFormat =
+        SpectrogramFormat { sample_rate: 32_000, n_fft: 64, hop: 32, window: WindowFunction::SqrtHann };
+
+    /// Separator whose gains are the result of a function.
+    struct FakeSeparator<F>(F);
+
+    impl<F: FnMut() -> f32> Separator for FakeSeparator<F> {
+        fn reset(&mut self) {}
+
+        fn fork(&self) -> Result<Box<dyn Separator>, String> {
+            Err("fake separator: fork is unsupported".into())
+        }
+
+        fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
+            mask.fill(Complex32::new((self.0)(), 0.0));
+            Ok(None)
+        }
+    }
+
+    /// A separator thread with the endpoint of its audio thread.
+    struct Fixture {
+        _thread: SeparatorThread,
+        audio: AudioEndpoint,
+        status: Arc<Status>,
+    }
+
+    impl Fixture {
+        fn new(gain: impl FnMut() -> f32 + Send + 'static) -> Self {
+            let queries = Arc::new(Queries::default());
+            let encoding = EncodedQuery::single(Arc::from([0.0]));
+            queries.set_encoded(0, 0, &queries.text(0), Ok(encoding));
+            let (audio, endpoint) = mask_queue(1, AUDIO.bins());
+            let status = Arc::new(Status::new(1));
+            let factory: SeparatorFactory =
+                Box::new(move |_| Ok((Box::new(FakeSeparator(gain)), ActiveProvider::default())));
+            let outputs = (status.clone(), Arc::new(Analyzer::new(&AUDIO)));
+            let thread =
+                SeparatorThread::start(factory, endpoint, (queries, 0), outputs, AUDIO.hop, 32_000.0);
+            Self { _thread: thread, audio, status }
+        }
+
+        /// Sends a request and returns the reply, or `None` if the status fails instead.
+        fn request(&mut self) -> Option<Box<MaskRequest>> {
+            let request = self.audio.acquire().unwrap();
+            self.audio.send(request);
+            loop {
+                if let Some(reply) = self.audio.receive() {
+                    return Some(reply);
+                }
+                if self.status.readiness() == Readiness::Failed {
+                    return None;
+                }
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn panic_of_the_separator_fails_the_status_with_its_message() {
+        let mut fixture = Fixture::new(|| panic!("broken"));
+        assert!(fixture.request().is_none());
+        let problem = fixture.status.problem().unwrap();
+        assert!(problem.contains("internal error: broken. Choose the model again"), "{problem}");
+    }
+
+    #[test]
+    fn only_masks_of_valid_gains_are_used() {
+        let gains = [0.5, 1e10, 100.0, f32::NAN, f32::INFINITY, -101.0, 1.0];
+        let mut next = gains.into_iter();
+        let mut fixture = Fixture::new(move || next.next().unwrap());
+        for (gain, is_valid) in gains.into_iter().zip([true, false, true, false, false, false, true]) {
+            let reply = fixture.request().unwrap();
+            assert_eq!(reply.has_mask, is_valid, "{gain}");
+            fixture.audio.release(reply);
+        }
+        assert_eq!(fixture.status.invalid_masks(), 4);
+    }
+
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn denormals_are_zero_on_the_separator_thread() {
+        let is_flushed = || black_box(f32::MIN_POSITIVE) * black_box(0.5) == 0.0;
+        assert!(!is_flushed(), "this thread computes with denormal numbers");
+        let mut fixture = Fixture::new(move || if is_flushed() { 1.0 } else { 0.5 });
+        assert_eq!(fixture.request().unwrap().mask[0].re, 1.0);
     }
 }
