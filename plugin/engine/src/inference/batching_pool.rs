@@ -32,8 +32,8 @@ struct PoolState<T, J> {
     made: usize,
     /// Jobs in the order of their submission.
     waiting: VecDeque<(Ticket, J)>,
-    /// Finished jobs with the numbers of their tickets.
-    done: Vec<(u64, J)>,
+    /// Finished jobs with the numbers of their tickets; `None` if the run panicked.
+    done: Vec<(u64, Option<J>)>,
     /// Tickets whose owners were cancelled while another thread ran their jobs.
     cancelled: Vec<u64>,
     newest: u64,
@@ -90,19 +90,6 @@ impl<T, J> BatchingPool<T, J> {
         Ok(PoolHandle { pool: self.clone(), token: token.clone() })
     }
 
-    /// Hands finished jobs to their owners and wakes them.
-    fn deliver(&self, tickets: Vec<Ticket>, jobs: Vec<J>) {
-        let mut state = self.state.lock();
-        for (ticket, job) in tickets.iter().zip(jobs) {
-            match state.cancelled.iter().position(|cancelled| *cancelled == ticket.number) {
-                Some(at) => drop(state.cancelled.swap_remove(at)),
-                None => state.done.push((ticket.number, job)),
-            }
-        }
-        drop(state);
-        tickets.iter().for_each(|ticket| ticket.owner.unpark());
-    }
-
     fn take_back(&self, item: T) {
         let mut state = self.state.lock();
         state.free.push(item);
@@ -123,6 +110,36 @@ impl<T, J> BatchingPool<T, J> {
 
 /// The error of a call whose token was cancelled.
 pub const CANCELLED: &str = "the network was stopped";
+
+/// The error of a job whose run panicked.
+const PANICKED: &str = "the run of the network ended with an internal error";
+
+/// Jobs that one thread runs for their owners. The drop hands them back, also after a panic.
+struct Batch<'a, T, J> {
+    pool: &'a BatchingPool<T, J>,
+    tickets: Vec<Ticket>,
+    jobs: Vec<J>,
+    /// False while the jobs run, and after a panic.
+    is_done: bool,
+}
+
+impl<T, J> Drop for Batch<'_, T, J> {
+    fn drop(&mut self) {
+        let mut jobs = self.jobs.drain(..);
+        let mut state = self.pool.state.lock();
+        for ticket in &self.tickets {
+            let job = jobs.next().filter(|_| self.is_done);
+            match state.cancelled.iter().position(|cancelled| *cancelled == ticket.number) {
+                Some(at) => drop(state.cancelled.swap_remove(at)),
+                // The panic leaves `submit` of this thread, so that nobody would take the job.
+                None if job.is_none() && ticket.owner.id() == thread::current().id() => {}
+                None => state.done.push((ticket.number, job)),
+            }
+        }
+        drop(state);
+        self.tickets.iter().for_each(|ticket| ticket.owner.unpark());
+    }
+}
 
 /// Access of one user to a pool, with the user's cancel token.
 pub struct PoolHandle<T, J = ()> {
@@ -163,7 +180,10 @@ impl<T, J> PoolHandle<T, J> {
     /// most `max_batch` at once.
     ///
     /// # Errors
-    /// [`CANCELLED`] if the token is cancelled first; the job is lost then.
+    /// [`CANCELLED`] if the token is cancelled first, or an error if `run` panics on another thread. The job is lost then.
+    ///
+    /// # Panics
+    /// If `run` panics on this thread.
     pub fn submit(
         &self,
         job: J,
@@ -176,7 +196,7 @@ impl<T, J> PoolHandle<T, J> {
         state.waiting.push_back((Ticket { number: own, owner: thread::current() }, job));
         loop {
             if let Some(at) = state.done.iter().position(|(number, _)| *number == own) {
-                return Ok(state.done.swap_remove(at).1);
+                return state.done.swap_remove(at).1.ok_or_else(|| PANICKED.into());
             }
             let position = state.waiting.iter().position(|(ticket, _)| ticket.number == own);
             if position.is_some()
@@ -216,13 +236,14 @@ impl<T, J> PoolHandle<T, J> {
         // Leave the rest to the other items, so that all of them finish at about the same time.
         let count =
             state.waiting.len().div_ceil(state.made).max(MIN_BATCH).min(max_batch).min(state.waiting.len());
-        let (tickets, mut jobs): (Vec<_>, Vec<_>) = state.waiting.drain(..count).unzip();
+        let (tickets, jobs) = state.waiting.drain(..count).unzip();
         BatchingPool::wake_one(state);
-        if !jobs.is_empty() {
-            run(&mut guard, &mut jobs);
+        let mut batch = Batch { pool: &self.pool, tickets, jobs, is_done: false };
+        if !batch.jobs.is_empty() {
+            run(&mut guard, &mut batch.jobs);
         }
+        batch.is_done = true;
         drop(guard);
-        self.pool.deliver(tickets, jobs);
     }
 }
 
@@ -259,6 +280,7 @@ impl<T, J> Drop for PoolGuard<'_, T, J> {
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread::ScopedJoinHandle;
 
     use super::*;
 
@@ -428,6 +450,27 @@ mod tests {
             "the system grants neither real-time priority nor a core; raise the limit with `ulimit -r 95`"
         );
         assert_eq!(counts.lock()[..], [NUMBER]);
+    }
+
+    #[test]
+    fn panic_in_a_run_fails_the_jobs_of_all_its_owners() {
+        let handles = new_handles(1, 4);
+        let (bringing, holding) = handles.split_at(3);
+        thread::scope(|scope| {
+            let guard = holding[0].acquire().unwrap();
+            let submit = |handle: &PoolHandle<(), i32>| handle.submit(0, 8, |(), _| panic!("broken run"));
+            let outcomes: Vec<_> =
+                bringing.iter().map(|handle| scope.spawn(move || submit(handle))).collect();
+            until(|| handles[0].pool.state.lock().waiting.len() == bringing.len());
+            drop(guard);
+            let outcomes: Vec<_> = outcomes.into_iter().map(ScopedJoinHandle::join).collect();
+            let panicked = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+            let failed =
+                outcomes.iter().filter(|outcome| matches!(outcome, Ok(Err(error)) if error == PANICKED));
+            assert_eq!((panicked, failed.count()), (1, bringing.len() - 1));
+        });
+        assert!(handles[0].pool.state.lock().done.is_empty());
+        assert_eq!(handles[0].submit(3, 8, |(), jobs| jobs[0] = 4), Ok(4), "the pool still works");
     }
 
     #[test]
