@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::inference::cancel::CancelToken;
+use crate::inference::cancel::{CANCELLED, CancelToken};
 
 /// Interval at which a waiting thread checks its cancel token.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -67,6 +67,8 @@ impl<T, J> BatchingPool<T, J> {
 
     /// Returns a new handle. Makes another item by `make` if the pool has fewer than its limit.
     ///
+    /// Takes no item of the pool: this thread may have a lower priority than those that wait for one.
+    ///
     /// # Errors
     /// The errors of `make`, and [`CANCELLED`] if `token` is cancelled before an item can be made.
     pub fn attach(
@@ -87,7 +89,12 @@ impl<T, J> BatchingPool<T, J> {
             self.take_back(made);
         }
         drop(making);
-        Ok(PoolHandle { pool: self.clone(), token: token.clone() })
+        Ok(self.handle(token))
+    }
+
+    /// Returns a new handle without making an item.
+    pub fn handle(self: &Arc<Self>, token: &CancelToken) -> PoolHandle<T, J> {
+        PoolHandle { pool: self.clone(), token: token.clone() }
     }
 
     fn take_back(&self, item: T) {
@@ -107,9 +114,6 @@ impl<T, J> BatchingPool<T, J> {
         }
     }
 }
-
-/// The error of a call whose token was cancelled.
-pub const CANCELLED: &str = "the network was stopped";
 
 /// The error of a job whose run panicked.
 const PANICKED: &str = "the run of the network ended with an internal error";

@@ -17,9 +17,16 @@ pub const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the end of a thread whose token is cancelled.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The error of work whose token was cancelled by its owner.
+pub const CANCELLED: &str = "the network was stopped";
+
 /// Cancels the runs and the load of one owner. Clones share their state.
-#[derive(Clone, Default)]
-pub struct CancelToken(Arc<Mutex<State>>);
+#[derive(Clone)]
+pub struct CancelToken {
+    state: Arc<Mutex<State>>,
+    /// Longest time of one piece of work ([`with_timeout`]).
+    timeout: Duration,
+}
 
 #[derive(Default)]
 struct State {
@@ -29,13 +36,25 @@ struct State {
     children: Vec<Weak<Mutex<State>>>,
 }
 
+impl Default for CancelToken {
+    /// A token whose work ends within [`NETWORK_TIMEOUT`].
+    fn default() -> Self {
+        Self::new(NETWORK_TIMEOUT)
+    }
+}
+
 impl CancelToken {
-    /// Creates a token that is cancelled together with this one.
+    /// Creates a token whose pieces of work end within `timeout` each.
+    pub fn new(timeout: Duration) -> Self {
+        Self { state: Arc::default(), timeout }
+    }
+
+    /// Creates a token that is cancelled together with this one, of the same timeout.
     pub fn child(&self) -> Self {
-        let child = Self::default();
-        let mut state = self.0.lock();
+        let child = Self::new(self.timeout);
+        let mut state = self.state.lock();
         state.children.retain(|child| child.strong_count() > 0);
-        state.children.push(Arc::downgrade(&child.0));
+        state.children.push(Arc::downgrade(&child.state));
         if state.cancelled {
             child.cancel();
         }
@@ -44,7 +63,7 @@ impl CancelToken {
 
     /// Cancels all runs and the load, after their current operator, and all later ones.
     pub fn cancel(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.cancelled = true;
         if let Some(run_options) = &state.run_options {
             let _ = run_options.terminate();
@@ -52,17 +71,19 @@ impl CancelToken {
         if let Some(loading) = &state.loading {
             let _ = loading.cancel();
         }
-        state.children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).cancel());
+        for child in state.children.iter().filter_map(Weak::upgrade) {
+            Self { state: child, timeout: self.timeout }.cancel();
+        }
     }
 
     /// Returns whether [`cancel`](Self::cancel) was called on this token or a parent.
     pub fn is_cancelled(&self) -> bool {
-        self.0.lock().cancelled
+        self.state.lock().cancelled
     }
 
     /// Returns the options of runs that this token cancels. ONNX Runtime must be loaded.
     pub fn run_options(&self) -> ort::Result<Arc<RunOptions>> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let run_options = match &state.run_options {
             Some(run_options) => run_options.clone(),
             None => state.run_options.insert(Arc::new(RunOptions::new()?)).clone(),
@@ -75,7 +96,7 @@ impl CancelToken {
 
     /// Makes this token cancel the load of `builder`, in place of an earlier load.
     pub fn watch_load(&self, builder: &SessionBuilder) -> ort::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let canceler = builder.canceler();
         if state.cancelled {
             canceler.cancel()?;
@@ -85,31 +106,39 @@ impl CancelToken {
     }
 }
 
-/// Returns the result of `work`. Cancels `token` after [`NETWORK_TIMEOUT`].
+/// Returns the result of `work`, which gets a child of `token`. The child is cancelled after the timeout of `token`.
+///
+/// `token` itself stays valid: later work gets its own time.
 ///
 /// # Errors
-/// If `token` is cancelled, before or during `work`.
-pub fn with_timeout<T>(token: &CancelToken, work: impl FnOnce() -> T) -> Result<T, String> {
-    let timeout_error = || format!("the network did not end within {} s", NETWORK_TIMEOUT.as_secs());
+/// If `work` does not end in time, or [`CANCELLED`] if `token` is cancelled before or during `work`.
+pub fn with_timeout<T>(token: &CancelToken, work: impl FnOnce(&CancelToken) -> T) -> Result<T, String> {
     if token.is_cancelled() {
-        return Err(timeout_error());
+        return Err(CANCELLED.into());
     }
+    let (attempt, timeout) = (&token.child(), token.timeout);
     let result = thread::scope(|scope| {
         let (done, finished) = bounded::<()>(0);
         let watch = move || {
-            if finished.recv_timeout(NETWORK_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
-                token.cancel();
+            if finished.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+                attempt.cancel();
             }
         };
         thread::Builder::new()
             .name("sift watch".into())
             .spawn_scoped(scope, watch)
             .map_err(|error| format!("the network cannot be watched: {error}"))?;
-        let result = work();
+        let result = work(attempt);
         drop(done);
         Ok(result)
     });
-    if token.is_cancelled() { Err(timeout_error()) } else { result }
+    if token.is_cancelled() {
+        return Err(CANCELLED.into());
+    }
+    if attempt.is_cancelled() {
+        return Err(format!("the network did not end within {} s", timeout.as_secs_f32()));
+    }
+    result
 }
 
 /// Joins `thread`, whose token is cancelled, or leaves it running after [`JOIN_TIMEOUT`].
@@ -132,10 +161,17 @@ pub fn join_with_timeout(thread: JoinHandle<()>) {
 mod tests {
     use super::*;
 
+    /// Waits until `token` is cancelled.
+    fn until_cancelled(token: &CancelToken) {
+        while !token.is_cancelled() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     #[test]
     fn work_within_the_timeout_returns_its_result() {
         let token = CancelToken::default();
-        assert_eq!(with_timeout(&token, || 3), Ok(3));
+        assert_eq!(with_timeout(&token, |_| 3), Ok(3));
         assert!(!token.is_cancelled());
     }
 
@@ -143,8 +179,30 @@ mod tests {
     fn work_does_not_start_after_cancellation() {
         let token = CancelToken::default();
         token.cancel();
-        let message = with_timeout(&token, || unreachable!("started after cancellation")).unwrap_err();
-        assert_eq!(message, "the network did not end within 30 s");
+        let message = with_timeout(&token, |_| unreachable!("started after cancellation")).unwrap_err();
+        assert_eq!(message, CANCELLED);
+    }
+
+    #[test]
+    fn work_after_a_timeout_gets_its_own_time() {
+        let token = CancelToken::new(Duration::from_millis(50));
+        for _ in 0..2 {
+            let start = Instant::now();
+            let message = with_timeout(&token, until_cancelled).unwrap_err();
+            assert_eq!(message, "the network did not end within 0.05 s");
+            assert!(start.elapsed() >= Duration::from_millis(50));
+            assert_eq!(with_timeout(&token, |_| 3), Ok(3));
+        }
+    }
+
+    #[test]
+    fn work_is_cancelled_with_its_owner() {
+        let token = CancelToken::default();
+        thread::scope(|scope| {
+            let outcome = scope.spawn(|| with_timeout(&token, until_cancelled));
+            token.cancel();
+            assert_eq!(outcome.join().unwrap(), Err(CANCELLED.into()));
+        });
     }
 
     #[test]

@@ -112,7 +112,11 @@ impl ProviderChoice {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
+    use crate::inference::cancel::{CancelToken, with_timeout};
 
     fn chosen(provider: Provider) -> ProviderChoice {
         ProviderChoice::new("SIFT_PROVIDER".into(), Ok(provider))
@@ -168,6 +172,21 @@ mod tests {
             fallback_reason.starts_with("SIFT_PROVIDER selects CUDA, but there is no CUDA"),
             "{fallback_reason}"
         );
+    }
+
+    #[test]
+    fn provider_that_takes_too_long_leaves_the_time_of_the_cpu() {
+        let token = CancelToken::new(Duration::from_millis(100));
+        let create = |provider| {
+            with_timeout(&token, |attempt| {
+                while provider == Provider::Cuda && !attempt.is_cancelled() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            })
+        };
+        let ((), active) = chosen(Provider::Cuda).with_fallback(create).unwrap();
+        let reason = active.fallback_reason.unwrap();
+        assert!(reason.contains("CUDA, but the network did not end within 0.1 s"), "{reason}");
     }
 
     #[test]

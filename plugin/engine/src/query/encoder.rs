@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ort::environment::Environment;
+use ort::session::RunOptions;
 use ort::value::Tensor;
 
 use crate::inference::cancel::{CancelToken, with_timeout};
@@ -67,7 +68,7 @@ pub struct QueryEncoder {
 impl QueryEncoder {
     /// Loads the tokenizer and the query network of `package`, checks them, and encodes one text as a test.
     ///
-    /// `cancel_token` stops the loading and every later run.
+    /// `cancel_token` stops the loading and every later run. Its timeout limits the loading and each text, one by one.
     ///
     /// # Errors
     /// Fails if a file is invalid, the network lacks a tensor, or the test fails or does not end in time.
@@ -82,8 +83,8 @@ impl QueryEncoder {
         };
         let tokenizer = QueryTokenizer::new(&package.tokenizer, manifest.max_tokens, &manifest.prefix)
             .map_err(|error| error_in(&manifest.tokenizer, &error))?;
-        let load = || {
-            Session::new(environment, &package.query, package.is_untrusted(), Provider::Cpu, &cancel_token)
+        let load = |attempt: &CancelToken| {
+            Session::new(environment, &package.query, package.is_untrusted(), Provider::Cpu, attempt)
         };
         let session = with_timeout(&cancel_token, load)
             .and_then(|loaded| loaded.map_err(|error| error.to_string()))
@@ -118,16 +119,21 @@ impl QueryEncoder {
     /// Encodes `text`, or returns the cached result.
     ///
     /// # Errors
-    /// Fails if the text has no tokens, or the network fails or does not end in time.
+    /// Fails if the text has no tokens, or the network fails or does not end in time. The next text has its own time.
     pub fn encode(&mut self, text: &str) -> Result<EncodedQuery, String> {
         let text = normalise(text);
         if let Some(encoded) = self.cache.get(&text) {
             return Ok(encoded.clone());
         }
-        let encoded = match self.encode_parts(&text)? {
-            Some(encoded) => encoded,
-            None => self.encode_single(&text)?,
+        let token = self.cancel_token.clone();
+        let encode = |attempt: &CancelToken| {
+            let run_options = attempt.run_options().map_err(|error| error.to_string())?;
+            match self.encode_parts(&text, &run_options)? {
+                Some(encoded) => Ok(encoded),
+                None => self.encode_single(&text, &run_options),
+            }
         };
+        let encoded = with_timeout(&token, encode).flatten()?;
         if self.cache.len() >= MAX_CACHED_QUERIES {
             self.cache.clear();
         }
@@ -138,7 +144,7 @@ impl QueryEncoder {
     /// Encodes a text that names two or more sounds, if each is understood by itself; otherwise returns `None`.
     ///
     /// A piece that is not understood is joined with the next one, as in "rock and roll drums and rain".
-    fn encode_parts(&mut self, text: &str) -> Result<Option<EncodedQuery>, String> {
+    fn encode_parts(&mut self, text: &str, run_options: &RunOptions) -> Result<Option<EncodedQuery>, String> {
         let Some(concepts) = &self.concepts else { return Ok(None) };
         let pieces = parts::split_at_conjunctions(text, concepts.conjunctions());
         if !(2..=MAX_PARTS).contains(&pieces.len()) {
@@ -147,7 +153,7 @@ impl QueryEncoder {
         let mut sounds: Vec<(EncodedSound, ConceptMatch)> = Vec::new();
         let mut start = pieces[0].start;
         for (number, piece) in pieces.iter().enumerate() {
-            let sound = self.encode_sound(text[start..piece.end].trim())?;
+            let sound = self.encode_sound(text[start..piece.end].trim(), run_options)?;
             let Some(nearest) =
                 sound.nearest.first().filter(|nearest| nearest.closeness >= UNDERSTOOD).cloned()
             else {
@@ -181,8 +187,8 @@ impl QueryEncoder {
     /// An ambiguous text gets a part per selected concept, encoded by the concept's name, which the model knows best:
     /// parts whose sound is absent pass hardly anything. The text itself is a further part if even the nearest concept
     /// may be wrong, or if the text negates, because the names do not.
-    fn encode_single(&mut self, text: &str) -> Result<EncodedQuery, String> {
-        let EncodedSound { embedding, nearest, is_negated } = self.encode_sound(text)?;
+    fn encode_single(&mut self, text: &str, run_options: &RunOptions) -> Result<EncodedQuery, String> {
+        let EncodedSound { embedding, nearest, is_negated } = self.encode_sound(text, run_options)?;
         let selected: Vec<_> = nearest.iter().filter(|concept| concept.selected).collect();
         if selected.len() < 2 {
             return Ok(EncodedQuery { matches: nearest.into(), ..EncodedQuery::single(embedding) });
@@ -197,15 +203,15 @@ impl QueryEncoder {
             parts.push(QueryPart { embedding, role: text_role });
         }
         for concept in selected {
-            parts.push(QueryPart { embedding: self.encode_sound(&concept.name)?.embedding, role: name_role });
+            let EncodedSound { embedding, .. } = self.encode_sound(&concept.name, run_options)?;
+            parts.push(QueryPart { embedding, role: name_role });
         }
         Ok(EncodedQuery { parts: parts.into(), matches: nearest.into() })
     }
 
-    /// Encodes the text of one sound within the time limit.
-    fn encode_sound(&mut self, text: &str) -> Result<EncodedSound, String> {
-        let cancel_token = self.cancel_token.clone();
-        let [embedding, concept, negation] = with_timeout(&cancel_token, || self.run(text)).flatten()?;
+    /// Encodes the text of one sound.
+    fn encode_sound(&mut self, text: &str, run_options: &RunOptions) -> Result<EncodedSound, String> {
+        let [embedding, concept, negation] = self.run(text, run_options)?;
         let nearest = match &self.concepts {
             Some(concepts) => concepts.nearest(text, &concept)?,
             None => Vec::new(),
@@ -215,7 +221,7 @@ impl QueryEncoder {
     }
 
     /// Runs the network and returns the values of [`OUTPUTS`], empty for those that the package does not need.
-    fn run(&mut self, text: &str) -> Result<[Vec<f32>; OUTPUTS.len()], String> {
+    fn run(&mut self, text: &str, run_options: &RunOptions) -> Result<[Vec<f32>; OUTPUTS.len()], String> {
         let ids = self.tokenizer.encode(text)?;
         let needed = needed_outputs(self.concepts.as_ref());
         let infer = || -> ort::Result<_> {
@@ -225,8 +231,7 @@ impl QueryEncoder {
                 "input_ids" => Tensor::from_array((shape, ids))?,
                 "attention_mask" => Tensor::from_array((shape, attention))?,
             };
-            let run_options = self.cancel_token.run_options()?;
-            let outputs = self.session.run(inputs, &run_options)?;
+            let outputs = self.session.run(inputs, run_options)?;
             let mut all = [const { Vec::new() }; OUTPUTS.len()];
             for ((name, is_needed), values) in OUTPUTS.iter().zip(needed).zip(&mut all) {
                 if is_needed {

@@ -1,10 +1,10 @@
 //! Separator network: its sessions, tensor layout and checks, common to streaming and window models.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ort::environment::Environment;
 use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
-use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, Outlet, Shape, TensorElementType, TensorRef, ValueType};
 use realfft::num_complex::Complex32;
 
 use crate::inference::batching_pool::{BatchingPool, PoolHandle};
@@ -23,8 +23,47 @@ pub type SessionHandle = PoolHandle<Session, Box<StreamJob>>;
 /// A package in memory with its pools of separator sessions, shared by all instances.
 pub struct LoadedModel {
     pub package: Package,
-    /// One pool per provider.
-    sessions: [Arc<SessionPool>; Provider::ALL.len()],
+    sessions: [ProviderSessions; Provider::ALL.len()],
+}
+
+/// Sessions of a network on one provider.
+#[derive(Default)]
+struct ProviderSessions {
+    pool: Arc<SessionPool>,
+    /// Signature of the network, known with the first session.
+    signature: OnceLock<Signature>,
+}
+
+/// Inputs and outputs of a network, with their types.
+pub struct Signature {
+    pub inputs: Vec<(String, ValueType)>,
+    pub outputs: Vec<(String, ValueType)>,
+}
+
+impl Signature {
+    fn new(session: &Session) -> Self {
+        let types = |outlets: &[Outlet]| {
+            outlets.iter().map(|outlet| (outlet.name().to_owned(), outlet.dtype().clone())).collect()
+        };
+        Self { inputs: types(session.inputs()), outputs: types(session.outputs()) }
+    }
+}
+
+/// Separator of which each run uses a session of a pool.
+pub trait NetworkSeparator: Separator {
+    fn network(&self) -> &Network;
+
+    /// Does the same as [`run`](Separator::run), on `session`.
+    ///
+    /// # Errors
+    /// Fails if the run fails or is cancelled; the mask is then invalid.
+    fn run_on(
+        &mut self,
+        session: &mut Session,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String>;
 }
 
 impl LoadedModel {
@@ -33,7 +72,7 @@ impl LoadedModel {
         Self { package, sessions: Default::default() }
     }
 
-    fn sessions(&self, provider: Provider) -> &Arc<SessionPool> {
+    fn sessions(&self, provider: Provider) -> &ProviderSessions {
         &self.sessions[provider as usize]
     }
 }
@@ -82,38 +121,38 @@ impl Network {
     /// # Errors
     /// Fails if a tensor is missing, unknown, or has the wrong type or shape.
     pub fn new(
+        signature: &Signature,
         sessions: SessionHandle,
         frames: usize,
         bins: usize,
         is_kind_input: impl Fn(&str) -> bool,
     ) -> Result<Self, String> {
-        let session = sessions.acquire()?;
-        let magnitude = tensor_shape(session.inputs(), "input", "magnitude")?;
+        let Signature { inputs, outputs } = signature;
+        let magnitude = tensor_shape(inputs, "input", "magnitude")?;
         check_shape("magnitude", &magnitude, &[1, frames, bins])?;
-        let embedding = tensor_shape(session.inputs(), "input", "embedding")?;
+        let embedding = tensor_shape(inputs, "input", "embedding")?;
         let &[_, embedding_size] = embedding.as_slice() else {
             return Err(format!("`embedding` has shape {embedding:?}; expected [1, E]"));
         };
         check_shape("embedding", &embedding, &[1, usize::try_from(embedding_size).unwrap_or(0)])?;
-        let mask = tensor_shape(session.outputs(), "output", "mask")?;
+        let mask = tensor_shape(outputs, "output", "mask")?;
         let mask_channels = match mask.get(1) {
             Some(2) => 2,
             _ => 1,
         };
         check_shape("mask", &mask, &[1, mask_channels, frames, bins])?;
 
-        let has_presence = session.outputs().iter().any(|output| output.name() == "presence");
+        let has_presence = outputs.iter().any(|(name, _)| name == "presence");
         let mut has_batch_axis = [&magnitude, &embedding, &mask].iter().all(|shape| shape[0] == -1);
         if has_presence {
-            let presence = tensor_shape(session.outputs(), "output", "presence")?;
+            let presence = tensor_shape(outputs, "output", "presence")?;
             check_shape("presence", &presence, &[1, frames])?;
             has_batch_axis &= presence[0] == -1;
         }
         let is_known = |name: &str| name == "magnitude" || name == "embedding" || is_kind_input(name);
-        if let Some(input) = session.inputs().iter().find(|input| !is_known(input.name())) {
+        if let Some((name, _)) = inputs.iter().find(|(name, _)| !is_known(name)) {
             return Err(format!(
-                "has an unknown input `{}`; expected `magnitude`, `embedding` and, of a streaming model, `state_*`",
-                input.name()
+                "has an unknown input `{name}`; expected `magnitude`, `embedding` and, of a streaming model, `state_*`"
             ));
         }
         let layout = TensorLayout {
@@ -124,7 +163,6 @@ impl Network {
             has_presence,
             has_batch_axis,
         };
-        drop(session);
         let run_options = sessions.token().run_options().map_err(|error| error.to_string())?;
         Ok(Self { sessions, run_options, layout })
     }
@@ -161,7 +199,21 @@ impl TensorLayout {
         ])
     }
 
-    /// Reads the mask of one frame of one stream.
+    /// Checks the shapes of mask and presence of a run on `streams` streams.
+    ///
+    /// A dynamic axis may have any length there.
+    ///
+    /// # Errors
+    /// Fails if a shape is not the expected one.
+    pub fn check_outputs(self, outputs: &SessionOutputs<'_>, streams: usize) -> ort::Result<()> {
+        check_output(outputs, "mask", &[streams, self.mask_channels, self.frames, self.bins])?;
+        if self.has_presence {
+            check_output(outputs, "presence", &[streams, self.frames])?;
+        }
+        Ok(())
+    }
+
+    /// Reads the mask of one frame of one stream, after [`check_outputs`](Self::check_outputs).
     pub fn read_mask(
         self,
         outputs: &SessionOutputs<'_>,
@@ -199,43 +251,82 @@ impl TensorLayout {
     }
 }
 
+/// Checks the shape of an output of a run.
+///
+/// # Errors
+/// Fails if it is not `expected`.
+pub fn check_output(outputs: &SessionOutputs<'_>, name: &str, expected: &[usize]) -> ort::Result<()> {
+    let (shape, _) = outputs[name].try_extract_tensor::<f32>()?;
+    match has_shape(shape, expected) {
+        true => Ok(()),
+        false => Err(ort::Error::new(format!(
+            "a run gave `{name}` of shape {:?}; expected {expected:?}",
+            &**shape
+        ))),
+    }
+}
+
+fn has_shape(shape: &Shape, expected: &[usize]) -> bool {
+    shape.len() == expected.len()
+        && shape.iter().zip(expected).all(|(&length, &expected)| usize::try_from(length) == Ok(expected))
+}
+
 /// Loads the network of `model` and returns the separator that `create` makes of it, after a run on silence.
 ///
-/// `create` also returns the size of the embedding. The network runs on the provider of `choice`, or on the CPU if this
-/// fails.
+/// The network runs on the provider of `choice`, or on the CPU if this fails. Each attempt has its own time, which begins
+/// when no other instance loads the same network. A session is tested before the pool has it, so that no instance with a
+/// higher priority waits for the test.
 ///
 /// # Errors
 /// Fails if the network is invalid, its mask is not finite, or the loading is cancelled or does not end in time.
-pub fn load_separator<S: Separator>(
+pub fn load_separator<S: NetworkSeparator>(
     environment: &Environment,
     model: &LoadedModel,
     choice: &ProviderChoice,
     token: &CancelToken,
-    create: impl Fn(SessionHandle) -> Result<(S, usize), String>,
+    create: impl Fn(&Signature, SessionHandle) -> Result<S, String>,
 ) -> Result<(S, ActiveProvider), PackageError> {
     let package = &model.package;
-    let bins = package.manifest.audio.bins();
     let open = |provider| {
-        let make_session = || {
-            Session::new(environment, &package.separator, package.is_untrusted(), provider, token)
-                .map_err(|error| error.to_string())
+        let ProviderSessions { pool, signature } = model.sessions(provider);
+        let make_session = |attempt: &CancelToken| {
+            let mut session =
+                Session::new(environment, &package.separator, package.is_untrusted(), provider, attempt)
+                    .map_err(|error| error.to_string())?;
+            let found = Signature::new(&session);
+            test_on_silence(create(&found, pool.handle(attempt))?, &mut session, package)?;
+            signature.get_or_init(|| found);
+            Ok(session)
         };
-        let (mut separator, embedding_size) = create(model.sessions(provider).attach(token, make_session)?)?;
-        let mut mask = vec![Complex32::ZERO; bins];
-        // A window model outputs its first mask after `advance` hops.
-        for _ in 0..package.manifest.separator.advance() {
-            separator.run(&vec![0.0; bins], &vec![0.0; embedding_size], &mut mask)?;
-        }
-        separator.reset();
-        match mask.iter().all(|gain| gain.is_finite()) {
-            true => Ok(separator),
-            false => Err("`mask` is not finite for silence; expected finite values".into()),
-        }
+        let handle = pool.attach(token, || with_timeout(token, make_session).flatten())?;
+        create(signature.get().expect("the pool has a session"), handle)
     };
-    with_timeout(token, || choice.with_fallback(open)).flatten().map_err(|fault| {
+    choice.with_fallback(open).map_err(|fault| {
         let label = package.file_label(&package.manifest.separator.file);
         PackageError::new(label, fault, "Install the package again, or export it again")
     })
+}
+
+/// Runs `separator` on silence until its first mask.
+///
+/// # Errors
+/// Fails if a run fails, or the mask is not finite.
+fn test_on_silence(
+    mut separator: impl NetworkSeparator,
+    session: &mut Session,
+    package: &Package,
+) -> Result<(), String> {
+    let bins = package.manifest.audio.bins();
+    let (silence, embedding) = (vec![0.0; bins], vec![0.0; separator.network().layout.embedding_size]);
+    let mut mask = vec![Complex32::ZERO; bins];
+    // A window model outputs its first mask after `advance` hops.
+    for _ in 0..package.manifest.separator.advance() {
+        separator.run_on(session, &silence, &embedding, &mut mask)?;
+    }
+    match mask.iter().all(|gain| gain.is_finite()) {
+        true => Ok(()),
+        false => Err("`mask` is not finite for silence; expected finite values".into()),
+    }
 }
 
 /// Returns the shape of the float tensor `name`; −1 means a dynamic axis.
@@ -244,12 +335,10 @@ pub fn load_separator<S: Separator>(
 ///
 /// # Errors
 /// Fails if there is no such tensor, or it is not of 32-bit floats.
-pub fn tensor_shape(outlets: &[Outlet], side: &str, name: &str) -> Result<Vec<i64>, String> {
-    let outlet = outlets
-        .iter()
-        .find(|outlet| outlet.name() == name)
-        .ok_or_else(|| format!("has no {side} `{name}`"))?;
-    match outlet.dtype() {
+pub fn tensor_shape(tensors: &[(String, ValueType)], side: &str, name: &str) -> Result<Vec<i64>, String> {
+    let (_, found) =
+        tensors.iter().find(|(found, _)| found == name).ok_or_else(|| format!("has no {side} `{name}`"))?;
+    match found {
         ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
             Ok(shape.iter().copied().collect())
         }

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 
 use ort::environment::Environment;
-use ort::value::{DynValue, Outlet, Tensor};
+use ort::value::{DynValue, Tensor};
 use realfft::num_complex::Complex32;
 
-use crate::inference::batching_pool::CANCELLED;
-use crate::inference::cancel::CancelToken;
+use crate::inference::cancel::{CANCELLED, CancelToken};
 use crate::inference::provider::{ActiveProvider, ProviderChoice};
 use crate::inference::session::Session;
 use crate::package::PackageError;
 use crate::separator::Separator;
 use crate::separator::network::{
-    self, LoadedModel, Network, SessionHandle, StreamJob, check_shape, tensor_shape,
+    self, LoadedModel, Network, NetworkSeparator, SessionHandle, Signature, StreamJob, check_output,
+    check_shape, tensor_shape,
 };
 
 /// Most values of all state tensors of a network batched.
@@ -57,10 +57,9 @@ impl StreamingSeparator {
         choice: &ProviderChoice,
         token: &CancelToken,
     ) -> Result<(Self, ActiveProvider), PackageError> {
-        network::load_separator(environment, model, choice, token, |sessions| {
-            let separator = Self::create(sessions, model.package.manifest.audio.bins())?;
-            let embedding_size = separator.embedding_size();
-            Ok((separator, embedding_size))
+        let bins = model.package.manifest.audio.bins();
+        network::load_separator(environment, model, choice, token, |signature, sessions| {
+            Self::create(signature, sessions, bins)
         })
     }
 
@@ -70,15 +69,14 @@ impl StreamingSeparator {
     }
 
     /// Creates the separator after checking the state tensors.
-    fn create(sessions: SessionHandle, bins: usize) -> Result<Self, String> {
-        let network = Network::new(sessions, 1, bins, |name| name.starts_with("state_"))?;
-        let session = network.sessions.acquire()?;
+    fn create(signature: &Signature, sessions: SessionHandle, bins: usize) -> Result<Self, String> {
+        let network = Network::new(signature, sessions, 1, bins, |name| name.starts_with("state_"))?;
         let mut states = Vec::new();
         let mut values = 0;
-        for input in session.inputs().iter().map(Outlet::name).filter(|name| name.starts_with("state_")) {
+        for (input, _) in signature.inputs.iter().filter(|(name, _)| name.starts_with("state_")) {
             let output = format!("next_{input}");
-            let shape = tensor_shape(session.inputs(), "input", input)?;
-            let next_shape = tensor_shape(session.outputs(), "output", &output)?;
+            let shape = tensor_shape(&signature.inputs, "input", input)?;
+            let next_shape = tensor_shape(&signature.outputs, "output", &output)?;
             let batch_axis = match network.layout.has_batch_axis {
                 true => shape.iter().position(|&length| length == -1),
                 false => None,
@@ -94,7 +92,6 @@ impl StreamingSeparator {
             let batch_axis = batch_axis.filter(|&axis| next_shape[axis] == -1);
             states.push(StateTensor { input: input.to_owned(), output, shape, batch_axis });
         }
-        drop(session);
         let job = Box::new(StreamJob {
             magnitude: Vec::new(),
             embedding: Vec::new(),
@@ -146,6 +143,11 @@ impl StreamingSeparator {
         let states = self.states.iter().zip(&job.states);
         inputs.extend(states.map(|(state, value)| (state.input.as_str(), value.into())));
         let mut outputs = session.run(inputs, &job.run_options)?;
+        // All shapes before any state is replaced: after an error the job still has the state before the run.
+        layout.check_outputs(&outputs, 1)?;
+        for state in &*self.states {
+            check_output(&outputs, &state.output, &state.shape)?;
+        }
         layout.read_mask(&outputs, 0, 0, &mut job.mask)?;
         let presence = layout.read_presence(&outputs, 0, 0)?;
         for (state, value) in self.states.iter().zip(&mut job.states) {
@@ -164,6 +166,10 @@ impl StreamingSeparator {
             inputs.push((state.input.as_str(), state.gather(jobs, number)?.into()));
         }
         let outputs = session.run(inputs, &self.network.run_options)?;
+        layout.check_outputs(&outputs, jobs.len())?;
+        for state in &*self.states {
+            check_output(&outputs, &state.output, &state.batch_shape(jobs.len()))?;
+        }
         for (number, state) in self.states.iter().enumerate() {
             state.scatter(outputs[state.output.as_str()].try_extract_tensor()?.1, jobs, number)?;
         }
@@ -181,6 +187,15 @@ impl StateTensor {
         self.shape[self.batch_axis.map_or(0, |axis| axis + 1)..].iter().product()
     }
 
+    /// Returns the shape for a batch of `streams`.
+    fn batch_shape(&self, streams: usize) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if let Some(axis) = self.batch_axis {
+            shape[axis] = streams;
+        }
+        shape
+    }
+
     /// Returns this state, state `number`, of all streams as one tensor.
     fn gather(&self, jobs: &[Box<StreamJob>], number: usize) -> ort::Result<DynValue> {
         let values = jobs
@@ -194,11 +209,7 @@ impl StateTensor {
                 all.extend_from_slice(&values[start..start + length]);
             }
         }
-        let mut shape = self.shape.clone();
-        if let Some(axis) = self.batch_axis {
-            shape[axis] = jobs.len();
-        }
-        Ok(Tensor::from_array((shape, all))?.into_dyn())
+        Ok(Tensor::from_array((self.batch_shape(jobs.len()), all))?.into_dyn())
     }
 
     /// Copies this state, state `number`, of a batch back to its streams.
@@ -254,12 +265,8 @@ impl Separator for StreamingSeparator {
         embedding: &[f32],
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String> {
-        self.with_job((magnitude, embedding), mask, |this, job| {
-            let mut jobs = [job];
-            this.infer(&mut *this.network.sessions.acquire()?, &mut jobs);
-            let [job] = jobs;
-            Ok(job)
-        })
+        let sessions = self.network.sessions.clone();
+        self.run_on(&mut *sessions.acquire()?, magnitude, embedding, mask)
     }
 
     fn run_batched(
@@ -273,6 +280,27 @@ impl Separator for StreamingSeparator {
         }
         self.with_job((magnitude, embedding), mask, |this, job| {
             this.network.sessions.submit(job, MAX_BATCH, |session, jobs| this.infer(session, jobs))
+        })
+    }
+}
+
+impl NetworkSeparator for StreamingSeparator {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn run_on(
+        &mut self,
+        session: &mut Session,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String> {
+        self.with_job((magnitude, embedding), mask, |this, job| {
+            let mut jobs = [job];
+            this.infer(session, &mut jobs);
+            let [job] = jobs;
+            Ok(job)
         })
     }
 }
@@ -301,6 +329,10 @@ fn single_stream_shape(name: &str, shape: &[i64], batch_axis: Option<usize>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+    use std::{fs, thread};
+
     use super::*;
     use crate::inference::library;
     use crate::package::PackageInfo;
@@ -375,5 +407,59 @@ mod tests {
             fork.run(&magnitude, fork_embedding, &mut masks[1]).unwrap();
             assert_eq!(masks[0] == masks[1], hop == HOPS, "hop {hop}");
         }
+    }
+
+    /// Returns the model of the package `identity` with the separator of a hostile one.
+    fn hostile_model(kind: &str) -> LoadedModel {
+        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages");
+        let mut package = PackageInfo::read(&packages.join("identity")).unwrap().load().unwrap();
+        package.separator =
+            fs::read(packages.join("hostile").join(kind).with_extension("onnx")).unwrap().into();
+        LoadedModel::new(package)
+    }
+
+    fn load(model: &LoadedModel, token: &CancelToken) -> Result<StreamingSeparator, PackageError> {
+        let environment = library::environment().unwrap();
+        StreamingSeparator::new(environment, model, &ProviderChoice::default(), token)
+            .map(|(loaded, _)| loaded)
+    }
+
+    #[test]
+    fn output_of_another_shape_fails_its_stream_only() {
+        let model = hostile_model("short-state");
+        let mut streams = [(); 2].map(|()| load(&model, &CancelToken::default()).unwrap());
+        assert!(streams.iter().all(|separator| separator.has_batch_axis));
+        let bins = model.package.manifest.audio.bins();
+        // The state is empty after a loud frame.
+        let (quiet, loud) = (vec![1.0; bins], vec![100.0; bins]);
+        let embedding = vec![0.0; streams[0].embedding_size()];
+        let mut mask = vec![Complex32::ZERO; bins];
+        let error = streams[0].run(&loud, &embedding, &mut mask).unwrap_err();
+        assert!(error.contains("`next_state_0` of shape [1, 0]; expected [1, 2]"), "{error}");
+        assert_eq!(streams[0].run(&quiet, &embedding, &mut mask), Ok(None), "the state before is kept");
+
+        let mut jobs: Vec<_> = streams.iter_mut().map(|stream| stream.job.take().unwrap()).collect();
+        for (job, magnitude) in jobs.iter_mut().zip([&quiet, &loud]) {
+            (job.magnitude, job.embedding) = (magnitude.clone(), embedding.clone());
+        }
+        let mut session = streams[0].network.sessions.acquire().unwrap();
+        for _ in 0..2 {
+            streams[0].infer(&mut session, &mut jobs);
+            assert!(jobs[0].result.is_ok() && jobs[1].result.is_err());
+        }
+    }
+
+    #[test]
+    fn loading_does_not_wait_for_a_session_in_use() {
+        let model = LoadedModel::new(PackageInfo::built_in().load().unwrap());
+        let token = CancelToken::default();
+        let first = load(&model, &token).unwrap();
+        // Until the pool makes no further session.
+        let cores = thread::available_parallelism().unwrap().get();
+        let others: Vec<_> = (1..cores).map(|_| load(&model, &token).unwrap()).collect();
+        let in_use: Vec<_> = (0..cores).map(|_| first.network.sessions.acquire().unwrap()).collect();
+        let hasty = CancelToken::new(Duration::from_secs(10));
+        assert!(load(&model, &hasty).is_ok());
+        drop((in_use, others));
     }
 }

@@ -5,9 +5,10 @@ use realfft::num_complex::Complex32;
 
 use crate::inference::cancel::CancelToken;
 use crate::inference::provider::{ActiveProvider, ProviderChoice};
+use crate::inference::session::Session;
 use crate::package::{PackageError, SeparatorSection};
 use crate::separator::Separator;
-use crate::separator::network::{self, LoadedModel, Network};
+use crate::separator::network::{self, LoadedModel, Network, NetworkSeparator};
 
 /// Separator of a window model.
 #[derive(Clone)]
@@ -31,21 +32,20 @@ impl WindowSeparator {
     ) -> Result<(Self, ActiveProvider), PackageError> {
         let section = &model.package.manifest.separator;
         let bins = model.package.manifest.audio.bins();
-        network::load_separator(environment, model, choice, token, |sessions| {
+        network::load_separator(environment, model, choice, token, |signature, sessions| {
             let frames = FrameWindow::new(section, bins);
-            let network = Network::new(sessions, frames.context, bins, |_| false)?;
-            let embedding_size = network.layout.embedding_size;
-            Ok((Self { network, frames }, embedding_size))
+            let network = Network::new(signature, sessions, frames.context, bins, |_| false)?;
+            Ok(Self { network, frames })
         })
     }
 
     /// Runs the network on the window and stores the next `advance` masks.
-    fn infer(&mut self, embedding: &[f32]) -> ort::Result<()> {
+    fn infer(&mut self, session: &mut Session, embedding: &[f32]) -> ort::Result<()> {
         let layout = self.network.layout;
         let FrameWindow { context, advance, lookahead, bins, window, masks, presences, .. } =
             &mut self.frames;
-        let mut session = self.network.sessions.acquire().map_err(ort::Error::new)?;
         let outputs = session.run(layout.inputs(window, embedding)?, &self.network.run_options)?;
+        layout.check_outputs(&outputs, 1)?;
         let first = *context - *lookahead - *advance;
         for (number, mask) in masks.chunks_exact_mut(*bins).enumerate() {
             layout.read_mask(&outputs, 0, first + number, mask)?;
@@ -72,7 +72,28 @@ impl Separator for WindowSeparator {
     ) -> Result<Option<f32>, String> {
         self.network.layout.check_embedding(embedding)?;
         if self.frames.push(magnitude) {
-            self.infer(embedding).map_err(|error| error.to_string())?;
+            let sessions = self.network.sessions.clone();
+            self.infer(&mut *sessions.acquire()?, embedding).map_err(|error| error.to_string())?;
+        }
+        Ok(self.frames.pop(mask))
+    }
+}
+
+impl NetworkSeparator for WindowSeparator {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn run_on(
+        &mut self,
+        session: &mut Session,
+        magnitude: &[f32],
+        embedding: &[f32],
+        mask: &mut [Complex32],
+    ) -> Result<Option<f32>, String> {
+        self.network.layout.check_embedding(embedding)?;
+        if self.frames.push(magnitude) {
+            self.infer(session, embedding).map_err(|error| error.to_string())?;
         }
         Ok(self.frames.pop(mask))
     }
