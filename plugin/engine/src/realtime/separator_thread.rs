@@ -26,6 +26,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Waking a thread takes as long as the work.
 pub const SPIN_DURATION: Duration = Duration::from_millis(1);
 
+/// Requests of a host that waits, one after another, after which this thread gives up its priority and may spin.
+///
+/// With the priority, spinning would keep the host's thread from its core. A live host waits for a few masks only.
+const MIN_RENDERED_HOPS: u32 = 16;
+
 /// Longest wait for an embedding, or for a reply, while the host renders.
 pub const WAIT_TIMEOUT: Duration = cancel::NETWORK_TIMEOUT;
 
@@ -61,7 +66,6 @@ impl SeparatorThread {
         let separate = move || match factory(&cancelled) {
             Ok((separator, provider)) => {
                 thread_status.set_ready(provider);
-                let _priority = RealtimePriority::raise(hop, sample_rate);
                 SeparatorLoop {
                     separator: MultiPartSeparator::new(separator),
                     endpoint,
@@ -70,8 +74,9 @@ impl SeparatorThread {
                     status: thread_status,
                     analyzer,
                     stream: None,
+                    rendered_hops: 0,
                 }
-                .run();
+                .run(|| RealtimePriority::raise(hop, sample_rate));
             }
             // Cancelled because the engine was dropped: no error.
             Err(_) if endpoint.state.is_closed() => {}
@@ -130,21 +135,31 @@ struct SeparatorLoop {
     analyzer: Arc<Analyzer>,
     /// Stream of the separator's recurrent state; `None` if the state has to be reset.
     stream: Option<u32>,
+    /// Requests since the last one for which the host did not wait.
+    rendered_hops: u32,
 }
 
 impl SeparatorLoop {
-    fn run(&mut self) {
+    /// Processes requests until the queue is closed, with the priority that `raise` gives while the host plays live.
+    fn run(&mut self, raise: impl Fn() -> RealtimePriority) {
+        let mut priority = Some(raise());
         let mut spin_until = Instant::now();
         while !self.endpoint.state.is_closed() {
             // No blocking `recv`: with a blocked receiver the audio thread's send takes a lock.
             let Some(mut request) = self.endpoint.receive() else {
-                if Instant::now() < spin_until {
+                if priority.is_none() && Instant::now() < spin_until {
                     thread::yield_now();
                 } else {
                     thread::park_timeout(POLL_INTERVAL);
                 }
                 continue;
             };
+            self.rendered_hops = if request.wait_allowed { self.rendered_hops.saturating_add(1) } else { 0 };
+            if self.rendered_hops == 0 && priority.is_none() {
+                priority = Some(raise());
+            } else if self.rendered_hops >= MIN_RENDERED_HOPS {
+                priority = None;
+            }
             request.has_mask = !self.endpoint.state.is_stale(&request) && self.separate(&mut request);
             self.analyzer.push_frame(&request.magnitude, request.has_mask.then_some(&*request.mask));
             if request.wait_allowed {
@@ -233,19 +248,25 @@ mod tests {
             let queries = Arc::new(Queries::default());
             let encoding = EncodedQuery::single(Arc::from([0.0]));
             queries.set_encoded(0, 0, &queries.text(0), Ok(encoding));
-            let (audio, endpoint) = mask_queue(1, AUDIO.bins());
+            let (mut audio, endpoint) = mask_queue(1, AUDIO.bins());
             let status = Arc::new(Status::new(1));
             let factory: SeparatorFactory =
                 Box::new(move |_| Ok((Box::new(FakeSeparator(gain)), ActiveProvider::default())));
             let outputs = (status.clone(), Arc::new(Analyzer::new(&AUDIO)));
             let thread =
                 SeparatorThread::start(factory, endpoint, (queries, 0), outputs, AUDIO.hop, 32_000.0);
+            audio.wake_on_send(thread.thread().unwrap().clone());
             Self { _thread: thread, audio, status }
         }
 
         /// Sends a request and returns the reply, or `None` if the status fails instead.
         fn request(&mut self) -> Option<Box<MaskRequest>> {
-            let request = self.audio.acquire().unwrap();
+            self.request_as(false)
+        }
+
+        fn request_as(&mut self, wait_allowed: bool) -> Option<Box<MaskRequest>> {
+            let mut request = self.audio.acquire().unwrap();
+            request.wait_allowed = wait_allowed;
             self.audio.send(request);
             loop {
                 if let Some(reply) = self.audio.receive() {
@@ -287,5 +308,29 @@ mod tests {
         assert!(!is_flushed(), "this thread computes with denormal numbers");
         let mut fixture = Fixture::new(move || if is_flushed() { 1.0 } else { 0.5 });
         assert_eq!(fixture.request().unwrap().mask[0].re, 1.0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "needs real-time priority: cargo xtask test runs it where the system grants that"]
+    fn only_live_hosts_get_a_separator_with_realtime_priority() {
+        // SAFETY: the call only reads the policy of the calling thread (0).
+        let is_raised =
+            || f32::from(u8::from(unsafe { libc::sched_getscheduler(0) } & 0xff != libc::SCHED_OTHER));
+        let mut fixture = Fixture::new(is_raised);
+        let mut is_raised = |wait_allowed| {
+            let reply = fixture.request_as(wait_allowed).unwrap();
+            let is_raised = reply.mask[0].re == 1.0;
+            fixture.audio.release(reply);
+            is_raised
+        };
+        for _ in 0..2 {
+            assert!(
+                is_raised(false),
+                "the system grants real-time priority: raise the limit with `ulimit -r 95`"
+            );
+            assert!((1..MIN_RENDERED_HOPS).all(|_| is_raised(true)), "a live host may wait for a few masks");
+            assert!((0..10).all(|_| !is_raised(true)));
+        }
     }
 }
