@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(reply.has_mask, is_valid, "{gain}");
             fixture.audio.release(reply);
         }
-        assert_eq!(fixture.status.invalid_masks(), 4);
+        assert_eq!(fixture.status.faults().invalid, 4);
     }
 
     #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]

@@ -26,7 +26,7 @@ pub struct MaskFaults {
     pub late: u64,
     /// Frames that were not sent, because all requests were in flight.
     pub dropped: u64,
-    /// Masks with a NaN or infinity; their frames pass dry.
+    /// Masks with a gain that is not finite or above [`MAX_GAIN`](crate::dsp::mask_processor::MAX_GAIN); their frames pass dry.
     pub invalid: u64,
 }
 
