@@ -46,7 +46,7 @@ def rendered(tmp_path, mixture: np.ndarray, rate: int, query: str, shift: int) -
     """Output of `sift render` with its first frame `shift` samples before the mixture."""
     silence = np.zeros((len(mixture), shift), np.float32)
     source = support.write(tmp_path / "shifted.wav", np.hstack([silence, mixture]), rate)
-    done = support.render(source, "--query", query, "--output", tmp_path / "rendered.wav")
+    done = support.render(source, "--query", query, "--output", tmp_path / "rendered.wav", "--overwrite")
     assert done.returncode == 0, done.stderr
     return support.read(tmp_path / "rendered.wav")[0][:, shift:]
 

@@ -37,7 +37,7 @@ def improvement(tmp_path, seed: int, query: str) -> float:
     """SI-SDR improvement of the speech from the mixture to the target, in dB."""
     mixed, speech, rate = mixture(seed)
     source = support.write(tmp_path / "mixture.wav", mixed, rate)
-    done = support.render(source, "--query", query, "--output", tmp_path / "target.wav")
+    done = support.render(source, "--query", query, "--output", tmp_path / "target.wav", "--overwrite")
     assert done.returncode == 0, done.stderr
     target, target_rate = support.read(tmp_path / "target.wav")
     assert (target.shape, target_rate) == (mixed.shape, rate)

@@ -57,7 +57,7 @@ def render(package, tmp_path):
         silence = numpy.zeros(window_fidelity.alignment_silence(audiosep), numpy.float32)
         clip, output = tmp_path / "clip.wav", tmp_path / "output.wav"
         soundfile.write(clip, numpy.concatenate([silence, samples]), audiosep.SAMPLE_RATE, subtype="FLOAT")
-        query = ["--query", reference_weights.TEXTS["audiosep"], "--output", output]
+        query = ["--query", reference_weights.TEXTS["audiosep"], "--output", output, "--overwrite"]
         done = subprocess.run([sift, "render", clip, "--model", package, *query], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return soundfile.read(output, dtype="float32")[0][len(silence) :]

@@ -3,12 +3,17 @@
 //! Also a library, so that other programs of this workspace can use its audio reader and plots.
 
 mod atomic_file;
+mod audio_file;
 pub mod audio_reader;
 mod doctor;
+mod flac;
+mod input;
+mod interruption;
 mod message;
 mod model_argument;
 mod models;
 mod offline_renderer;
+mod output_paths;
 pub mod plot;
 mod render;
 pub mod spectrogram;
@@ -16,12 +21,16 @@ pub mod spectrogram;
 mod test_files;
 mod wav;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
-use crate::message::one_line;
+use crate::message::{StandardOutput, report};
 
 /// Isolates or removes the sound that you describe in words.
 #[derive(Parser)]
@@ -41,9 +50,13 @@ enum Command {
 
 /// Runs the command in this process's arguments.
 pub fn main() -> ExitCode {
-    let mut out = io::stdout().lock();
-    let outcome = match CliArguments::parse().command {
-        Command::Render(arguments) => render::run(&arguments, &mut out),
+    let arguments = CliArguments::try_parse()
+        .unwrap_or_else(|error| with_hint_to_dashes(error, std::env::args_os()).exit());
+    let mut out = StandardOutput::lock();
+    let outcome = match arguments.command {
+        Command::Render(arguments) => interruption::delete_unfinished_on_signals()
+            .context("signals: cannot be handled")
+            .and_then(|()| render::run(&arguments, &mut out)),
         Command::Models => models::run(&mut out),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut out),
     };
@@ -53,10 +66,22 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // If the message cannot be written, the exit status still reports the failure.
-            let _ = writeln!(io::stderr(), "error: {}", one_line(&format!("{error:#}")));
+            report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Adds a hint to the error if an argument is the name of a file that looks like an option.
+fn with_hint_to_dashes(mut error: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
+    let is_audio_name =
+        |name: &str| Path::new(name).is_file() || audio_file::AudioFormat::of(Path::new(name)).is_some();
+    let mut names = arguments.filter_map(|argument| argument.into_string().ok());
+    if let Some(name) = names.find(|name| name.starts_with('-') && is_audio_name(name)) {
+        let hint = format!("to use the file '{name}', write './{name}'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -72,5 +97,26 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         CliArguments::command().debug_assert();
+    }
+
+    #[test]
+    fn name_that_begins_with_a_dash_has_a_hint() {
+        for line in
+            ["-dash.wav --query rain", "in.wav --query rain --output -dash.wav", "a.wav -dash.FLAC --query b"]
+        {
+            let line = || ["sift", "render"].into_iter().chain(line.split(' '));
+            let error = CliArguments::try_parse_from(line()).err().unwrap();
+            let message = with_hint_to_dashes(error, line().map(OsString::from)).to_string();
+            assert!(message.contains("write './-dash."), "{message}");
+            assert!(!message.contains("use '-- -d'"), "{message}");
+        }
+    }
+
+    #[test]
+    fn unknown_option_has_no_hint_to_files() {
+        let line = || ["sift", "render", "in.wav", "-q", "rain"].into_iter();
+        let error = CliArguments::try_parse_from(line()).err().unwrap();
+        let message = with_hint_to_dashes(error, line().map(OsString::from)).to_string();
+        assert!(message.contains("'-q'") && !message.contains("./-q"), "{message}");
     }
 }

@@ -7,7 +7,7 @@ use sift_engine::Grid;
 use sift_engine::package::speed_records::{SpeedRecord, SpeedRecords};
 use sift_engine::package::{Origin, PackageError, PackageInfo, SeparatorKind, search};
 
-use crate::message::one_line;
+use crate::message::{one_line, warn};
 
 /// Sample rate for which latencies are listed, in hertz.
 const SAMPLE_RATE: f64 = 48_000.0;
@@ -21,7 +21,7 @@ const BLOCK_SIZE: usize = 512;
 pub fn run(out: &mut impl Write) -> Result<()> {
     let speeds = SpeedRecords::file().map_or(Ok(SpeedRecords::default()), |file| SpeedRecords::read(&file));
     let speeds = speeds.unwrap_or_else(|problem| {
-        eprintln!("warning: {}", one_line(&problem));
+        warn(problem);
         SpeedRecords::default()
     });
     for found in search::list_installed() {

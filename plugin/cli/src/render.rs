@@ -1,37 +1,44 @@
 //! `sift render`: isolates or removes a sound in an audio file.
 
-use std::ffi::OsStr;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sift_engine::{ConceptMatch, MAX_CHARACTERS, UNDERSTOOD};
 
-use crate::atomic_file::AtomicFile;
+use crate::atomic_file::{AtomicFile, OutputTarget};
+use crate::audio_file::AudioFile;
 use crate::audio_reader::AudioReader;
-use crate::message::one_line;
+use crate::input::Input;
+use crate::message::{remark, report, warn};
 use crate::model_argument::ModelArgument;
 use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest};
+use crate::output_paths::{OutputChoice, OutputTargets};
 use crate::plot::SpectrogramPlot;
-use crate::wav::WavFile;
 
-/// Isolates or removes the described sound in an audio file
+/// Isolates or removes the described sound in audio files
 ///
-/// The output has the input's sample rate, channels and length, without delay. Output files appear when they are
-/// complete and replace existing files, but never the input.
+/// The output has the input's sample rate, channels and length, without delay. A name that ends in .wav gives WAV of
+/// 32-bit floats, beyond 4 GiB RF64; one that ends in .flac gives FLAC of 24 bits. Output files appear when they are
+/// complete. Existing files are replaced with --overwrite only, and the input never.
 #[derive(clap::Args)]
 pub struct RenderArguments {
-    /// Input file: WAV, FLAC, MP3 or Ogg Vorbis, mono or stereo
-    input: PathBuf,
+    /// Input files: WAV, FLAC, MP3 or Ogg Vorbis, mono or stereo; - reads standard input
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
     /// Description of the sound, such as "a dog barking"
     #[arg(long, value_name = "TEXT", value_parser = parse_query)]
     query: String,
-    /// Output file, WAV of 32-bit floats [default: INPUT-isolated.wav or INPUT-removed.wav in the input's folder]
+    /// Output file of a single input, .wav or .flac [default: INPUT-TEXT.wav or INPUT-without-TEXT.wav in the input's
+    /// folder]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Also write the input without the described sound, as WAV
+    /// Folder for outputs with the default names; created if it does not exist
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    output_dir: Option<PathBuf>,
+    /// Also write the input without the described sound, to .wav or .flac
     #[arg(long, value_name = "FILE")]
     residual: Option<PathBuf>,
     /// Keep only the described sound, or remove it
@@ -45,6 +52,9 @@ pub struct RenderArguments {
     /// Also write a plot of the spectrograms of input, target and residual, as PNG
     #[arg(long, value_name = "FILE.png")]
     plot: Option<PathBuf>,
+    /// Replace existing output files
+    #[arg(long)]
+    overwrite: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -84,40 +94,96 @@ fn parse_strength(text: &str) -> Result<f32, String> {
 
 /// Runs the command, and writes the paths of the output files to `out`.
 ///
+/// An input that cannot be rendered is reported, and the others are rendered.
+///
 /// # Errors
-/// If the input, the model or the query is invalid, or an output cannot be written.
+/// If an input, the model or the query is invalid, or an output cannot be written.
 pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
-    let paths = OutputPaths::new(arguments)?;
-    let mut reader = AudioReader::open(&arguments.input)?;
-    let (rate, channels) = (reader.sample_rate(), reader.channels());
-    let mut outputs = OutputFiles::create(&paths, rate, channels)?;
-
+    let inputs: Vec<_> = arguments.inputs.iter().map(|argument| Input::from(&**argument)).collect();
+    inputs.iter().try_for_each(Input::check)?;
+    let choice = OutputChoice {
+        output: arguments.output.as_deref(),
+        folder: arguments.output_dir.as_deref(),
+        residual: arguments.residual.as_deref(),
+        plot: arguments.plot.as_deref(),
+        overwrite: arguments.overwrite,
+        query: &arguments.query,
+        mode: arguments.mode.into(),
+    };
+    let targets = OutputTargets::for_inputs(&inputs, &choice)?;
     let request =
         RenderRequest { query: &arguments.query, mode: arguments.mode.into(), strength: arguments.strength };
-    let mut renderer = OfflineRenderer::open(arguments.model.choice(), rate, channels, &request)?;
-
-    if let Some(understanding) = describe_understanding(&arguments.query, &renderer.concept_matches()) {
-        eprintln!("{understanding}");
+    let mut has_remarked = false;
+    let mut failed = 0;
+    for (input, targets) in inputs.iter().zip(&targets) {
+        let outcome = match FileRendering::open(input, targets) {
+            Ok(rendering) => {
+                let (rate, channels) = (rendering.reader.sample_rate(), rendering.reader.channels());
+                // Without model or query, no input can be rendered.
+                let renderer = OfflineRenderer::open(arguments.model.choice(), rate, channels, &request)?;
+                if !std::mem::replace(&mut has_remarked, true) {
+                    describe(&arguments.query, &renderer);
+                }
+                rendering.run(renderer)
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                for target in targets.all() {
+                    writeln!(out, "{}", target.path.display())?;
+                }
+            }
+            Err(error) if inputs.len() == 1 => return Err(error),
+            Err(error) => {
+                report(&error);
+                failed += 1;
+            }
+        }
     }
-    if let Some(remark) = renderer.snapshot().active_provider.fallback_reason {
-        eprintln!("warning: {}", one_line(&remark));
-    }
-    let progress = progress_bar(reader.length());
-    while let Some(block) = reader.next_block()? {
-        outputs.add_input(block);
-        renderer.push(block, |rendered| outputs.write(rendered))?;
-        renderer.check()?;
-        progress.inc(block[0].len() as u64);
-    }
-    renderer.finish(|rendered| outputs.write(rendered))?;
-    renderer.check()?;
-    outputs.commit()?;
-    progress.finish_and_clear();
-
-    for path in paths.all() {
-        writeln!(out, "{}", path.display())?;
-    }
+    ensure!(failed == 0, "{failed} of {} inputs were not rendered. See the errors above", inputs.len());
     Ok(())
+}
+
+/// Tells how the query was understood, and why the selected provider is not used.
+fn describe(query: &str, renderer: &OfflineRenderer) {
+    if let Some(understanding) = describe_understanding(query, &renderer.concept_matches()) {
+        remark(understanding);
+    }
+    if let Some(reason) = renderer.snapshot().active_provider.fallback_reason {
+        warn(reason);
+    }
+}
+
+/// An opened input and its outputs.
+struct FileRendering {
+    reader: AudioReader,
+    outputs: OutputFiles,
+}
+
+impl FileRendering {
+    fn open(input: &Input, targets: &OutputTargets) -> Result<Self> {
+        let reader = input.open()?;
+        let outputs = OutputFiles::create(targets, reader.sample_rate(), reader.channels())?;
+        Ok(Self { reader, outputs })
+    }
+
+    /// Renders the whole input. Only then do the outputs appear.
+    fn run(self, mut renderer: OfflineRenderer) -> Result<()> {
+        let Self { mut reader, mut outputs } = self;
+        let progress = progress_bar(reader.length());
+        while let Some(block) = reader.next_block()? {
+            outputs.add_input(block);
+            renderer.push(block, |rendered| outputs.write(rendered))?;
+            renderer.check()?;
+            progress.inc(block[0].len() as u64);
+        }
+        renderer.finish(|rendered| outputs.write(rendered))?;
+        renderer.check()?;
+        outputs.commit()?;
+        progress.finish_and_clear();
+        Ok(())
+    }
 }
 
 /// Describes how the model understood the query; `None` if the model has no concepts.
@@ -130,99 +196,23 @@ fn describe_understanding(query: &str, matches: &[ConceptMatch]) -> Option<Strin
     })
 }
 
-/// The paths of the output files.
-struct OutputPaths {
-    main: PathBuf,
-    residual: Option<PathBuf>,
-    plot: Option<PathBuf>,
-}
-
-impl OutputPaths {
-    /// Collects the paths from the arguments.
-    ///
-    /// # Errors
-    /// If an output is the input or another output, or has the wrong extension.
-    fn new(arguments: &RenderArguments) -> Result<Self> {
-        let RenderArguments { input, output, residual, plot, mode, .. } = arguments;
-        let paths = Self {
-            main: output.clone().unwrap_or_else(|| default_output(input, *mode)),
-            residual: residual.clone(),
-            plot: plot.clone(),
-        };
-        let mut taken = vec![resolved(input)];
-        for path in paths.all() {
-            let resolved_path = resolved(path);
-            ensure!(
-                resolved_path != taken[0],
-                "{}: is the input, which is never replaced. Choose another output",
-                path.display()
-            );
-            ensure!(
-                !taken.contains(&resolved_path),
-                "{}: given for two outputs. Choose another output",
-                path.display()
-            );
-            taken.push(resolved_path);
-        }
-        for path in [&paths.main].into_iter().chain(&paths.residual) {
-            ensure_extension(path, "wav")?;
-        }
-        paths.plot.iter().try_for_each(|path| ensure_extension(path, "png"))?;
-        Ok(paths)
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Path> {
-        [&self.main].into_iter().chain(&self.residual).chain(&self.plot).map(PathBuf::as_path)
-    }
-}
-
-/// The default output: in the input's folder, with its name, and a suffix for the mode.
-fn default_output(input: &Path, mode: Mode) -> PathBuf {
-    let mut name = input.file_stem().unwrap_or(OsStr::new("output")).to_owned();
-    name.push(match mode {
-        Mode::Isolate => "-isolated.wav",
-        Mode::Remove => "-removed.wav",
-    });
-    input.with_file_name(name)
-}
-
-fn ensure_extension(path: &Path, extension: &str) -> Result<()> {
-    let given = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    let kind = extension.to_uppercase();
-    ensure!(
-        given.eq_ignore_ascii_case(extension),
-        "{}: wrong extension for a {kind} file; expected .{extension}. Choose another output",
-        path.display()
-    );
-    Ok(())
-}
-
-/// The path that identifies a file, whether it exists or not.
-fn resolved(path: &Path) -> PathBuf {
-    let in_folder = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
-    };
-    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
-}
-
 /// The output files while they are written.
 struct OutputFiles {
-    main: WavFile,
-    residual: Option<WavFile>,
+    main: AudioFile,
+    residual: Option<AudioFile>,
     plot: Option<(AtomicFile, SpectrogramPlot)>,
 }
 
 impl OutputFiles {
-    fn create(paths: &OutputPaths, rate: u32, channels: usize) -> Result<Self> {
-        let wav = |path: &PathBuf| WavFile::create(path, rate, channels);
-        let plot = |path: &PathBuf| -> Result<_> {
-            Ok((AtomicFile::create(path)?, SpectrogramPlot::new(rate, channels)))
+    fn create(targets: &OutputTargets, rate: u32, channels: usize) -> Result<Self> {
+        let audio = |target: &OutputTarget| AudioFile::create(target, rate, channels);
+        let plot = |target: &OutputTarget| -> Result<_> {
+            Ok((AtomicFile::create(target)?, SpectrogramPlot::new(rate, channels)))
         };
         Ok(Self {
-            main: wav(&paths.main)?,
-            residual: paths.residual.as_ref().map(wav).transpose()?,
-            plot: paths.plot.as_ref().map(plot).transpose()?,
+            main: audio(&targets.main)?,
+            residual: targets.residual.as_ref().map(audio).transpose()?,
+            plot: targets.plot.as_ref().map(plot).transpose()?,
         })
     }
 
@@ -273,7 +263,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::test_files::write_wav;
 
     #[derive(Parser)]
     struct TestCommand {
@@ -284,10 +273,6 @@ mod tests {
     fn parse(line: &[&str]) -> Result<RenderArguments, String> {
         let line = ["render"].iter().chain(line);
         TestCommand::try_parse_from(line).map(|command| command.arguments).map_err(|error| error.to_string())
-    }
-
-    fn refusal(line: &[&str]) -> String {
-        format!("{:#}", OutputPaths::new(&parse(line).unwrap()).err().unwrap())
     }
 
     #[test]
@@ -325,34 +310,8 @@ mod tests {
     }
 
     #[test]
-    fn default_output_is_in_the_input_folder() {
-        let input = Path::new("a").join("song.live.flac");
-        assert_eq!(default_output(&input, Mode::Isolate), Path::new("a").join("song.live-isolated.wav"));
-        assert_eq!(default_output(&input, Mode::Remove), Path::new("a").join("song.live-removed.wav"));
-    }
-
-    #[test]
-    fn output_that_is_the_input_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        write_wav(&folder.path().join("in.wav"), 48_000, &[vec![0.0; 10]]);
-        let input = folder.path().join("in.wav").display().to_string();
-        let other = folder.path().join(".").join("in.wav").display().to_string();
-        assert!(refusal(&[&input, "--query", "rain", "--output", &other]).contains("is the input"));
-        assert!(refusal(&[&input, "--query", "rain", "--residual", &other]).contains("is the input"));
-    }
-
-    #[test]
-    fn two_outputs_with_one_path_are_refused() {
-        let message = refusal(&["in.wav", "--query", "rain", "--output", "a.wav", "--residual", "./a.wav"]);
-        assert!(message.contains("two outputs"), "{message}");
-    }
-
-    #[test]
-    fn output_with_a_wrong_extension_is_refused() {
-        assert!(refusal(&["in.wav", "--query", "rain", "--output", "a.mp3"]).contains(".wav"));
-        assert!(refusal(&["in.wav", "--query", "rain", "--plot", "a.jpg"]).contains(".png"));
-        assert!(
-            OutputPaths::new(&parse(&["in.wav", "--query", "rain", "--output", "a.WAV"]).unwrap()).is_ok()
-        );
+    fn output_and_output_dir_exclude_each_other() {
+        let message = parse(&["in.wav", "--query", "rain", "--output", "a.wav", "--output-dir", "b"]);
+        assert!(message.err().unwrap().contains("cannot be used with"));
     }
 }

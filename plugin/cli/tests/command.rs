@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use tempfile::TempDir;
@@ -49,18 +49,31 @@ impl CliFixture {
 
     /// Runs the command like [`sift`](Self::sift), with further environment variables.
     fn sift_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-        self.command().args(arguments).envs(variables.iter().copied()).output().unwrap()
+        self.command(env!("CARGO_BIN_EXE_sift"))
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
     }
 
-    /// Returns the command without arguments, in the fixture's folder and with the user's folders in it.
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sift"));
+    /// A program that runs in the folder.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(&self.folder).env_remove("SIFT_MODELS").env_remove("SIFT_PROVIDER");
         for folder in ["XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env(folder, self.folder.path());
         }
         // A separate folder, because ONNX Runtime writes to it as well.
         command.env("XDG_CACHE_HOME", self.cache.path());
+        command
+    }
+
+    /// Starts a render in the shell, after `before`, with `after` behind its arguments.
+    #[cfg(unix)]
+    fn shell(&self, before: &str, after: &str) -> Command {
+        let mut command = self.command("sh");
+        let render = format!("{before} exec \"$0\" render --query rain --model \"$1\" {after}");
+        command.args(["-c", &render, env!("CARGO_BIN_EXE_sift"), &package("half")]);
         command
     }
 
@@ -135,15 +148,15 @@ fn assert_is_scaled(path: &Path, gain: f32) {
 fn isolated_sound_has_no_delay() {
     let fixture = CliFixture::new();
     fixture.render("half", &["--query", "rain"]);
-    assert_is_scaled(&fixture.path("in-isolated.wav"), 0.5);
-    assert_eq!(fixture.names(), ["in-isolated.wav", "in.wav"]);
+    assert_is_scaled(&fixture.path("in-rain.wav"), 0.5);
+    assert_eq!(fixture.names(), ["in-rain.wav", "in.wav"]);
 }
 
 #[test]
 fn remove_mode_outputs_the_rest() {
     let fixture = CliFixture::new();
     fixture.render("identity", &["--query", "rain", "--mode", "remove"]);
-    assert_is_scaled(&fixture.path("in-removed.wav"), 0.0);
+    assert_is_scaled(&fixture.path("in-without-rain.wav"), 0.0);
 }
 
 #[test]
@@ -162,10 +175,10 @@ fn target_plus_residual_is_the_input() {
 fn strength_zero_is_the_input_bit_for_bit() {
     let fixture = CliFixture::new();
     for mode in ["isolate", "remove"] {
-        fixture
-            .render("half", &["--query", "rain", "--mode", mode, "--strength", "0", "--output", "out.wav"]);
+        let output = format!("{mode}.wav");
+        fixture.render("half", &["--query", "rain", "--mode", mode, "--strength", "0", "--output", &output]);
         assert!(
-            read(&fixture.path("out.wav")).iter().zip(recording()).all(|(a, b)| a.to_bits() == b.to_bits())
+            read(&fixture.path(&output)).iter().zip(recording()).all(|(a, b)| a.to_bits() == b.to_bits())
         );
     }
 }
@@ -210,13 +223,14 @@ fn built_in_model_raises_si_sdr_of_speech_by_3_db() {
     fs::copy(demo("mixture.wav"), fixture.path("mixture.wav")).unwrap();
     let output = fixture.sift(&["render", "mixture.wav", "--query", "a person speaking"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "mixture-isolated.wav");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "mixture-a-person-speaking.wav");
 
     let integers = |name: &str| -> Vec<f32> {
         let samples = WavReader::open(demo(name)).unwrap().into_samples::<i16>();
         samples.map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect()
     };
-    let floats = WavReader::open(fixture.path("mixture-isolated.wav")).unwrap().into_samples::<f32>();
+    let floats =
+        WavReader::open(fixture.path("mixture-a-person-speaking.wav")).unwrap().into_samples::<f32>();
     let target: Vec<f32> = floats.map(Result::unwrap).collect();
     let speech = integers("speech.wav");
     let (before, after) = (si_sdr(&integers("mixture.wav"), &speech), si_sdr(&target, &speech));
@@ -244,18 +258,235 @@ fn si_sdr(estimate: &[f32], reference: &[f32]) -> f64 {
 }
 
 #[test]
+fn existing_output_is_replaced_only_with_overwrite() {
+    let fixture = CliFixture::new();
+    let model = package("half");
+    for (option, name) in
+        [("--output", "out.wav"), ("--residual", "rest.wav"), ("--plot", "plot.png"), ("--output-dir", ".")]
+    {
+        let existing = if option == "--output-dir" { "in-rain.wav" } else { name };
+        fs::write(fixture.path(existing), "old").unwrap();
+        let line = ["render", "in.wav", "--query", "rain", "--model", &model, option, name];
+        let message = fixture.failure(&line);
+        assert!(message.contains(&format!("{existing}: exists already")), "{message}");
+        assert!(message.contains("--overwrite") && message.contains(option), "{message}");
+        assert_eq!(fs::read(fixture.path(existing)).unwrap(), b"old");
+
+        fixture.render("half", &["--query", "rain", "--overwrite", option, name]);
+        assert_ne!(fs::read(fixture.path(existing)).unwrap(), b"old");
+        fs::remove_file(fixture.path("in-rain.wav")).unwrap_or_default();
+    }
+}
+
+#[test]
 fn existing_output_is_replaced_only_on_success() {
     let fixture = CliFixture::new();
     fs::write(fixture.path("out.wav"), "old").unwrap();
     let cut = fs::read(fixture.path("in.wav")).unwrap();
     fs::write(fixture.path("cut.wav"), &cut[..cut.len() / 2]).unwrap();
-    let (model, out) = (package("half"), ["--output", "out.wav"]);
-    let message =
-        fixture.failure(&["render", "cut.wav", "--query", "rain", "--model", &model, out[0], out[1]]);
+    let (model, out) = (package("half"), ["--overwrite", "--output", "out.wav"]);
+    let line = ["render", "cut.wav", "--query", "rain", "--model", &model];
+    let message = fixture.failure(&[&line[..], &out].concat());
     assert!(message.contains("cut.wav"), "{message}");
     assert_eq!(fs::read(fixture.path("out.wav")).unwrap(), b"old");
-    fixture.render("half", &["--query", "rain", out[0], out[1]]);
+    fixture.render("half", &[&["--query", "rain"], &out[..]].concat());
     assert_is_scaled(&fixture.path("out.wav"), 0.5);
+}
+
+#[test]
+fn flac_output_has_24_bits() {
+    let fixture = CliFixture::new();
+    fixture.render("half", &["--query", "rain", "--output", "out.flac", "--residual", "rest.FLAC"]);
+    for name in ["out.flac", "rest.FLAC"] {
+        assert_eq!(&fs::read(fixture.path(name)).unwrap()[..4], b"fLaC");
+    }
+    // Its checksum and length are verified when it is read.
+    let model = package("identity");
+    let line = ["render", "out.flac", "--query", "rain", "--model", &model, "--output", "again.wav"];
+    let output = fixture.sift(&line);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_is_scaled(&fixture.path("again.wav"), 0.5);
+}
+
+#[test]
+fn several_inputs_are_rendered() {
+    let fixture = CliFixture::new();
+    fs::create_dir(fixture.path("b")).unwrap();
+    for name in ["two.wav", "b/three.wav"] {
+        fs::copy(fixture.path("in.wav"), fixture.path(name)).unwrap();
+    }
+    let model = package("half");
+    let inputs = ["in.wav", "two.wav", "b/three.wav"];
+    let render = |arguments: &[&str]| {
+        let line = [&["render", "--query", "rain", "--model", &model][..], &inputs, arguments].concat();
+        let output = fixture.sift(&line);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let written = render(&["--output-dir", "new/out"]);
+    assert_eq!(written.lines().count(), 3, "{written}");
+    for name in ["new/out/in-rain.wav", "new/out/two-rain.wav", "new/out/three-rain.wav"] {
+        assert!(written.contains(name), "{written}");
+        assert_is_scaled(&fixture.path(name), 0.5);
+    }
+    render(&[]);
+    for name in ["in-rain.wav", "two-rain.wav", "b/three-rain.wav"] {
+        assert_is_scaled(&fixture.path(name), 0.5);
+    }
+}
+
+#[test]
+fn unreadable_input_does_not_hold_up_the_others() {
+    let fixture = CliFixture::new();
+    fs::write(fixture.path("text.wav"), "not audio").unwrap();
+    let model = package("half");
+    let output = fixture.sift(&["render", "text.wav", "in.wav", "--query", "rain", "--model", &model]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: text.wav") && message.contains("1 of 2 inputs"), "{message}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "in-rain.wav");
+    assert_is_scaled(&fixture.path("in-rain.wav"), 0.5);
+}
+
+#[test]
+fn standard_input_is_read() {
+    let fixture = CliFixture::new();
+    let model = package("half");
+    for from_pipe in [false, true] {
+        let mut command = fixture.command(env!("CARGO_BIN_EXE_sift"));
+        command.args(["render", "-", "--query", "rain", "--model", &model]);
+        let mut cat = None;
+        if from_pipe {
+            let mut child =
+                Command::new("cat").arg(fixture.path("in.wav")).stdout(Stdio::piped()).spawn().unwrap();
+            command.stdin(child.stdout.take().unwrap());
+            cat = Some(child);
+        } else {
+            command.stdin(fs::File::open(fixture.path("in.wav")).unwrap());
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        cat.map(|mut child| child.wait().unwrap());
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "stdin-rain.wav");
+        assert_is_scaled(&fixture.path("stdin-rain.wav"), 0.5);
+        fs::remove_file(fixture.path("stdin-rain.wav")).unwrap();
+    }
+}
+
+#[test]
+fn too_long_default_name_is_refused_before_the_work() {
+    let fixture = CliFixture::new();
+    let name = "n".repeat(247) + ".wav";
+    fs::copy(fixture.path("in.wav"), fixture.path(&name)).unwrap();
+    // The model is not even looked for.
+    let message = fixture.failure(&["render", &name, "--query", "rain", "--model", "none"]);
+    assert!(message.contains("-rain.wav: cannot be written") && message.contains("--output"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_standard_error_does_not_end_a_render() {
+    let fixture = CliFixture::new();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = fixture
+        .shell("", "in.wav --output out.wav")
+        .env("SIFT_PROVIDER", "gpu")
+        .stderr(full())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_is_scaled(&fixture.path("out.wav"), 0.5);
+
+    let status = fixture.shell("", "missing.wav").stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_standard_output_is_named_in_the_error() {
+    let fixture = CliFixture::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = fixture
+        .shell("", "in.wav --output out.wav")
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.starts_with("error: standard output: cannot be written"), "{message}");
+    assert_is_scaled(&fixture.path("out.wav"), 0.5);
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Child;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Waits until the outputs' part files exist, which is before the model is loaded.
+    fn await_part_files(fixture: &CliFixture, child: &mut Child, count: usize) {
+        let start = Instant::now();
+        while fixture.names().iter().filter(|name| name.ends_with(".part")).count() < count {
+            assert!(child.try_wait().unwrap().is_none(), "ended before the signal");
+            assert!(start.elapsed() < TIMEOUT, "no part files");
+        }
+    }
+
+    fn send(signal: &str, child: &Child) {
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// A fixture whose recording takes more than a second to render.
+    fn long_recording() -> CliFixture {
+        let fixture = CliFixture::new();
+        write(&fixture.path("in.wav"), &vec![0.0; 2 * 300 * SAMPLE_RATE as usize]);
+        fixture
+    }
+
+    #[test]
+    fn signal_leaves_no_part_files() {
+        let fixture = long_recording();
+        for (signal, number) in [("-HUP", 1), ("-INT", 2), ("-QUIT", 3), ("-TERM", 15)] {
+            // No core dump.
+            let after = "in.wav --output out.wav --residual rest.flac --plot plot.png";
+            let mut child = fixture.shell("ulimit -c 0;", after).spawn().unwrap();
+            await_part_files(&fixture, &mut child, 3);
+            send(signal, &child);
+            assert_eq!(child.wait().unwrap().signal(), Some(number));
+            assert_eq!(fixture.names(), ["in.wav"]);
+        }
+    }
+
+    #[test]
+    fn ignored_signal_stays_ignored() {
+        let fixture = CliFixture::new();
+        let mut child = fixture.shell("trap '' HUP INT QUIT;", "in.wav --output out.wav").spawn().unwrap();
+        await_part_files(&fixture, &mut child, 1);
+        ["-HUP", "-INT", "-QUIT"].iter().for_each(|signal| send(signal, &child));
+        assert!(child.wait().unwrap().success());
+        assert_is_scaled(&fixture.path("out.wav"), 0.5);
+    }
+
+    #[test]
+    fn limit_for_file_sizes_is_an_error_that_names_it() {
+        let fixture = CliFixture::new();
+        for name in ["out.wav", "out.flac"] {
+            // In blocks of 512 or 1024 bytes.
+            let output = fixture.shell("ulimit -f 20;", &format!("in.wav --output {name}")).output().unwrap();
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{message}");
+            assert!(message.contains(name) && message.contains("ulimit -f"), "{message}");
+            assert_eq!(fixture.names(), ["in.wav"]);
+        }
+    }
 }
 
 #[test]
@@ -424,7 +655,8 @@ fn warning(fixture: &CliFixture, variables: &[(&str, &str)]) -> String {
     let output = fixture.sift_with(variables, &["render", "in.wav", "--query", "rain", "--model", &model]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{message}");
-    assert_is_scaled(&fixture.path("in-isolated.wav"), 0.5);
+    assert_is_scaled(&fixture.path("in-rain.wav"), 0.5);
+    fs::remove_file(fixture.path("in-rain.wav")).unwrap();
     message
 }
 
