@@ -12,7 +12,7 @@ use crate::wav::WavFile;
 /// A writer of an audio file.
 pub enum AudioFile {
     Wav(WavFile),
-    Flac(FlacFile),
+    Flac(Box<FlacFile>),
 }
 
 /// The formats that can be written.
@@ -40,7 +40,9 @@ impl AudioFile {
     /// The errors of [`AtomicFile::create`], or if the file cannot be written.
     pub fn create(target: &OutputTarget, sample_rate: u32, channels: usize) -> Result<Self> {
         match AudioFormat::of(&target.path) {
-            Some(AudioFormat::Flac) => FlacFile::create(target, sample_rate, channels).map(Self::Flac),
+            Some(AudioFormat::Flac) => {
+                FlacFile::create(target, sample_rate, channels).map(|file| Self::Flac(Box::new(file)))
+            }
             Some(AudioFormat::Wav) | None => WavFile::create(target, sample_rate, channels).map(Self::Wav),
         }
     }

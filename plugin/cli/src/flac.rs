@@ -154,7 +154,7 @@ mod tests {
             0 => ((n * 7_919_317) % (1 << 24)) as f32 / FULL_SCALE - 1.0,
             1 => 0.0,
             2 => {
-                if n / 109 % 2 == 0 {
+                if (n / 109).is_multiple_of(2) {
                     0.8
                 } else {
                     -0.8

@@ -73,7 +73,7 @@ impl CliFixture {
     fn shell(&self, before: &str, after: &str) -> Command {
         let mut command = self.command("sh");
         let render = format!("{before} exec \"$0\" render --query rain --model \"$1\" {after}");
-        command.args(["-c", &render, env!("CARGO_BIN_EXE_sift"), &package("half")]);
+        command.args(["-c", &render, env!("CARGO_BIN_EXE_sift"), &package("half")]).stdout(Stdio::null());
         command
     }
 
@@ -422,7 +422,7 @@ fn full_standard_output_is_named_in_the_error() {
 
 #[cfg(unix)]
 mod signals {
-    use std::os::unix::process::ExitStatusExt;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::Child;
     use std::time::{Duration, Instant};
 
@@ -444,6 +444,19 @@ mod signals {
         assert!(sent.success());
     }
 
+    /// Gives the signals their usual effect in `command`, whatever this process was started with.
+    fn reset_signals(command: &mut Command) -> &mut Command {
+        let reset = || {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                // SAFETY: a default action runs no code.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
+            Ok(())
+        };
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe { command.pre_exec(reset) }
+    }
+
     /// A fixture whose recording takes more than a second to render.
     fn long_recording() -> CliFixture {
         let fixture = CliFixture::new();
@@ -457,7 +470,7 @@ mod signals {
         for (signal, number) in [("-HUP", 1), ("-INT", 2), ("-QUIT", 3), ("-TERM", 15)] {
             // No core dump.
             let after = "in.wav --output out.wav --residual rest.flac --plot plot.png";
-            let mut child = fixture.shell("ulimit -c 0;", after).spawn().unwrap();
+            let mut child = reset_signals(&mut fixture.shell("ulimit -c 0;", after)).spawn().unwrap();
             await_part_files(&fixture, &mut child, 3);
             send(signal, &child);
             assert_eq!(child.wait().unwrap().signal(), Some(number));
@@ -557,7 +570,7 @@ fn files_beside_an_entry_sift_of_the_folder_are_not_used() {
     fs::copy(Path::new(&package("half")).join("package.toml"), fixture.path("models/planted/package.toml"))
         .unwrap();
     // As if the shell had found the program through PATH.
-    let mut command = fixture.command();
+    let mut command = fixture.command(env!("CARGO_BIN_EXE_sift"));
     let output = command.arg0("sift").arg("doctor").env_remove("ORT_DYLIB_PATH").output().unwrap();
     let report = String::from_utf8(output.stdout).unwrap();
     let folder = fixture.path("").canonicalize().unwrap();
