@@ -117,7 +117,7 @@ pub use dsp::grid::Grid;
 pub use dsp::mask_processor::{MaskProcessor, MaskShaping};
 pub use dsp::mixer::Mode;
 pub use dsp::stft::{AnalysisBuffer, OverlapAdd, Stft, WindowFunction};
-pub use engine::{AuxOutputs, Config, Controls};
+pub use engine::block::{AuxOutputs, Config, Controls};
 pub use inference::cancel::CancelToken;
 pub use instance::Instance;
 pub use instance::processor::Processor;

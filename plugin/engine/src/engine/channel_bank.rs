@@ -9,8 +9,8 @@ use crate::dsp::delay_line::DelayLine;
 use crate::dsp::grid::{self, SpectrogramFormat};
 use crate::dsp::mixer::{MixWeights, Mixer};
 use crate::dsp::stft::{AnalysisBuffer, OverlapAdd, Stft};
+use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::timing::Timing;
-use crate::engine::{AuxOutputs, Controls};
 
 /// One channel's buffers that hold audio from block to block.
 struct ChannelState {

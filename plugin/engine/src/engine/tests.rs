@@ -8,7 +8,9 @@ use realfft::num_complex::Complex32;
 
 use super::*;
 use crate::dsp::grid::SpectrogramFormat;
+use crate::dsp::mixer::Mode;
 use crate::dsp::stft::WindowFunction;
+use crate::engine::block::Config;
 use crate::inference::provider::ActiveProvider;
 use crate::model_service::ModelSource;
 use crate::package::SeparatorSection;

@@ -1,7 +1,7 @@
 //! Delays of an engine, in hops and in samples.
 
 use crate::dsp::grid::{Grid, SpectrogramFormat};
-use crate::engine::Config;
+use crate::engine::block::Config;
 use crate::package::SeparatorSection;
 
 /// Time for which the last mask is held when the next one is late, in seconds.

@@ -1,12 +1,11 @@
 //! Audio side of an instance: runs its engine and replaces it when the next one is loaded.
 
 use std::sync::Arc;
-use std::thread::{self, Thread};
 
-use crossbeam_queue::ArrayQueue;
-
-use crate::engine::{AuxOutputs, Controls, Engine};
-use crate::instance::Shared;
+use crate::engine::Engine;
+use crate::engine::block::{AuxOutputs, Controls};
+use crate::instance::handover::{BuiltEngine, Handover};
+use crate::instance::shared::Shared;
 
 /// Audio side of an [`Instance`](crate::Instance), made by [`Instance::start`](crate::Instance::start).
 ///
@@ -20,48 +19,9 @@ pub struct Processor {
     shared: Arc<Shared>,
 }
 
-/// An engine with the thread that built it.
-struct BuiltEngine {
-    engine: Engine,
-    /// Waits to drop the engine that this one replaces.
-    builder: Thread,
-}
-
-/// Exchange of engines between a processor and the thread that builds the next one.
-pub(super) struct Handover {
-    arriving: ArrayQueue<BuiltEngine>,
-    leaving: ArrayQueue<BuiltEngine>,
-}
-
-impl Default for Handover {
-    fn default() -> Self {
-        Self { arriving: ArrayQueue::new(1), leaving: ArrayQueue::new(1) }
-    }
-}
-
-impl Handover {
-    /// Offers a loaded engine of the calling thread to the processor, instead of an earlier one.
-    pub fn offer(&self, engine: Engine) {
-        drop(self.leaving.pop());
-        drop(self.arriving.force_push(BuiltEngine { engine, builder: thread::current() }));
-    }
-
-    /// Drops the engine that the processor has replaced; returns whether the newest engine runs.
-    pub fn finish(&self) -> bool {
-        // The processor may have held an older pending engine, whose predecessor comes back first.
-        self.leaving.pop().is_some() && self.arriving.is_empty()
-    }
-
-    /// Takes the next engine, if there is one. Real-time safe.
-    fn take(&self) -> Option<BuiltEngine> {
-        // The engine that it replaces needs a free place in `leaving`.
-        if self.leaving.is_full() { None } else { self.arriving.pop() }
-    }
-}
-
 impl Processor {
     pub(super) fn new(engine: Engine, handover: Arc<Handover>, shared: Arc<Shared>) -> Self {
-        Self { running: BuiltEngine { engine, builder: thread::current() }, next: None, handover, shared }
+        Self { running: BuiltEngine::new(engine), next: None, handover, shared }
     }
 
     pub(super) fn handover(&self) -> &Arc<Handover> {
@@ -112,8 +72,7 @@ impl Processor {
         if let Some(mut next) = self.next.take_if(|next| running.prepare_handover(&next.engine)) {
             next.engine.continue_from(running);
             let replaced = std::mem::replace(&mut self.running, next);
-            let _ = self.handover.leaving.push(replaced);
-            self.running.builder.unpark();
+            self.handover.replace(replaced, &self.running);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Tests of an instance with fake models: switching, failures, texts and disposal.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use realfft::num_complex::Complex32;
 
 use super::*;
+use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::tests::{delayed, largest_difference, largest_jump, sine, source};
-use crate::engine::{AuxOutputs, Controls};
 use crate::inference::cancel::CancelToken;
 use crate::inference::provider::ActiveProvider;
 use crate::query::encoder::EncodedQuery;

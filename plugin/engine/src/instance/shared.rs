@@ -1,0 +1,141 @@
+//! State of an instance that its processors and background threads share, and the switching of models.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::engine::Engine;
+use crate::engine::block::Config;
+use crate::instance::handover::Handover;
+use crate::instance::snapshot::MonitoredEngine;
+use crate::model_service::ModelSource;
+use crate::package::search::ModelChoice;
+use crate::query::slots::Queries;
+use crate::realtime::status::Readiness;
+
+/// Longest time until a thread that loads a model notices that the model is no longer wanted.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// State that an instance shares with its processors and background threads.
+pub struct Shared {
+    pub queries: Arc<Queries>,
+    open_source: OpenSource,
+    pub selection: Mutex<Selection>,
+    /// Notified when an engine with the chosen model is opened.
+    pub engine_opened: Condvar,
+    /// Grows with every engine requested: a thread that builds an older one stops.
+    generation: AtomicU64,
+    /// The newest thread that builds or drops engines. Each thread joins the one before it first.
+    pub thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Function that begins to load a model and to encode queries by it; replaced by fakes in tests.
+pub type OpenSource = Box<dyn Fn(&ModelChoice, &Arc<Queries>) -> ModelSource + Send + Sync>;
+
+/// The chosen model, and what runs it.
+pub struct Selection {
+    pub model: ModelChoice,
+    /// `Some` while there is a processor.
+    pub activation: Option<Activation>,
+}
+
+/// The newest processor of an instance and its newest engine.
+pub struct Activation {
+    pub config: Config,
+    pub handover: Arc<Handover>,
+    pub newest: MonitoredEngine,
+    /// Whether the chosen model is newer than the newest engine.
+    pub is_outdated: bool,
+}
+
+impl Shared {
+    pub fn new(model: ModelChoice, open_source: OpenSource) -> Self {
+        Self {
+            queries: Arc::default(),
+            open_source,
+            selection: Mutex::new(Selection { model, activation: None }),
+            engine_opened: Condvar::new(),
+            generation: AtomicU64::new(0),
+            thread: Mutex::new(None),
+        }
+    }
+
+    pub fn open_engine(&self, model: &ModelChoice, config: Config) -> Engine {
+        Engine::open((self.open_source)(model, &self.queries), config, self.queries.clone())
+    }
+
+    /// Opens an engine for the chosen model, passes it to the processor when it is loaded, and drops the
+    /// engine that it replaces. From its opening on, the running engine has no embeddings and passes
+    /// audio dry.
+    ///
+    /// Ends early if another engine has been requested since `generation`.
+    pub fn switch_model(&self, generation: u64) {
+        let (model, config, handover) = {
+            let selection = self.selection.lock();
+            let Some(activation) = selection.activation.as_ref().filter(|_| self.is_current(generation))
+            else {
+                return;
+            };
+            (selection.model.clone(), activation.config, activation.handover.clone())
+        };
+        // No other engine is opened meanwhile: `start` and the next switch wait for this thread.
+        let engine = self.open_engine(&model, config);
+        let status = engine.status().clone();
+        match &mut self.selection.lock().activation {
+            Some(activation) if self.is_current(generation) => {
+                activation.newest = MonitoredEngine::new(&engine, model.to_string());
+                activation.is_outdated = false;
+                self.engine_opened.notify_all();
+            }
+            _ => return,
+        }
+        while status.wait_while_loading(Instant::now() + POLL_INTERVAL) == Readiness::Loading {
+            if !self.is_current(generation) {
+                return;
+            }
+        }
+        handover.offer(engine);
+        while self.is_current(generation) && !handover.finish() {
+            thread::park_timeout(POLL_INTERVAL);
+        }
+    }
+
+    /// Ends the activation to which `handover` belongs, unless it has ended.
+    pub fn end_activation(&self, handover: &Arc<Handover>) {
+        let mut selection = self.selection.lock();
+        let is_own = |activation: &mut Activation| Arc::ptr_eq(&activation.handover, handover);
+        if selection.activation.take_if(is_own).is_some() {
+            self.engine_opened.notify_all();
+            self.cancel_switch();
+        }
+    }
+
+    /// Starts a thread that runs `work` after the previous thread has ended.
+    pub fn spawn_after_previous(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut thread = self.thread.lock();
+        let previous = thread.take();
+        let body = move || {
+            previous.map(JoinHandle::join);
+            work();
+        };
+        *thread = Some(thread::Builder::new().name("sift model".into()).spawn(body)?);
+        Ok(())
+    }
+
+    /// Makes the thread that switches the model end, if there is one. Returns the new generation.
+    pub fn cancel_switch(&self) -> u64 {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        if let Some(thread) = &*self.thread.lock() {
+            thread.thread().unpark();
+        }
+        generation
+    }
+
+    fn is_current(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) == generation
+    }
+}

@@ -1,0 +1,133 @@
+//! Imports between the modules of the engine: they go one way, and ARCHITECTURE.md shows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules of `src/lib.rs`, each of which imports only those before it. The table in `lib.rs` has the same order.
+const LAYERS: [&str; 10] = [
+    "dsp",
+    "inference",
+    "user",
+    "package",
+    "query",
+    "separator",
+    "realtime",
+    "model_service",
+    "engine",
+    "instance",
+];
+
+/// Paths of modules, such as `dsp::stft`, and the modules that each imports.
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+fn engine_folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Reads the imports of all modules but tests.
+fn imports() -> Imports {
+    let source = engine_folder().join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    let module = |file: &Path| {
+        let path = file.strip_prefix(&source).unwrap().with_extension("");
+        path.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("::")
+    };
+    files.retain(|file| !["lib.rs", "tests.rs"].iter().any(|name| file.ends_with(name)));
+    let modules: BTreeSet<_> = files.iter().map(|file| module(file)).collect();
+    let mut imports = Imports::new();
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let found = imports.entry(module(file)).or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for path in line.split("crate::").skip(1) {
+                assert!(!path.starts_with('{'), "{}: write one `use` per module: {line}", file.display());
+                let mut path =
+                    path.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').next().unwrap();
+                while !modules.contains(path) {
+                    path = path.rsplit_once("::").unwrap_or_else(|| panic!("{}: {line}", file.display())).0;
+                }
+                found.insert(path.to_owned());
+            }
+        }
+        found.remove(&module(file));
+    }
+    imports
+}
+
+fn layer(module: &str) -> usize {
+    let name = module.split("::").next().unwrap();
+    LAYERS.iter().position(|layer| *layer == name).unwrap_or_else(|| panic!("add `{name}` to the layers"))
+}
+
+#[test]
+fn modules_import_only_layers_before_theirs() {
+    for (module, imported) in imports() {
+        for other in imported {
+            assert!(layer(&other) <= layer(&module), "`{module}` imports `{other}` of a later layer");
+        }
+    }
+}
+
+#[test]
+fn no_modules_import_each_other() {
+    let mut rest = imports();
+    while !rest.is_empty() {
+        let left: BTreeSet<_> = rest.keys().cloned().collect();
+        rest.retain(|_, imported| imported.iter().any(|other| left.contains(other)));
+        assert!(rest.len() < left.len(), "modules import each other, among them: {rest:#?}");
+    }
+}
+
+/// Draws the layers in Mermaid, without imports that follow from others.
+fn draw(imports: &Imports) -> String {
+    let mut direct = BTreeMap::from(LAYERS.map(|layer| (layer, BTreeSet::new())));
+    for (module, imported) in imports {
+        let from = LAYERS[layer(module)];
+        direct.get_mut(from).unwrap().extend(imported.iter().map(|other| LAYERS[layer(other)]));
+        direct.get_mut(from).unwrap().remove(from);
+    }
+    let reaches = |from: &str, to: &str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(next) = open.pop() {
+            open.extend(direct[next].iter().filter(|layer| seen.insert(**layer)));
+        }
+        seen.contains(to)
+    };
+    let mut drawing = String::from("```mermaid\nflowchart TD\n");
+    for from in LAYERS.iter().rev() {
+        for to in &direct[from] {
+            if !direct[from].iter().any(|other| reaches(other, to)) {
+                drawing += &format!("    {from} --> {to}\n");
+            }
+        }
+    }
+    drawing + "```\n"
+}
+
+#[test]
+fn architecture_shows_the_imports() {
+    let file = engine_folder().join("../../ARCHITECTURE.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let start = text.find("```mermaid").expect("ARCHITECTURE.md has a graph");
+    let end = start + text[start..].find("```\n").unwrap() + 4;
+    let drawing = draw(&imports());
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&file, format!("{}{drawing}{}", &text[..start], &text[end..])).unwrap();
+        return;
+    }
+    assert!(text[start..end] == drawing, "the graph is outdated; make it by the command below it");
+}
