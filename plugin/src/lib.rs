@@ -3,6 +3,7 @@
 mod editor;
 mod params;
 mod query_sets;
+mod transport;
 mod vst3;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
 use crate::editor::{EditorApp, EditorThreads};
 use crate::params::{ListenParam, SiftParams};
+use crate::transport::Transport;
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
 pub struct Sift {
@@ -25,8 +27,7 @@ pub struct Sift {
     strength: Vec<f32>,
     /// Output gain for each sample of the block, a linear factor.
     gain: Vec<f32>,
-    /// Transport position of the next block, in samples, if the transport plays on.
-    expected_position: Option<i64>,
+    transport: Transport,
 }
 
 impl Default for Sift {
@@ -39,7 +40,7 @@ impl Default for Sift {
             processor: None,
             strength: Vec::new(),
             gain: Vec::new(),
-            expected_position: None,
+            transport: Transport::default(),
         }
     }
 }
@@ -112,7 +113,7 @@ impl Plugin for Sift {
     }
 
     fn reset(&mut self) {
-        self.expected_position = None;
+        self.transport.reset();
         if let Some(processor) = &mut self.processor {
             processor.reset();
         }
@@ -134,10 +135,9 @@ impl Plugin for Sift {
         };
 
         let position = context.transport().playing.then(|| context.transport().pos_samples()).flatten();
-        if position.is_some() && self.expected_position.is_some() && position != self.expected_position {
+        if self.transport.has_jumped(position, samples) {
             processor.seek();
         }
-        self.expected_position = position.map(|position| position + samples as i64);
 
         let params = &*self.params;
         params.strength.smoothed.next_block_exact(strength);
