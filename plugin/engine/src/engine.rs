@@ -145,18 +145,15 @@ impl Engine {
 
     /// Analyses the newest frame, requests its mask, and synthesises the frame that is due.
     fn process_hop(&mut self, controls: &Controls<'_>) {
-        let wait_allowed = self.waiting.is_wait_allowed();
         let newest = self.timing.ring_index(self.frame);
         self.channels.analyse(newest);
         let channels = &self.channels;
-        self.masks.send(self.frame, controls.query, wait_allowed, |magnitude| {
+        self.masks.send(self.frame, controls.query, self.waiting.limit(), |magnitude| {
             channels.write_magnitude(newest, magnitude);
         });
         self.waiting.receive(&mut self.masks, self.frame);
         if let Some(due) = self.frame.checked_sub(self.timing.delay_hops as u64) {
-            if wait_allowed {
-                self.waiting.wait_for_mask(&mut self.masks, self.frame, due);
-            }
+            self.waiting.wait_for_mask(&mut self.masks, self.frame, due);
             self.apply_mask(due, &controls.shape);
             self.channels.synthesise(self.timing.ring_index(due), self.mask.gain(&controls.shape));
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::timing::Timing;
-use crate::realtime::mask_queue::{AudioEndpoint, MaskRequest};
+use crate::realtime::mask_queue::{AudioEndpoint, MaskRequest, WaitLimit};
 use crate::realtime::status::{Readiness, Status};
 
 /// State of the request for one frame.
@@ -53,17 +53,17 @@ impl MaskExchange {
 
     /// Sends the request for the newest frame, whose magnitude `write_magnitude` writes.
     ///
-    /// While the model loads, only a host that waits sends requests.
+    /// While the model loads, only a host that renders offline sends requests.
     pub fn send(
         &mut self,
         frame: u64,
         query: usize,
-        wait_allowed: bool,
+        wait: WaitLimit,
         write_magnitude: impl FnOnce(&mut [f32]),
     ) {
         let can_send = match self.status.readiness() {
             Readiness::Ready => true,
-            Readiness::Loading => wait_allowed,
+            Readiness::Loading => wait == WaitLimit::Offline,
             Readiness::Failed => false,
         };
         let Some(mut request) = can_send.then(|| self.queue.acquire()).flatten() else {
@@ -76,8 +76,8 @@ impl MaskExchange {
         if std::mem::take(&mut self.discontinuity) {
             self.stream = self.stream.wrapping_add(1);
         }
-        (request.stream, request.index, request.query, request.wait_allowed) =
-            (self.stream, frame, query as u8, wait_allowed);
+        (request.stream, request.index, request.query, request.wait) =
+            (self.stream, frame, query as u8, wait);
         write_magnitude(&mut request.magnitude);
         self.requests[self.timing.ring_index(frame)] = RequestState::InFlight;
         self.queue.send(request);
@@ -91,8 +91,9 @@ impl MaskExchange {
         while let Some(request) = self.queue.receive() {
             has_reply = true;
             let at = self.timing.ring_index(request.index);
-            let due = request.index + self.timing.delay_hops as u64;
-            let is_needed = due >= newest + self.timing.mask_lag as u64;
+            // The first masks of a stream are for frames before it.
+            let masked = request.index.checked_sub(self.timing.mask_lag as u64);
+            let is_needed = masked.is_some_and(|frame| frame + self.timing.delay_hops as u64 >= newest);
             if is_needed && matches!(self.requests[at], RequestState::InFlight) {
                 self.requests[at] = RequestState::Done(request);
             } else {

@@ -41,8 +41,8 @@ impl Engine {
             separator_endpoint,
             (queries, engine_id),
             (status.clone(), analyzer.clone()),
-            timing.grid.hop,
-            config.sample_rate,
+            timing.delay_hops - timing.mask_lag,
+            (timing.grid.hop, config.sample_rate),
         );
         if let Some(thread) = separator_thread.thread() {
             queue.wake_on_send(thread.clone());

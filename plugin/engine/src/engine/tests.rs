@@ -629,3 +629,74 @@ fn handover_at_different_latency_fades() {
         output[settled..].iter().zip(&expected[settled..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(after < 1e-5, "{after}");
 }
+
+#[test]
+fn frames_are_never_dropped_after_many_resets() {
+    let live = Config { offline: false, ..config(48_000.0, 512) };
+    let mut engine = Engine::open(source(constant(1.0), 5), live, queries());
+    wait_until_ready(&engine);
+    for _ in 0..10 {
+        engine.reset();
+        play_live(&mut engine, &noise(10_000), 512, |_| ());
+    }
+    assert_eq!(engine.status().faults().dropped, 0);
+}
+
+#[test]
+fn live_host_that_works_ahead_never_waits_for_loading() {
+    let (load, loading) = mpsc::channel::<()>();
+    let factory: SeparatorFactory = Box::new(move |_| Err(format!("{:?}", loading.recv())));
+    let live = Config { offline: false, ..config(48_000.0, 512) };
+    let mut engine = Engine::open(source(factory, 0), live, queries());
+    let start = Instant::now();
+    play(&mut engine, &noise(48_000), TestControls::default(), || 512);
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?} for a second ahead", start.elapsed());
+    drop(load);
+}
+
+#[test]
+fn live_host_that_works_in_bursts_waits_within_its_lead() {
+    let slow = fake(|_, _, mask| {
+        std::thread::sleep(Duration::from_millis(100));
+        mask.fill(Complex32::ONE);
+    });
+    let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 512) });
+    let burst = Duration::from_secs_f64(4.0 * 512.0 / 48_000.0);
+    let start = Instant::now();
+    let mut longest = Duration::ZERO;
+    for number in 0..20 {
+        std::thread::sleep((number * burst).saturating_sub(start.elapsed()));
+        let begin = Instant::now();
+        play(&mut engine, &noise(4 * 512), TestControls::default(), || 512);
+        longest = longest.max(begin.elapsed());
+    }
+    assert!(longest < 2 * burst, "{longest:?} for a burst of {burst:?}");
+}
+
+#[test]
+fn render_of_a_host_that_does_not_say_so_waits_for_masks() {
+    let separator = fake(|_, _, mask| {
+        std::thread::sleep(Duration::from_millis(2));
+        mask.fill(Complex32::new(0.5, 0.0));
+    });
+    let mut engine = engine(separator, Config { offline: false, ..config(48_000.0, 512) });
+    let input = noise(4 * 48_000);
+    let output = play(&mut engine, &input, TestControls::default(), || 512).main;
+    let half: Vec<_> = delayed(&input, engine.latency()).iter().map(|sample| 0.5 * sample).collect();
+    assert!(largest_difference(&output[48_000..], &half[48_000..]) < 1e-4);
+}
+
+#[test]
+fn separator_that_is_behind_skips_what_comes_too_late() {
+    // Each run takes longer than a hop, but less than the three hops until its mask is due.
+    let slow = fake(|_, _, mask| {
+        std::thread::sleep(Duration::from_millis(24));
+        mask.fill(Complex32::new(0.5, 0.0));
+    });
+    let mut engine = engine(slow, Config { offline: false, ..config(48_000.0, 2_048) });
+    let input = noise(3 * 48_000);
+    play_live(&mut engine, &input, 512, |_| ());
+    let (hops, faults) = (input.len() / engine.timing.grid.hop, engine.status().faults());
+    assert!(faults.missing() < 3 * hops as u64 / 4, "{faults:?} of {hops} hops");
+    assert_eq!(faults.dropped, 0, "dropped frames would reset the separator");
+}

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::mask_exchange::MaskExchange;
+use crate::realtime::mask_queue::WaitLimit;
 use crate::realtime::offline_detector::OfflineDetector;
 use crate::realtime::separator_thread::{SPIN_DURATION, WAIT_TIMEOUT};
 
@@ -11,7 +12,7 @@ pub(super) struct WaitPolicy {
     /// Whether the host says that it renders offline.
     offline: bool,
     detector: OfflineDetector,
-    /// Longest wait for the next reply; zero once the separator has missed it.
+    /// Longest wait for the next reply, however far ahead the host is; zero once the separator has missed it.
     timeout: Duration,
 }
 
@@ -31,9 +32,9 @@ impl WaitPolicy {
         self.detector.advance(samples, Instant::now());
     }
 
-    /// Whether the host renders, so that the audio thread may wait.
-    pub fn is_wait_allowed(&self) -> bool {
-        self.offline || self.detector.is_faster_than_realtime()
+    /// Returns how long the audio thread may wait now.
+    pub fn limit(&self) -> WaitLimit {
+        if self.offline { WaitLimit::Offline } else { self.detector.wait_limit(Instant::now()) }
     }
 
     /// Stores the replies that have arrived, as [`MaskExchange::receive`] does.
@@ -44,12 +45,17 @@ impl WaitPolicy {
         }
     }
 
-    /// Blocks until the mask of frame `due` has arrived or failed, or the timeout has passed.
+    /// Blocks until the mask of frame `due` has arrived or failed, or the limit has passed.
     ///
-    /// After a timeout it does not block again until any reply has arrived.
+    /// After the timeout it does not block again until any reply has arrived.
     pub fn wait_for_mask(&mut self, masks: &mut MaskExchange, newest: u64, due: u64) {
+        let lead = match self.limit() {
+            WaitLimit::None => return,
+            WaitLimit::Lead(lead) => lead,
+            WaitLimit::Offline => Duration::MAX,
+        };
         let start = Instant::now();
-        while masks.is_in_flight(due) {
+        while masks.is_in_flight(due) && start.elapsed() <= lead {
             if start.elapsed() > self.timeout {
                 self.timeout = Duration::ZERO;
                 break;

@@ -5,9 +5,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::Thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use realfft::num_complex::Complex32;
+
+/// Time that the audio thread may wait for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitLimit {
+    /// The host plays live.
+    None,
+    /// The host works ahead of the wall clock by this much, beyond what block sizes explain.
+    Lead(Duration),
+    /// The host says that it renders offline. Only then may the separator wait for an embedding.
+    Offline,
+}
+
+impl WaitLimit {
+    pub fn is_wait_allowed(self) -> bool {
+        self != Self::None
+    }
+}
 
 /// Request for one mask: the audio thread fills `magnitude`, the separator thread `mask`.
 pub struct MaskRequest {
@@ -17,8 +35,7 @@ pub struct MaskRequest {
     pub index: u64,
     /// Query slot whose embedding conditions the mask.
     pub query: u8,
-    /// Whether the audio thread waits for the reply, so that the separator may wait for an embedding.
-    pub wait_allowed: bool,
+    pub wait: WaitLimit,
     /// Whether `mask` was filled. False without an embedding or after an error.
     pub has_mask: bool,
     /// Linear magnitude on the model's grid, `model_bins` long.
@@ -33,7 +50,7 @@ impl MaskRequest {
             stream: 0,
             index: 0,
             query: 0,
-            wait_allowed: false,
+            wait: WaitLimit::None,
             has_mask: false,
             magnitude: vec![0.0; bins].into(),
             mask: vec![Complex32::ZERO; bins].into(),
@@ -144,6 +161,11 @@ impl AudioEndpoint {
 }
 
 impl SeparatorEndpoint {
+    /// Returns the number of requests that wait to be received.
+    pub fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Takes the next request, if there is one.
     pub fn receive(&self) -> Option<Box<MaskRequest>> {
         self.requests.try_recv().ok()

@@ -1,6 +1,8 @@
-//! Detection of hosts that render faster than real time, in which the audio thread may wait.
+//! Measurement of how far a host is ahead of the wall clock, which is how long the audio thread may wait.
 
 use std::time::{Duration, Instant};
+
+use crate::realtime::mask_queue::WaitLimit;
 
 /// Shortest time span of the comparison, once it has passed.
 ///
@@ -8,27 +10,38 @@ use std::time::{Duration, Instant};
 /// like a host that renders.
 const MEASUREMENT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Lead without waits that no live host has: the host renders.
+///
+/// A live host that is ahead by a second can gain as much again while the audio thread waits.
+const RENDER_LEAD: f64 = 2.0;
+
 /// Progress of the host at one moment since the stream began.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Checkpoint {
     samples: u64,
-    /// Elapsed time without the time spent waiting for the separator.
-    busy: Duration,
+    elapsed: Duration,
+    /// Part of `elapsed` that the audio thread waited for the separator.
+    waited: Duration,
+}
+
+impl Checkpoint {
+    /// Time that the host took itself.
+    fn busy(&self) -> Duration {
+        self.elapsed.saturating_sub(self.waited)
+    }
 }
 
 /// Compares the samples that the host has requested with the time that it took.
 ///
-/// Hosts and wrappers report the offline mode late or not at all. A host that renders requests
-/// samples sooner than a sound card could play them. Time spent waiting for the separator does not
-/// count, since it is not the host's. All methods but `new` run on the audio thread and are
-/// real-time safe.
+/// Hosts and wrappers report the offline mode late or not at all, and some live hosts work ahead. A
+/// host that is ahead requests samples sooner than a sound card could play them. All methods but
+/// `new` run on the audio thread and are real-time safe.
 pub struct OfflineDetector {
     sample_rate: f64,
-    /// Lead in seconds that a live host can have: its block, plus half a frame for jitter.
+    /// Lead in seconds that a host without any work ahead can have: its block, plus half a frame for jitter.
     slack: f64,
-    now: Checkpoint,
     start: Option<Instant>,
-    waited: Duration,
+    now: Checkpoint,
     /// Start of the comparison: `MEASUREMENT_INTERVAL` or more before `now`, or the stream's start.
     older: Checkpoint,
     /// Start of the next comparison.
@@ -38,13 +51,12 @@ pub struct OfflineDetector {
 impl OfflineDetector {
     /// Creates a detector. `slack` is the lead that a live host can have, in samples.
     pub fn new(sample_rate: f64, slack: usize) -> Self {
-        let zero = Checkpoint { samples: 0, busy: Duration::ZERO };
+        let zero = Checkpoint::default();
         Self {
             sample_rate,
             slack: slack as f64 / sample_rate,
-            now: zero,
             start: None,
-            waited: Duration::ZERO,
+            now: zero,
             older: zero,
             newer: zero,
         }
@@ -57,10 +69,9 @@ impl OfflineDetector {
 
     /// Records that the host has passed `samples` more samples.
     pub fn advance(&mut self, samples: usize, now: Instant) {
-        let elapsed = now.duration_since(*self.start.get_or_insert(now));
+        self.now.elapsed = now.duration_since(*self.start.get_or_insert(now));
         self.now.samples += samples as u64;
-        self.now.busy = elapsed.saturating_sub(self.waited);
-        if self.now.busy - self.newer.busy > MEASUREMENT_INTERVAL {
+        if self.now.busy().saturating_sub(self.newer.busy()) > MEASUREMENT_INTERVAL {
             self.older = self.newer;
             self.newer = self.now;
         }
@@ -68,14 +79,26 @@ impl OfflineDetector {
 
     /// Records time spent waiting for the separator.
     pub fn record_wait(&mut self, duration: Duration) {
-        self.waited += duration;
+        self.now.waited += duration;
     }
 
-    /// Whether the host is further ahead of the wall clock than a live host can be.
-    pub fn is_faster_than_realtime(&self) -> bool {
+    /// Returns how long the audio thread may wait at the time `now`: not longer than the host is ahead.
+    ///
+    /// Waits count as time that the host has lost, so that a live host which works ahead keeps its lead.
+    /// Only where the host is too far ahead to be live do they not count.
+    pub fn wait_limit(&self, now: Instant) -> WaitLimit {
         let samples = (self.now.samples - self.older.samples) as f64 / self.sample_rate;
-        let busy = (self.now.busy - self.older.busy).as_secs_f64();
-        samples - busy > self.slack
+        let busy = self.now.busy().saturating_sub(self.older.busy()).as_secs_f64();
+        if samples - busy > RENDER_LEAD {
+            return WaitLimit::Lead(Duration::MAX);
+        }
+        let elapsed = self.start.map_or(Duration::ZERO, |start| now.duration_since(start));
+        let lead = samples - elapsed.saturating_sub(self.older.elapsed).as_secs_f64();
+        if lead > self.slack {
+            WaitLimit::Lead(Duration::from_secs_f64(lead - self.slack))
+        } else {
+            WaitLimit::None
+        }
     }
 }
 
@@ -88,8 +111,9 @@ mod tests {
     fn play(detector: &mut OfflineDetector, start: Instant, blocks: u64, block_seconds: f64) -> Vec<bool> {
         (0..blocks)
             .map(|block| {
-                detector.advance(512, start + Duration::from_secs_f64(block as f64 * block_seconds));
-                detector.is_faster_than_realtime()
+                let now = start + Duration::from_secs_f64(block as f64 * block_seconds);
+                detector.advance(512, now);
+                detector.wait_limit(now).is_wait_allowed()
             })
             .collect()
     }
@@ -109,12 +133,24 @@ mod tests {
     }
 
     #[test]
-    fn rendering_host_is_detected_despite_waits_for_separator() {
-        let mut detector = OfflineDetector::new(RATE, 512 + 768);
-        let start = Instant::now();
-        detector.advance(2048, start);
-        detector.record_wait(Duration::from_secs(2));
-        detector.advance(512, start + Duration::from_millis(2001));
-        assert!(detector.is_faster_than_realtime());
+    fn host_that_works_ahead_gets_back_its_lead() {
+        let (mut detector, start) = (OfflineDetector::new(RATE, 512 + 768), Instant::now());
+        detector.advance(9_600 + 1_280, start);
+        let WaitLimit::Lead(ahead) = detector.wait_limit(start) else { panic!("the host is not ahead") };
+        assert!(ahead.abs_diff(Duration::from_millis(200)) < Duration::from_micros(1), "{ahead:?}");
+        detector.record_wait(ahead);
+        assert_eq!(detector.wait_limit(start + ahead + Duration::from_micros(1)), WaitLimit::None);
+    }
+
+    #[test]
+    fn rendering_host_is_waited_for_however_slow_the_separator() {
+        let (mut detector, mut now) = (OfflineDetector::new(RATE, 512 + 768), Instant::now());
+        for _ in 0..400 {
+            detector.advance(512, now);
+            let wait = Duration::from_millis(if detector.wait_limit(now).is_wait_allowed() { 30 } else { 0 });
+            detector.record_wait(wait);
+            now += wait + Duration::from_micros(100);
+        }
+        assert_eq!(detector.wait_limit(now), WaitLimit::Lead(Duration::MAX));
     }
 }

@@ -12,7 +12,7 @@ use crate::inference::cancel::{self, CancelToken};
 use crate::inference::provider::ActiveProvider;
 use crate::query::slots::Queries;
 use crate::realtime::denormals::FlushDenormals;
-use crate::realtime::mask_queue::{MaskRequest, QueueState, SeparatorEndpoint};
+use crate::realtime::mask_queue::{MaskRequest, QueueState, SeparatorEndpoint, WaitLimit};
 use crate::realtime::priority::RealtimePriority;
 use crate::realtime::status::Status;
 use crate::separator::Separator;
@@ -50,14 +50,15 @@ pub struct SeparatorThread {
 impl SeparatorThread {
     /// Starts the thread, which uses the embeddings that `queries` holds for `engine_id`.
     ///
-    /// A request should take at most `hop` samples at `sample_rate` in hertz. Not real-time safe.
+    /// There is a request per `hop` samples at `sample_rate` in hertz, and its mask is due `due_hops` hops later.
+    /// Not real-time safe.
     pub fn start(
         factory: SeparatorFactory,
         endpoint: SeparatorEndpoint,
         (queries, engine_id): (Arc<Queries>, u64),
         (status, analyzer): (Arc<Status>, Arc<Analyzer>),
-        hop: usize,
-        sample_rate: f64,
+        due_hops: usize,
+        (hop, sample_rate): (usize, f64),
     ) -> Self {
         let queue = endpoint.state.clone();
         let thread_status = status.clone();
@@ -75,6 +76,8 @@ impl SeparatorThread {
                     analyzer,
                     stream: None,
                     rendered_hops: 0,
+                    due: Duration::from_secs_f64((due_hops * hop) as f64 / sample_rate),
+                    hop: Duration::from_secs_f64(hop as f64 / sample_rate),
                 }
                 .run(|| RealtimePriority::raise(hop, sample_rate));
             }
@@ -137,6 +140,10 @@ struct SeparatorLoop {
     stream: Option<u32>,
     /// Requests since the last one for which the host did not wait.
     rendered_hops: u32,
+    /// Time from a request to when its mask is due.
+    due: Duration,
+    /// Time between requests.
+    hop: Duration,
 }
 
 impl SeparatorLoop {
@@ -154,24 +161,34 @@ impl SeparatorLoop {
                 }
                 continue;
             };
-            self.rendered_hops = if request.wait_allowed { self.rendered_hops.saturating_add(1) } else { 0 };
+            let wait_allowed = request.wait.is_wait_allowed();
+            self.rendered_hops = if wait_allowed { self.rendered_hops.saturating_add(1) } else { 0 };
             if self.rendered_hops == 0 && priority.is_none() {
                 priority = Some(raise());
             } else if self.rendered_hops >= MIN_RENDERED_HOPS {
                 priority = None;
             }
-            request.has_mask = !self.endpoint.state.is_stale(&request) && self.separate(&mut request);
+            // The network goes on after the gap without a reset, which would harm more.
+            let is_skipped = !wait_allowed && self.is_behind();
+            request.has_mask =
+                !is_skipped && !self.endpoint.state.is_stale(&request) && self.separate(&mut request);
             self.analyzer.push_frame(&request.magnitude, request.has_mask.then_some(&*request.mask));
-            if request.wait_allowed {
+            if wait_allowed {
                 spin_until = Instant::now() + SPIN_DURATION;
             }
             self.endpoint.reply(request);
         }
     }
 
+    /// Whether the mask of the request just received would come too late, and a later request waits.
+    fn is_behind(&self) -> bool {
+        let waiting = self.endpoint.waiting() as u32;
+        waiting > 0 && waiting * self.hop + self.status.hop_time() > self.due
+    }
+
     /// Fills in the mask. Returns false if there is no embedding, or after an error.
     fn separate(&mut self, request: &mut MaskRequest) -> bool {
-        let timeout = if request.wait_allowed { WAIT_TIMEOUT } else { Duration::ZERO };
+        let timeout = if request.wait == WaitLimit::Offline { WAIT_TIMEOUT } else { Duration::ZERO };
         let Some(parts) = self.queries.parts(self.engine_id, request.query.into(), timeout) else {
             self.stream = None;
             self.status.set_presence(None);
@@ -182,9 +199,9 @@ impl SeparatorLoop {
             self.stream = Some(request.stream);
         }
         let start = Instant::now();
-        let MaskRequest { magnitude, mask, wait_allowed, .. } = request;
+        let MaskRequest { magnitude, mask, wait, .. } = request;
         // Offline results must not depend on load, and batching can change the last bits of a mask.
-        let outcome = self.separator.run(magnitude, &parts, mask, !*wait_allowed);
+        let outcome = self.separator.run(magnitude, &parts, mask, !wait.is_wait_allowed());
         self.status.count_hop(start.elapsed());
         match outcome {
             Ok(presence) => self.status.set_presence(presence),
@@ -254,19 +271,19 @@ mod tests {
                 Box::new(move |_| Ok((Box::new(FakeSeparator(gain)), ActiveProvider::default())));
             let outputs = (status.clone(), Arc::new(Analyzer::new(&AUDIO)));
             let thread =
-                SeparatorThread::start(factory, endpoint, (queries, 0), outputs, AUDIO.hop, 32_000.0);
+                SeparatorThread::start(factory, endpoint, (queries, 0), outputs, 1, (AUDIO.hop, 32_000.0));
             audio.wake_on_send(thread.thread().unwrap().clone());
             Self { _thread: thread, audio, status }
         }
 
         /// Sends a request and returns the reply, or `None` if the status fails instead.
         fn request(&mut self) -> Option<Box<MaskRequest>> {
-            self.request_as(false)
+            self.request_as(WaitLimit::None)
         }
 
-        fn request_as(&mut self, wait_allowed: bool) -> Option<Box<MaskRequest>> {
+        fn request_as(&mut self, wait: WaitLimit) -> Option<Box<MaskRequest>> {
             let mut request = self.audio.acquire().unwrap();
-            request.wait_allowed = wait_allowed;
+            request.wait = wait;
             self.audio.send(request);
             loop {
                 if let Some(reply) = self.audio.receive() {
@@ -318,19 +335,22 @@ mod tests {
         let is_raised =
             || f32::from(u8::from(unsafe { libc::sched_getscheduler(0) } & 0xff != libc::SCHED_OTHER));
         let mut fixture = Fixture::new(is_raised);
-        let mut is_raised = |wait_allowed| {
-            let reply = fixture.request_as(wait_allowed).unwrap();
+        let mut is_raised = |wait| {
+            let reply = fixture.request_as(wait).unwrap();
             let is_raised = reply.mask[0].re == 1.0;
             fixture.audio.release(reply);
             is_raised
         };
         for _ in 0..2 {
             assert!(
-                is_raised(false),
+                is_raised(WaitLimit::None),
                 "the system grants real-time priority: raise the limit with `ulimit -r 95`"
             );
-            assert!((1..MIN_RENDERED_HOPS).all(|_| is_raised(true)), "a live host may wait for a few masks");
-            assert!((0..10).all(|_| !is_raised(true)));
+            assert!(
+                (1..MIN_RENDERED_HOPS).all(|_| is_raised(WaitLimit::Offline)),
+                "a live host may wait for a few masks"
+            );
+            assert!((0..10).all(|_| !is_raised(WaitLimit::Offline)));
         }
     }
 }
