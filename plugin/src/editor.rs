@@ -70,7 +70,7 @@ pub fn create(
 
 /// The editor's size in the saved state, in logical pixels, within its limits.
 fn saved_size(params: &SiftParams) -> Vec2 {
-    let (width, height) = *params.window.read();
+    let (width, height) = *params.state.window.read();
     vec2(width as f32, height as f32).clamp(MIN_SIZE, MAX_SIZE)
 }
 
@@ -107,7 +107,7 @@ impl EditorApp {
 
     /// Applies the project's theme, or the user's where the project has none.
     fn apply_theme(&self, ctx: &egui::Context, frame: &mut Frame) {
-        let theme = match self.params.theme.read().unwrap_or(self.theme) {
+        let theme = match self.params.state.theme.read().unwrap_or(self.theme) {
             ThemeChoice::Dark => egui::Theme::Dark,
             ThemeChoice::Light => egui::Theme::Light,
         };
@@ -144,7 +144,7 @@ impl NiceEguiApp for EditorApp {
         self.fonts.attach(&ctx);
         self.resize = Some(ResizeRequest::new(saved_size(&self.params)));
         // Text that was being typed when the editor was closed takes effect now.
-        if self.params.queries.0.commit_drafts() {
+        if self.instance.queries().commit_drafts() {
             self.params.mark_edited(&host.param_setter());
         }
         self.host = Some(host);
@@ -172,7 +172,7 @@ impl NiceEguiApp for EditorApp {
         ResizableWindow::new("sift").min_size(MIN_SIZE).show(ui, |ui| {
             let data = EditorData::new(&model, engine.as_ref(), self.instance.analyzer().as_deref());
             is_moving = !data.columns.is_empty();
-            self.view.show(ui, &self.params, &host.param_setter(), data);
+            self.view.show(ui, self.instance.queries(), &self.params, &host.param_setter(), data);
         });
         self.apply_selections();
         self.keyboard.update(ui.ctx(), frame);
@@ -180,7 +180,8 @@ impl NiceEguiApp for EditorApp {
     }
 
     fn resized(&mut self, size: WindowSize) {
-        *self.params.window.write() = (size.logical.width.round() as u32, size.logical.height.round() as u32);
+        *self.params.state.window.write() =
+            (size.logical.width.round() as u32, size.logical.height.round() as u32);
     }
 
     fn editor_closed(&mut self) {

@@ -3,6 +3,7 @@
 mod editor;
 mod params;
 mod query_sets;
+mod state;
 mod transport;
 mod vst3;
 

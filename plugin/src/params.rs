@@ -1,16 +1,11 @@
-//! Parameters and persisted state. Ids never change once released.
+//! Parameters. Ids never change once released.
 
 use std::sync::Arc;
 
-use nice_plug::params::persist::PersistentField;
 use nice_plug::prelude::*;
-use parking_lot::RwLock;
-use serde::{Deserialize, Serialize};
-use sift_engine::user::preferences::ThemeChoice;
-use sift_engine::{Instance, MaskShaping, Mode, ModelChoice, Queries, SLOTS};
+use sift_engine::{Instance, MaskShaping, Mode, SLOTS};
 
-/// The editor's initial width and height, in logical pixels.
-pub const DEFAULT_EDITOR_SIZE: (u32, u32) = (760, 620);
+use crate::state::PersistedState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ModeParam {
@@ -41,17 +36,6 @@ pub enum ListenParam {
     Removed,
 }
 
-/// The signal that the editor's spectrogram shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpectrogramView {
-    /// The input, with the kept part in colour.
-    #[default]
-    Input,
-    Output,
-    Removed,
-}
-
 #[derive(Params)]
 pub struct SiftParams {
     #[id = "strength"]
@@ -72,23 +56,13 @@ pub struct SiftParams {
     pub listen: EnumParam<ListenParam>,
     #[id = "bypass"]
     pub bypass: BoolParam,
-    /// Hidden; changes with every edit of the persisted state below, of which hosts take no notice.
+    /// Hidden; changes with every edit of the persisted state, of which hosts take no notice.
     /// It makes them mark the project as changed.
     #[id = "revision"]
     pub revision: IntParam,
 
-    #[persist = "queries"]
-    pub queries: PersistedQueries,
-    #[persist = "model"]
-    pub model: PersistedModel,
-    /// The editor's width and height, in logical pixels.
-    #[persist = "window"]
-    pub window: Arc<RwLock<(u32, u32)>>,
-    /// The project's theme; `None` for the one in the user's preferences.
-    #[persist = "theme"]
-    pub theme: Arc<RwLock<Option<ThemeChoice>>>,
-    #[persist = "picture"]
-    pub picture: Arc<RwLock<SpectrogramView>>,
+    #[nested]
+    pub state: PersistedState,
 }
 
 impl SiftParams {
@@ -124,11 +98,7 @@ impl SiftParams {
             revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 })
                 .hide()
                 .non_automatable(),
-            queries: PersistedQueries(instance.queries().clone()),
-            model: PersistedModel(instance.clone()),
-            window: Arc::new(RwLock::new(DEFAULT_EDITOR_SIZE)),
-            theme: Arc::default(),
-            picture: Arc::default(),
+            state: PersistedState::new(instance),
         }
     }
 
@@ -154,57 +124,9 @@ impl SiftParams {
     }
 }
 
-/// The queries as persisted state. Loading a state starts the encoding of its texts, also while the editor is closed.
-pub struct PersistedQueries(pub Arc<Queries>);
-
-impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
-    /// Sets the texts of all slots. Slots missing from the state become empty; texts beyond the eighth are ignored.
-    fn set(&self, texts: Vec<String>) {
-        let mut texts = texts.into_iter();
-        self.0.set_texts(&std::array::from_fn(|_| texts.next().unwrap_or_default()));
-    }
-
-    fn map<F, R>(&self, f: F) -> R
-    where
-        F: Fn(&Vec<String>) -> R,
-    {
-        f(&self.0.texts().to_vec())
-    }
-}
-
-/// The name of the model package as persisted state. Loading another name switches the model, also while audio plays.
-pub struct PersistedModel(Arc<Instance>);
-
-impl<'a> PersistentField<'a, String> for PersistedModel {
-    fn set(&self, model: String) {
-        if model != self.0.model().to_string() {
-            // If the thread that loads it cannot be started, the next activation loads it.
-            let _ = self.0.set_model(ModelChoice::Installed(model));
-        }
-    }
-
-    fn map<F, R>(&self, f: F) -> R
-    where
-        F: Fn(&String) -> R,
-    {
-        f(&self.0.model().to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn loaded_state_sets_its_slots_and_empties_the_others() {
-        let queries = PersistedQueries(Arc::default());
-        queries.set(vec!["기타 소리".into(), "🎸".into()]);
-        assert_eq!(queries.0.text(0), "기타 소리");
-        assert_eq!(queries.0.text(1), "🎸");
-        assert_eq!(queries.0.text(2), "");
-        queries.set((0..20).map(|i| i.to_string()).collect());
-        assert_eq!(queries.map(Vec::len), SLOTS);
-    }
 
     #[test]
     fn parameter_ids_are_the_released_ones() {

@@ -6,6 +6,7 @@ use egui::{Ui, Vec2};
 use egui_kittest::Harness;
 use nice_plug::prelude::*;
 use parking_lot::Mutex;
+use sift_engine::{Instance, Queries};
 
 use super::theme;
 use super::view::{EditorData, EditorView};
@@ -19,24 +20,31 @@ pub fn editor(host: &MockHost, size: Vec2) -> Harness<'_> {
 /// The same at a scale of `scale` pixels per point.
 pub fn scaled_editor(host: &MockHost, size: Vec2, scale: f32) -> Harness<'_> {
     let mut view = EditorView::default();
-    let show = move |ui: &mut Ui| view.show(ui, &host.params, &host.setter(), EditorData::default());
+    let show =
+        move |ui: &mut Ui| view.show(ui, host.queries(), &host.params, &host.setter(), EditorData::default());
     let builder = Harness::builder().with_size(size).with_pixels_per_point(scale);
     builder.with_context_setup(theme::apply).with_step_dt(0.05).build_ui(show)
 }
 
 /// A host with the parameters of one plugin instance.
 pub struct MockHost {
+    instance: Arc<Instance>,
     pub params: SiftParams,
     gestures: Mutex<Vec<String>>,
 }
 
 impl Default for MockHost {
     fn default() -> Self {
-        Self { params: SiftParams::new(&Arc::default()), gestures: Mutex::default() }
+        let instance = Arc::<Instance>::default();
+        Self { params: SiftParams::new(&instance), instance, gestures: Mutex::default() }
     }
 }
 
 impl MockHost {
+    pub fn queries(&self) -> &Arc<Queries> {
+        self.instance.queries()
+    }
+
     pub fn setter(&self) -> ParamSetter<'_> {
         ParamSetter::new(self)
     }

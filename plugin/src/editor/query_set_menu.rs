@@ -1,11 +1,12 @@
 //! The menu of query sets: fills all slots at once, and saves them as a set.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use egui::containers::menu::{MenuButton, MenuConfig};
 use egui::{Button, PopupCloseBehavior, RichText, TextEdit, Ui, vec2};
 use nice_plug::prelude::*;
-use sift_engine::SLOTS;
+use sift_engine::{Queries, SLOTS};
 
 use super::theme;
 use crate::params::SiftParams;
@@ -41,13 +42,19 @@ impl QuerySetMenu {
     }
 
     /// Draws the button and the open menu. A selected set fills all slots.
-    pub fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        queries: &Arc<Queries>,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+    ) {
         let button = Button::new("Sets").fill(theme::of(ui).surface).stroke((1.0, theme::of(ui).outline));
         let button = button.min_size(vec2(BUTTON_WIDTH, BUTTON_HEIGHT)).corner_radius(theme::RADIUS);
         let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
         let (response, content) = MenuButton::from_button(button).config(config).ui(ui, |ui| {
             ui.set_width(MENU_WIDTH);
-            let selected = self.content(ui, &params.queries.0.texts());
+            let selected = self.content(ui, &queries.texts());
             if selected.is_some() {
                 ui.close();
             }
@@ -60,7 +67,7 @@ impl QuerySetMenu {
             }
             Some(content) => {
                 if let Some(texts) = content.inner {
-                    params.queries.0.set_texts(&texts);
+                    queries.set_texts(&texts);
                     params.mark_edited(setter);
                 }
             }
@@ -120,7 +127,7 @@ mod tests {
 
     fn harness(host: &MockHost, folder: PathBuf) -> Harness<'_> {
         let mut menu = QuerySetMenu::with_folder(folder);
-        Harness::new_ui(move |ui| menu.show(ui, &host.params, &host.setter()))
+        Harness::new_ui(move |ui| menu.show(ui, host.queries(), &host.params, &host.setter()))
     }
 
     #[test]
@@ -131,8 +138,8 @@ mod tests {
         editor.run();
         editor.get_by_label("Nature").click();
         editor.run();
-        assert_eq!(host.params.queries.0.text(0), "birds chirping");
-        assert!((0..SLOTS).all(|slot| !host.params.queries.0.text(slot).is_empty()));
+        assert_eq!(host.queries().text(0), "birds chirping");
+        assert!((0..SLOTS).all(|slot| !host.queries().text(slot).is_empty()));
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
         assert!(editor.query_by_label("Nature").is_none(), "the menu is closed");
     }
@@ -150,9 +157,9 @@ mod tests {
         editor.run();
         editor.get_by_label("Save").click();
         editor.run();
-        host.params.queries.0.set_text(1, "");
+        host.queries().set_text(1, "");
         editor.get_by_label("My set").click();
         editor.run();
-        assert_eq!(host.params.queries.0.text(1), "drums");
+        assert_eq!(host.queries().text(1), "drums");
     }
 }

@@ -1,11 +1,13 @@
 //! The slot bar: shows the eight queries, and selects, edits and clears them.
 
+use std::sync::Arc;
+
 use egui::accesskit::Role;
 use egui::{
     Align2, Rect, Sense, Stroke, StrokeKind, TextWrapMode, Ui, UiBuilder, WidgetInfo, WidgetText, vec2,
 };
 use nice_plug::prelude::*;
-use sift_engine::{SLOTS, SlotState};
+use sift_engine::{Queries, SLOTS, SlotState};
 
 use super::clipboard;
 use super::query_set_menu::{self, QuerySetMenu};
@@ -25,14 +27,20 @@ pub struct SlotBar {
 
 impl SlotBar {
     /// Draws the slots in one row or two, and the menu. Returns whether the user wants to type into the active slot.
-    pub fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) -> bool {
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        queries: &Arc<Queries>,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+    ) -> bool {
         let menu_width = query_set_menu::BUTTON_WIDTH;
         let height = height(ui.available_width() - menu_width - theme::GAP);
         let (area, _) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
         let (left, right) = area.split_left_right_at_x(area.right() - menu_width);
         let left = left.with_max_x(left.right() - theme::GAP);
-        let wants_typing = slots(&mut ui.new_child(UiBuilder::new().max_rect(left)), params, setter);
-        self.menu.show(&mut ui.new_child(UiBuilder::new().max_rect(right)), params, setter);
+        let wants_typing = slots(&mut ui.new_child(UiBuilder::new().max_rect(left)), queries, params, setter);
+        self.menu.show(&mut ui.new_child(UiBuilder::new().max_rect(right)), queries, params, setter);
         wants_typing
     }
 }
@@ -47,17 +55,17 @@ fn height(width: f32) -> f32 {
     rows as f32 * (HEIGHT + theme::GAP) - theme::GAP
 }
 
-fn slots(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) -> bool {
+fn slots(ui: &mut Ui, queries: &Arc<Queries>, params: &SiftParams, setter: &ParamSetter<'_>) -> bool {
     let width = ui.available_width();
     let columns = columns(width);
     let gap = theme::GAP;
     let (area, _) = ui.allocate_exact_size(vec2(width, height(width)), Sense::hover());
     let cell = vec2((width + gap) / columns as f32 - gap, HEIGHT);
     let mut wants_typing = false;
-    for (index, text) in params.queries.0.texts().iter().enumerate() {
+    for (index, text) in queries.texts().iter().enumerate() {
         let (row, column) = (index / columns, index % columns);
         let corner = area.min + vec2(column as f32, row as f32) * (cell + vec2(gap, gap));
-        wants_typing |= slot(ui, Rect::from_min_size(corner, cell), index, text, params, setter);
+        wants_typing |= slot(ui, Rect::from_min_size(corner, cell), index, text, queries, params, setter);
     }
     wants_typing
 }
@@ -68,11 +76,12 @@ fn slot(
     rect: Rect,
     index: usize,
     text: &str,
+    queries: &Arc<Queries>,
     params: &SiftParams,
     setter: &ParamSetter<'_>,
 ) -> bool {
     let is_active = params.active_slot() == index;
-    let has_failed = params.queries.0.slot_state(index) == SlotState::Failed;
+    let has_failed = queries.slot_state(index) == SlotState::Failed;
     let response = ui.interact(rect, ui.scope_id().with(("slot", index)), Sense::click());
     response.widget_info(|| {
         WidgetInfo::selected(Role::RadioButton, true, is_active, format!("Slot {}: {text}", index + 1))
@@ -121,7 +130,7 @@ fn slot(
         let pasted = ui.button("Paste").clicked().then(clipboard::text).flatten();
         let cleared = ui.button("Clear").clicked().then(String::new);
         if let Some(text) = pasted.or(cleared) {
-            params.queries.0.set_text(index, &text);
+            queries.set_text(index, &text);
             params.mark_edited(setter);
         }
     });
@@ -145,7 +154,7 @@ mod tests {
 
     fn harness(host: &MockHost) -> egui_kittest::Harness<'_> {
         egui_kittest::Harness::new_ui(|ui| {
-            slots(ui, &host.params, &host.setter());
+            slots(ui, host.queries(), &host.params, &host.setter());
         })
     }
 
@@ -168,8 +177,8 @@ mod tests {
             editor.event(egui::Event::Text("an old piano".into()));
             editor.key_press(egui::Key::Enter);
             editor.run_steps(3);
-            assert_eq!(host.params.queries.0.text(2), "an old piano", "the old text is replaced");
-            assert_eq!(host.params.queries.0.text(0), "a person speaking");
+            assert_eq!(host.queries().text(2), "an old piano", "the old text is replaced");
+            assert_eq!(host.queries().text(0), "a person speaking");
         }
     }
 
@@ -181,8 +190,8 @@ mod tests {
         editor.run();
         editor.get_by_label("Clear").click();
         editor.run();
-        assert_eq!(host.params.queries.0.text(1), "");
-        assert_eq!(host.params.queries.0.text(0), "a person speaking");
+        assert_eq!(host.queries().text(1), "");
+        assert_eq!(host.queries().text(0), "a person speaking");
     }
 
     #[test]

@@ -19,7 +19,8 @@ use super::model_menu::{MenuEntry, ModelMenu};
 use super::query_set_menu::QuerySetMenu;
 use super::theme;
 use super::view::{EditorData, EditorView};
-use crate::params::{DEFAULT_EDITOR_SIZE, ModeParam};
+use crate::params::ModeParam;
+use crate::state::DEFAULT_EDITOR_SIZE;
 
 /// Folder of the images, relative to this package.
 const FOLDER: &str = "../tests/snapshots";
@@ -82,7 +83,7 @@ fn compare(
             let peaks = PeakLevels { input: 0.5, output: 0.25, removed: 0.4 };
             let peaks = if engine.is_some() { peaks } else { PeakLevels::default() };
             let data = EditorData { engine: engine.as_ref(), columns, peaks, ..EditorData::default() };
-            view.show(ui, &host.params, &host.setter(), data);
+            view.show(ui, host.queries(), &host.params, &host.setter(), data);
         };
         let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
         let builder = Harness::builder().with_size(size).with_context_setup(theme::apply).with_theme(theme);
@@ -109,9 +110,7 @@ fn running_with_sound() {
 #[test]
 fn typing_with_suggestions() {
     let prepare = |host: &MockHost| {
-        host.params
-            .queries
-            .0
+        host.queries()
             .set_concept_names(["acoustic guitar", "bass guitar", "drums"].map(String::from).into());
     };
     compare("typing", Some(running(Readiness::Ready)), prepare, |editor| {

@@ -9,7 +9,7 @@ use sift_engine::Mode;
 use sift_engine::dsp::analyzer::{FrequencyScale, LEVEL_RANGE, ROWS, SpectrumColumn};
 
 use super::theme::{self, Palette};
-use crate::params::SpectrogramView;
+use crate::state::SpectrogramView;
 
 /// Width of the spectrogram, in hops.
 const COLUMNS: usize = 512;

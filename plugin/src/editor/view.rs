@@ -1,10 +1,12 @@
 //! The editor's content: lays out its parts and passes edits on.
 
+use std::sync::Arc;
+
 use egui::{Align, Frame, Layout, Margin, Panel, Rangef, RichText, ScrollArea, Ui, vec2};
 use nice_plug::prelude::*;
 use sift_engine::dsp::analyzer::{Analyzer, FrequencyScale, PeakLevels, SpectrumColumn};
 use sift_engine::user::preferences::ThemeChoice;
-use sift_engine::{SlotState, Snapshot, package};
+use sift_engine::{Queries, SlotState, Snapshot, package};
 
 use super::meters::Meters;
 use super::model_menu::ModelMenu;
@@ -74,13 +76,20 @@ pub struct EditorView {
 }
 
 impl EditorView {
-    /// Draws everything into `ui` and applies edits to `params`.
-    pub fn show(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, data: EditorData<'_>) {
+    /// Draws everything into `ui` and applies edits to `queries` and `params`.
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        queries: &Arc<Queries>,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        data: EditorData<'_>,
+    ) {
         let engine = data.engine;
         let margin = Margin { top: 9, bottom: 9, ..MARGIN };
         let footer = Frame::NONE.fill(theme::of(ui).footer).inner_margin(margin);
         let footer = Panel::bottom("status").frame(footer).show_separator_line(false).resizable(false);
-        footer.show(ui, |ui| self.show_footer(ui, params, engine));
+        footer.show(ui, |ui| self.show_footer(ui, queries, params, engine));
 
         // The spectrogram fills the height that the other parts leave. There is a gap between any two
         // parts, and half a gap above the first and below the last.
@@ -97,13 +106,13 @@ impl EditorView {
                 ui.spacing_mut().item_spacing.y = 0.0;
                 self.show_header(ui, params, setter, data.model);
                 ui.add_space(gap);
-                self.show_query(ui, params, setter, engine);
+                self.show_query(ui, queries, params, setter, engine);
                 ui.add_space(gap);
                 if let Some(height) = spectrogram_height {
                     self.show_spectrogram(ui, height, params, setter, data);
                     ui.add_space(gap);
                 }
-                if self.slot_bar.show(ui, params, setter) {
+                if self.slot_bar.show(ui, queries, params, setter) {
                     self.query_box.request_focus();
                 }
                 ui.add_space(gap);
@@ -131,9 +140,9 @@ impl EditorView {
         ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Min), |ui| {
             self.meters.show(ui, data.peaks, data.engine.and_then(|engine| engine.presence));
             ui.add_space(theme::GAP);
-            let shown = (*params.picture.read(), mask);
+            let shown = (*params.state.picture.read(), mask);
             if let Some(selected) = self.spectrogram.show(ui, data.columns, shown, data.scale) {
-                *params.picture.write() = selected;
+                *params.state.picture.write() = selected;
                 params.mark_edited(setter);
             }
         });
@@ -142,11 +151,11 @@ impl EditorView {
     fn show_query(
         &mut self,
         ui: &mut Ui,
+        queries: &Arc<Queries>,
         params: &SiftParams,
         setter: &ParamSetter<'_>,
         engine: Option<&Snapshot>,
     ) {
-        let queries = &params.queries.0;
         let readiness = engine.map(|engine| engine.readiness);
         if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), readiness) {
             let has_changed = queries.text(edit.slot) != edit.text;
@@ -157,8 +166,13 @@ impl EditorView {
         }
     }
 
-    fn show_footer(&mut self, ui: &mut Ui, params: &SiftParams, engine: Option<&Snapshot>) {
-        let queries = &params.queries.0;
+    fn show_footer(
+        &mut self,
+        ui: &mut Ui,
+        queries: &Queries,
+        params: &SiftParams,
+        engine: Option<&Snapshot>,
+    ) {
         let has_failed = queries.slot_state(params.active_slot()) == SlotState::Failed;
         let problem = queries.problem().filter(|_| has_failed).or_else(|| self.problem.clone());
         let now = ui.input(|input| input.time);
@@ -177,7 +191,7 @@ impl EditorView {
                 self.selected_model = self.model_menu.show(ui, model);
             });
             if let Some(theme) = controls::listen_bypass_and_theme(ui, params, setter) {
-                *params.theme.write() = Some(theme);
+                *params.state.theme.write() = Some(theme);
                 params.mark_edited(setter);
                 self.selected_theme = Some(theme);
             }
@@ -197,7 +211,7 @@ mod tests {
     use super::*;
     use crate::editor::mock_host::{MockHost, editor, scaled_editor};
     use crate::editor::{ANIMATION_INTERVAL, MAX_SIZE, MIN_SIZE, snapshot_tests};
-    use crate::params::{DEFAULT_EDITOR_SIZE, SpectrogramView};
+    use crate::state::{DEFAULT_EDITOR_SIZE, SpectrogramView};
 
     #[test]
     fn edited_text_is_stored_and_marks_the_project_changed_once() {
@@ -208,7 +222,7 @@ mod tests {
         editor.event(egui::Event::Text("a violin".into()));
         editor.key_press(egui::Key::Enter);
         editor.run_steps(20);
-        assert_eq!(host.params.queries.0.text(0), "a violin", "the old text is replaced");
+        assert_eq!(host.queries().text(0), "a violin", "the old text is replaced");
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
 
@@ -222,8 +236,8 @@ mod tests {
         editor.run_steps(1);
         editor.get_by_label("Slot 2: drums").click();
         editor.run_steps(4);
-        assert_eq!(host.params.queries.0.text(0), "a violin");
-        assert_eq!(host.params.queries.0.text(1), "drums");
+        assert_eq!(host.queries().text(0), "a violin");
+        assert_eq!(host.queries().text(1), "drums");
         assert_eq!(editor.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
     }
 
@@ -252,7 +266,7 @@ mod tests {
         editor.run_steps(3);
         editor.get_by_label("Show Removed").click();
         editor.run_steps(3);
-        assert_eq!(*host.params.picture.read(), SpectrogramView::Removed);
+        assert_eq!(*host.params.state.picture.read(), SpectrogramView::Removed);
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
 
@@ -262,7 +276,7 @@ mod tests {
         let mut editor = editor(&host, MIN_SIZE);
         editor.get_by_label("Light theme").click();
         editor.run_steps(3);
-        assert_eq!(*host.params.theme.read(), Some(ThemeChoice::Light));
+        assert_eq!(*host.params.state.theme.read(), Some(ThemeChoice::Light));
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
     }
 
@@ -290,7 +304,7 @@ mod tests {
                     Some(EditorData { engine: Some(&engine), columns, peaks, ..EditorData::default() });
                 let mut output = ctx.run_ui(input, |ui| {
                     let data = data.take().unwrap_or_default();
-                    view.show(ui, &host.params, &host.setter(), data);
+                    view.show(ui, host.queries(), &host.params, &host.setter(), data);
                 });
                 output.textures_delta.clear();
                 let triangles = ctx.tessellate(output.shapes, output.pixels_per_point);
