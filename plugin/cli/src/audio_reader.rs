@@ -1,103 +1,200 @@
 //! Decodes audio files into blocks of samples.
+//!
+//! A file is read whole, or refused: what was decoded is held against what the file declares and contains. Headers are
+//! corrected where other programs forgive them, with a warning. [`kinds`] names what is not audio.
 
+mod adts;
+mod big_endian;
+mod boxes;
+mod ffmpeg;
+mod flac;
+mod kinds;
+mod mpeg;
+mod ogg;
+mod raw;
+mod source;
+mod stream;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod wave;
+
+use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fmt::Display;
+use std::fmt;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::MetadataOptions;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use symphonia::core::io::MediaSource;
+
+pub use self::ffmpeg::Ffmpeg;
+use self::kinds::Kind;
+use self::source::{Section, Source, Window};
+use self::stream::{DecodedStream, Selection, Stream, Trim};
 
 /// Supported sample rates, in hertz. The limit bounds the size of the spectrogram.
 const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=768_000;
 
-/// A decoder of an audio file: WAV, FLAC, MP3 or Ogg Vorbis.
+/// Begins the errors about files that end too early.
+const CUT_SHORT: &str = "cut short";
+
+/// Ends the errors about damaged files.
+const REPAIR: &str = "Get the file again, or convert it to WAV or FLAC";
+
+/// A decoder of an audio file.
+///
+/// Reads WAV, RF64, BW64, Wave64, AIFF, CAF, AU, FLAC, MP3, MP2, Ogg Vorbis, AAC and ALAC, and the sound of MP4,
+/// Matroska and WebM; everything else by the program ffmpeg, if it is installed.
 pub struct AudioReader {
     path: PathBuf,
-    reader: Box<dyn FormatReader>,
-    decoder: Box<dyn AudioDecoder>,
-    track: u32,
+    source: Source,
+    ffmpeg: Ffmpeg,
+    /// The parts of the audio that were not opened yet.
+    parts: VecDeque<Part>,
+    /// The part that is decoded.
+    stream: Option<Box<dyn Stream>>,
+    warnings: Vec<String>,
     sample_rate: u32,
-    /// Samples per channel, as declared by the file.
+    channels: usize,
     length: Option<u64>,
-    /// Time of the first packet, in samples: an Ogg file may be cut from a longer recording.
-    start: Option<i64>,
-    /// Samples per channel decoded so far.
-    decoded: u64,
+    /// Samples per channel in the blocks before the newest.
+    position: u64,
     /// The newest block: one vector per channel, of equal length.
     block: Vec<Vec<f32>>,
     /// `block` was decoded when the file was opened and not read yet.
     is_pending: bool,
 }
 
+/// A part of the audio, with a decoder of its own.
+enum Part {
+    Raw(raw::RawAudio),
+    Mpeg(mpeg::Segment),
+    /// Bytes that Symphonia reads, or else ffmpeg.
+    Container(Section, Selection),
+    /// Bytes that only ffmpeg may read, and why.
+    Other(Section, Unsupported),
+}
+
+/// Why Sift does not read audio by itself. ffmpeg may read it.
+#[derive(Debug)]
+enum Unsupported {
+    /// The name of its format.
+    Kind(String),
+    /// The decoder's error at the beginning.
+    Damage(String),
+    /// The format is not recognised.
+    Unknown,
+}
+
+impl Unsupported {
+    /// The error where there is no ffmpeg.
+    fn without_ffmpeg(&self) -> anyhow::Error {
+        match self {
+            Self::Kind(_) => {
+                anyhow!("{self}, which ffmpeg reads. Install ffmpeg, or convert the file to WAV or FLAC")
+            }
+            Self::Damage(_) => anyhow!("{self}. {REPAIR}"),
+            Self::Unknown => {
+                anyhow!(
+                    "{self}. If other programs play it, install ffmpeg, or convert the file to WAV or FLAC"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind(text) | Self::Damage(text) => f.write_str(text),
+            Self::Unknown => f.write_str("not audio of a known format"),
+        }
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
 impl AudioReader {
-    /// Opens the file and decodes its first block.
+    /// Opens the file and decodes its first block. The file may be a pipe.
     ///
     /// # Errors
     /// If the file cannot be read, contains no audio, or has more than two channels.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Ffmpeg::find())
+    }
+
+    /// Like [`open`](Self::open), with the given ffmpeg.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open).
+    pub fn open_with(path: &Path, ffmpeg: Ffmpeg) -> Result<Self> {
         let name = path.display();
         let file = File::open(path).with_context(|| format!("{name}: cannot be opened"))?;
         ensure!(
             !file.metadata().is_ok_and(|file| file.is_dir()),
             "{name}: is a folder; expected an audio file"
         );
-        Self::read(Box::new(file), path)
+        catch_panic(path, || {
+            let source = Source::new(Box::new(file))?.with_file(path);
+            Self::decode_first_block(source, path, ffmpeg)
+        })
     }
 
     /// Like [`open`](Self::open), for the content of `media`. `path` names it in messages, and its extension hints at
-    /// the format.
+    /// the format. What cannot seek, such as standard input in Symphonia's `ReadOnlySource`, is copied to a temporary
+    /// file.
     ///
     /// # Errors
-    /// The errors of [`open`](Self::open).
+    /// The errors of [`open`](Self::open), and if there is no space for a temporary copy.
     pub fn read(media: Box<dyn MediaSource>, path: &Path) -> Result<Self> {
-        catch_panic(path, || Self::decode_first_block(media, path))
+        Self::read_with(media, path, Ffmpeg::find())
     }
 
-    fn decode_first_block(media: Box<dyn MediaSource>, path: &Path) -> Result<Self> {
-        let name = path.display();
-        let mut hint = Hint::new();
-        if let Some(extension) = path.extension().and_then(OsStr::to_str) {
-            hint.with_extension(extension);
-        }
-        let stream = MediaSourceStream::new(media, Default::default());
-        let unreadable = |reason: &dyn Display| {
-            anyhow!("{name}: cannot be read: {reason}. Get the file again, or convert it to WAV or FLAC")
-        };
-        let format = symphonia::default::get_probe()
-            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| unreadable(&error))?;
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| unreadable(&"no audio track"))?;
-        let parameters = track
-            .codec_params
-            .as_ref()
-            .and_then(|parameters| parameters.audio())
-            .ok_or_else(|| unreadable(&"unknown codec"))?;
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default().verify(true))
-            .map_err(|error| unreadable(&error))?;
+    /// Like [`read`](Self::read), with the given ffmpeg.
+    ///
+    /// # Errors
+    /// The errors of [`read`](Self::read).
+    pub fn read_with(media: Box<dyn MediaSource>, path: &Path, ffmpeg: Ffmpeg) -> Result<Self> {
+        catch_panic(path, || Self::decode_first_block(Source::new(media)?, path, ffmpeg))
+    }
 
+    fn decode_first_block(source: Source, path: &Path, ffmpeg: Ffmpeg) -> Result<Self> {
+        let mut warnings = Vec::new();
+        let parts = match find_parts(&source, &mut warnings) {
+            Ok(parts) => parts,
+            Err(error) => {
+                let reason = error.downcast()?;
+                VecDeque::from([Part::Other(source.section(0..source.length()), reason)])
+            }
+        };
+        let is_single = parts.len() == 1;
+        let segments: Option<u64> = parts
+            .iter()
+            .map(|part| match part {
+                Part::Mpeg(segment) => Some(segment.length()),
+                _ => None,
+            })
+            .sum();
         let mut reader = Self {
             path: path.to_owned(),
-            track: track.id,
+            source,
+            ffmpeg,
+            parts,
+            stream: None,
+            warnings,
             sample_rate: 0,
-            length: track.num_frames,
-            start: None,
-            decoded: 0,
+            channels: 0,
+            length: None,
+            position: 0,
             block: Vec::new(),
             is_pending: false,
-            reader: format,
-            decoder,
         };
-        ensure!(reader.decode()?, "{name}: contains no audio");
+        ensure!(reader.decode()?, "contains no audio");
         reader.is_pending = true;
+        let first = reader.stream.as_ref().filter(|_| is_single).and_then(|stream| stream.length());
+        reader.length = segments.or(first);
         Ok(reader)
     }
 
@@ -108,18 +205,27 @@ impl AudioReader {
 
     /// The number of channels, 1 or 2.
     pub fn channels(&self) -> usize {
-        self.block.len()
+        self.channels
     }
 
-    /// Samples per channel as declared by the file; an estimate for MP3.
+    /// Samples per channel, if they are known before the file is decoded.
     pub fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Returns descriptions of what was repaired or left out since the last call. Some are known only at the end of the
+    /// file.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        let stream = self.stream.as_mut().map(|stream| stream.take_warnings());
+        self.warnings.extend(stream.into_iter().flatten());
+        let name = self.path.display();
+        self.warnings.drain(..).map(|warning| format!("{name}: {warning}")).collect()
     }
 
     /// Returns the next block, one vector per channel, or `None` at the end.
     ///
     /// # Errors
-    /// If the audio is damaged; damaged parts are never skipped.
+    /// If the audio is damaged or incomplete; damaged parts are never skipped.
     pub fn next_block(&mut self) -> Result<Option<&[Vec<f32>]>> {
         let path = self.path.clone();
         let has_block = std::mem::take(&mut self.is_pending) || catch_panic(&path, || self.decode())?;
@@ -128,222 +234,222 @@ impl AudioReader {
 
     /// Decodes the next block with samples. Returns whether there was one.
     fn decode(&mut self) -> Result<bool> {
+        self.position += self.block.first().map_or(0, Vec::len) as u64;
+        self.block.iter_mut().for_each(Vec::clear);
         loop {
-            let packet = match self.reader.next_packet() {
-                Ok(Some(packet)) if packet.track_id == self.track => packet,
-                Ok(Some(_)) => continue,
-                Ok(None) => return self.ensure_complete().map(|()| false),
-                Err(error) => return Err(self.error(&error)),
+            let rate = match &mut self.stream {
+                Some(stream) => stream.decode(&mut self.block)?,
+                None => match self.parts.pop_front() {
+                    Some(part) => self.open_part(part)?,
+                    None => return Ok(false),
+                },
             };
-            self.start.get_or_insert(packet.pts.get());
-            let decoded = match self.decoder.decode(&packet) {
-                Ok(decoded) => decoded,
-                Err(error) => return Err(self.error(&error)),
-            };
-            if decoded.frames() == 0 {
-                continue;
+            match rate {
+                Some(rate) => return self.check_block(rate).map(|()| true),
+                None => {
+                    let stream = self.stream.take();
+                    self.warnings.extend(stream.into_iter().flat_map(|mut stream| stream.take_warnings()));
+                }
             }
-            let (rate, channels) = (decoded.spec().rate(), decoded.spec().channels().count());
-            if self.block.is_empty() {
-                self.sample_rate = rate;
-            }
-            self.decoded += decoded.frames() as u64;
-            let known_channels = self.block.len();
-            decoded.copy_to_vecs_planar(&mut self.block);
-            let name = self.path.display();
-            ensure!(
-                (1..=2).contains(&channels),
-                "{name}: {channels} channels; expected 1 or 2. Mix the file down to stereo"
-            );
-            ensure!(
-                SAMPLE_RATES.contains(&rate),
-                "{name}: sample rate of {rate} Hz; expected {} to {} Hz. Resample the file",
-                SAMPLE_RATES.start(),
-                SAMPLE_RATES.end()
-            );
-            ensure!(
-                rate == self.sample_rate && (known_channels == 0 || known_channels == channels),
-                "{name}: sample rate or channels change within the file. Convert it to WAV or FLAC"
-            );
-            return Ok(true);
         }
     }
 
-    /// Checks that the file contained all audio that it declares.
-    fn ensure_complete(&mut self) -> Result<()> {
-        let name = self.path.display();
+    /// Opens a part and decodes its first block. Returns its sample rate, or `None` if it has no samples.
+    fn open_part(&mut self, part: Part) -> Result<Option<u32>> {
+        let extension = self.path.extension().and_then(OsStr::to_str);
+        let (section, opened) = match part {
+            Part::Raw(audio) => (None, DecodedStream::raw(audio, &self.source)),
+            Part::Mpeg(segment) => {
+                (Some(segment.section(&self.source)), DecodedStream::mpeg(&segment, &self.source))
+            }
+            Part::Container(section, selection) => {
+                let opened = DecodedStream::container(section.clone(), extension, &selection);
+                (Some(section), opened)
+            }
+            Part::Other(section, reason) => (Some(section), Err(anyhow!(reason))),
+        };
+        let decoded = opened.and_then(|mut stream| {
+            let rate = stream.decode(&mut self.block)?;
+            self.stream = Some(Box::new(stream));
+            Ok(rate)
+        });
+        match (decoded, section) {
+            (Err(error), Some(section)) => {
+                let reason: Unsupported = error.downcast()?;
+                let stream = match (self.ffmpeg.open(&section, &reason.to_string()), &reason) {
+                    (Ok(stream), _) => stream,
+                    (Err(_), Unsupported::Damage(_)) => None,
+                    (Err(error), _) => return Err(error),
+                };
+                let stream = stream.ok_or_else(|| reason.without_ffmpeg())?;
+                let stream = self.stream.insert(Box::new(stream));
+                stream.decode(&mut self.block)
+            }
+            (decoded, _) => decoded,
+        }
+    }
+
+    /// Checks the newest block, of `rate` hertz.
+    fn check_block(&mut self, rate: u32) -> Result<()> {
+        let channels = self.block.len();
+        if self.channels == 0 {
+            (self.sample_rate, self.channels) = (rate, channels);
+        }
         ensure!(
-            self.decoder.finalize().verify_ok != Some(false),
-            "{name}: damaged: wrong checksum. Get the file again"
+            (rate, channels) == (self.sample_rate, self.channels),
+            "sample rate or channels change within the file, from {} Hz and {} to {rate} Hz and {channels}. Convert it to \
+             WAV or FLAC",
+            self.sample_rate,
+            self.channels
         );
-        let format = self.reader.format_info().short_name;
-        ensure!(
-            format != "ogg" || self.length.is_some(),
-            "{name}: damaged or truncated: the end is not marked. Get the file again, or convert it to WAV or FLAC"
-        );
-        // An MPEG stream does not declare its length.
-        let declares_length = !format.starts_with("mp");
-        let start = self.start.unwrap_or(0).max(0).unsigned_abs();
-        if let Some(length) =
-            self.length.filter(|_| declares_length).map(|length| length.saturating_sub(start))
-        {
-            let decoded = self.decoded;
-            ensure!(
-                decoded >= length,
-                "{name}: damaged: {decoded} samples; expected {length}. Get the file again"
-            );
+        for (index, channel) in self.block.iter().enumerate() {
+            if let Some(sample) = channel.iter().position(|sample| !sample.is_finite()) {
+                bail!(
+                    "sample {} of channel {} is not a number (NaN or infinite). Replace such samples in an audio editor",
+                    self.position + sample as u64,
+                    index + 1
+                );
+            }
         }
         Ok(())
     }
+}
 
-    fn error(&self, error: &Error) -> anyhow::Error {
-        let name = self.path.display();
-        match error {
-            Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                anyhow!(
-                    "{name}: truncated: the file ends before its audio. Get the file again, or convert it to WAV or FLAC"
-                )
+/// Finds the parts of the audio by the file's first bytes. `warnings` describes what was repaired.
+///
+/// # Errors
+/// If the file contains no audio, or is damaged. [`Unsupported`]: only ffmpeg may read it.
+fn find_parts(source: &Source, warnings: &mut Vec<String>) -> Result<VecDeque<Part>> {
+    ensure!(source.length() > 0, "empty: a file of 0 bytes. Get the file again");
+    let mut window = source.window();
+    let head = window.get(0, 1_024)?.to_vec();
+    let whole = 0..source.length();
+    let container = |section| VecDeque::from([Part::Container(section, Selection::All)]);
+    let raw = |audio| VecDeque::from([Part::Raw(audio)]);
+    if wave::is_wave(&head) {
+        return match wave::parse(&mut window)? {
+            wave::WaveAudio::Raw(audio) => Ok(raw(audio)),
+            wave::WaveAudio::Mpeg(range, found) => {
+                warnings.extend(found);
+                mpeg_parts(&mut window, range, warnings)?
+                    .ok_or_else(|| anyhow!("damaged: MP3 in WAV without MPEG frames. Get the file again"))
             }
-            Error::IoError(error) => anyhow!("{name}: cannot be read: {error}"),
-            Error::ResetRequired => {
-                anyhow!("{name}: several consecutive streams; expected one. Convert the file to WAV or FLAC")
-            }
-            error => anyhow!("{name}: damaged: {error}. Get the file again"),
+        };
+    }
+    match &head[..] {
+        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => {
+            return Ok(raw(big_endian::parse_aiff(&mut window)?));
         }
+        [b'.', b's', b'n', b'd', ..] => return Ok(raw(big_endian::parse_au(&mut window)?)),
+        [b'c', b'a', b'f', b'f', ..] => {
+            return Ok(match big_endian::parse_caf(&mut window)? {
+                big_endian::CafAudio::Raw(audio) => raw(audio),
+                big_endian::CafAudio::Compressed(audio) => {
+                    warnings.extend(audio.warnings);
+                    let frames = |trim| Selection::Frames(trim, audio.packet);
+                    let selection = audio.trim.map_or(Selection::All, frames);
+                    VecDeque::from([Part::Container(source.patched(whole, audio.patches), selection)])
+                }
+            });
+        }
+        [0x1A, 0x45, 0xDF, 0xA3, ..] => {
+            let selection = if boxes::has_length(&mut window)? { Selection::All } else { Selection::Open };
+            return Ok(VecDeque::from([Part::Container(source.section(whole), selection)]));
+        }
+        _ if head.get(4..8).is_some_and(is_movie) => {
+            let edits = boxes::edits(&mut window)?;
+            return Ok(VecDeque::from([Part::Container(source.section(whole), Selection::Edits(edits))]));
+        }
+        _ => {}
+    }
+    let range = tags::without_tags(&mut window)?;
+    ensure!(!range.is_empty(), "contains no audio, only tags. Get the file again");
+    match window.get(range.start, 8)? {
+        [b'f', b'L', b'a', b'C', ..] => {
+            let stream = flac::inspect(&mut window, range)?;
+            return Ok(container(source.patched(stream.range, stream.patches)));
+        }
+        [b'O', b'g', b'g', b'S', ..] => {
+            let (links, found) = ogg::links(&mut window, range)?;
+            warnings.extend(found);
+            let part = |link: ogg::Link| {
+                let section = source.section(link.range.clone());
+                match link.is_supported() {
+                    true => Part::Container(section, Selection::All),
+                    false => Part::Other(section, Unsupported::Kind(link.codec().into())),
+                }
+            };
+            return Ok(links.into_iter().map(part).collect());
+        }
+        bytes if adts::is_adts(bytes) => {
+            let length = Some(adts::samples(&mut window, range.clone())?);
+            let selection = Selection::Frames(Trim { skip: 0, length }, 0);
+            return Ok(VecDeque::from([Part::Container(source.section(range), selection)]));
+        }
+        _ => {}
+    }
+    let kind = kinds::recognise(&head);
+    if let Kind::Known(name) = kind {
+        ensure_whole_riff(&head, source.length())?;
+        bail!(Unsupported::Kind(name.into()));
+    }
+    if let Some(parts) = mpeg_parts(&mut window, range, warnings)? {
+        return Ok(parts);
+    }
+    match kind {
+        Kind::NotAudio(name) => bail!("not audio but {name}. Choose an audio file"),
+        _ => bail!(Unsupported::Unknown),
     }
 }
 
-/// Returns the result of `work` on the file at `path`. A panic of its decoder, as damaged files cause it, becomes an
-/// error.
+/// Checks that a RIFF file that is not WAV, such as an AVI video, has the size that its first bytes `head` declare.
+///
+/// # Errors
+/// If it is cut short.
+fn ensure_whole_riff(head: &[u8], length: u64) -> Result<()> {
+    let [b'R', b'I', b'F', b'F', size @ ..] = head else { return Ok(()) };
+    let size = size.first_chunk().map_or(0, |size| u64::from(u32::from_le_bytes(*size)));
+    ensure!(
+        size + 8 <= length || size == u64::from(u32::MAX),
+        "{CUT_SHORT}: {length} of {} bytes. Get the file again",
+        size + 8
+    );
+    Ok(())
+}
+
+/// Whether `kind` is the type of a box with which MP4 and MOV files begin.
+fn is_movie(kind: &[u8]) -> bool {
+    [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp"].iter().any(|name| kind == *name)
+}
+
+/// The segments of MPEG audio in `range`; `None` if there are none.
+fn mpeg_parts(
+    window: &mut Window,
+    range: std::ops::Range<u64>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<VecDeque<Part>>> {
+    let Some(audio) = mpeg::scan(window, range)? else { return Ok(None) };
+    warnings.extend(audio.warnings);
+    Ok(Some(audio.segments.into_iter().map(Part::Mpeg).collect()))
+}
+
+/// Checks that the sample rate, in hertz, and the number of channels are supported.
+fn ensure_supported(rate: u32, channels: usize) -> Result<()> {
+    ensure!((1..=2).contains(&channels), "{channels} channels; expected 1 or 2. Mix the file down to stereo");
+    ensure!(
+        SAMPLE_RATES.contains(&rate),
+        "sample rate of {rate} Hz; expected {} to {} Hz. Resample the file",
+        SAMPLE_RATES.start(),
+        SAMPLE_RATES.end()
+    );
+    Ok(())
+}
+
+/// Returns the result of `work` on the file at `path`, which errors name. A panic of its decoder, as damaged files
+/// cause it, becomes an error.
 fn catch_panic<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
     // Unwind safety: the decoder is not used any more after an error.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(anyhow!("{}: damaged: its decoder panicked. Get the file again", path.display()))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_files::write_wav;
-
-    fn read_all(path: &Path) -> Result<Vec<Vec<f32>>> {
-        let mut reader = AudioReader::open(path)?;
-        let mut channels = vec![Vec::new(); reader.channels()];
-        while let Some(block) = reader.next_block()? {
-            channels.iter_mut().zip(block).for_each(|(channel, block)| channel.extend(block));
-        }
-        Ok(channels)
-    }
-
-    fn refusal(path: &Path) -> String {
-        let message = format!("{:#}", read_all(path).unwrap_err());
-        assert!(message.contains(&path.display().to_string()), "{message}");
-        message
-    }
-
-    #[test]
-    fn wav_is_decoded_exactly_at_its_own_rate() {
-        let folder = tempfile::tempdir().unwrap();
-        for (rate, channels, length) in
-            [(44_100, 1, 1), (48_000, 2, 10_007), (96_000, 2, 480), (22_051, 1, 5_000)]
-        {
-            let audio: Vec<Vec<f32>> = (0..channels)
-                .map(|channel| (0..length).map(|n| ((n * 7 + channel) % 100) as f32 / 128.0 - 0.3).collect())
-                .collect();
-            let path = folder.path().join("any.wav");
-            write_wav(&path, rate, &audio);
-            let reader = AudioReader::open(&path).unwrap();
-            assert_eq!((reader.sample_rate(), reader.channels()), (rate, channels));
-            assert_eq!(reader.length(), Some(length as u64));
-            assert_eq!(read_all(&path).unwrap(), audio);
-        }
-    }
-
-    /// Path of a file in `tests/data`: 0.5·sin(2π·440·t), 64,077 samples at 32 kHz, mono, encoded by libsndfile.
-    fn tone(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-    }
-
-    #[test]
-    fn compressed_files_are_decoded_completely_without_offset() {
-        for name in ["tone.flac", "tone.mp3", "tone.ogg"] {
-            assert_eq!(AudioReader::open(&tone(name)).unwrap().sample_rate(), 32_000);
-            let audio = read_all(&tone(name)).unwrap();
-            assert_eq!((audio.len(), audio[0].len()), (1, 64_077), "{name}");
-            let expected =
-                |n: usize| 0.5 * (std::f64::consts::TAU * 440.0 * n as f64 / 32_000.0).sin() as f32;
-            let worst = audio[0]
-                .iter()
-                .enumerate()
-                .map(|(n, sample)| (sample - expected(n)).abs())
-                .fold(0.0, f32::max);
-            assert!(worst < 0.05, "{name}: error of {worst}");
-        }
-    }
-
-    #[test]
-    fn compressed_file_with_a_wrong_byte_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["tone.flac", "tone.ogg"] {
-            let mut bytes = std::fs::read(tone(name)).unwrap();
-            let middle = 3 * bytes.len() / 4;
-            bytes[middle] ^= 0x55;
-            std::fs::write(folder.path().join(name), bytes).unwrap();
-            let message = refusal(&folder.path().join(name));
-            assert!(message.contains("Get the file again"), "{message}");
-        }
-    }
-
-    #[test]
-    fn error_names_a_missing_or_unreadable_file() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(refusal(&folder.path().join("missing.wav")).contains("cannot be opened"));
-        assert!(refusal(folder.path()).contains("folder"));
-        std::fs::write(folder.path().join("text.wav"), "not audio at all ".repeat(1_000)).unwrap();
-        assert!(refusal(&folder.path().join("text.wav")).contains("convert it"));
-        std::fs::write(folder.path().join("empty.wav"), "").unwrap();
-        refusal(&folder.path().join("empty.wav"));
-    }
-
-    #[test]
-    fn panic_of_a_decoder_is_an_error() {
-        let message = catch_panic::<()>(Path::new("a.wav"), || panic!("overflow")).unwrap_err().to_string();
-        assert!(message.contains("a.wav: damaged") && message.contains("Get the file again"), "{message}");
-    }
-
-    #[test]
-    fn file_without_samples_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        write_wav(&folder.path().join("silent.wav"), 48_000, &[vec![]]);
-        assert!(refusal(&folder.path().join("silent.wav")).contains("contains no audio"));
-    }
-
-    #[test]
-    fn truncated_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("cut.wav");
-        write_wav(&path, 48_000, &[vec![0.1; 20_000]]);
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        assert!(refusal(&path).contains("ends before its audio"));
-    }
-
-    #[test]
-    fn more_than_two_channels_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("surround.wav");
-        write_wav(&path, 48_000, &vec![vec![0.1; 100]; 6]);
-        let message = refusal(&path);
-        assert!(message.contains("6 channels") && message.contains("Mix the file down"), "{message}");
-    }
-
-    #[test]
-    fn unsupported_sample_rate_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("slow.wav");
-        write_wav(&path, 100, &[vec![0.1; 100]]);
-        let message = refusal(&path);
-        assert!(message.contains("100 Hz") && message.contains("Resample"), "{message}");
-    }
+    let result = catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(anyhow!("damaged: its decoder panicked. Get the file again")));
+    result.map_err(|error| anyhow!("{}: {error:#}", path.display()))
 }

@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, IsTerminal, Seek};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
+use symphonia::core::io::ReadOnlySource;
 
 use crate::audio_reader::AudioReader;
 
@@ -88,25 +89,12 @@ impl Input {
     /// Opens the input and decodes its first block.
     ///
     /// # Errors
-    /// The errors of [`AudioReader::open`], or if standard input cannot be stored.
+    /// The errors of [`AudioReader::open`].
     pub fn open(&self) -> Result<AudioReader> {
         match self {
             Self::File(path) => AudioReader::open(path),
             Self::StandardInput => {
-                // A file without a name: formats need to be read at several places, which a pipe does not allow.
-                let store = || -> io::Result<fs::File> {
-                    let mut file = tempfile::tempfile()?;
-                    io::copy(&mut io::stdin().lock(), &mut file)?;
-                    file.rewind()?;
-                    Ok(file)
-                };
-                let file = store().map_err(|error| {
-                    anyhow!(
-                        "standard input: cannot be stored in {}: {error}. Give a file instead",
-                        std::env::temp_dir().display()
-                    )
-                })?;
-                AudioReader::read(Box::new(file), self.name())
+                AudioReader::read(Box::new(ReadOnlySource::new(io::stdin())), self.name())
             }
         }
     }

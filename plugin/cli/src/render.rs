@@ -25,7 +25,8 @@ use crate::plot::SpectrogramPlot;
 /// complete. Existing files are replaced with --overwrite only, and the input never.
 #[derive(clap::Args)]
 pub struct RenderArguments {
-    /// Input files: WAV, FLAC, MP3 or Ogg Vorbis, mono or stereo; - reads standard input
+    /// Input files, mono or stereo: WAV, AIFF, CAF, AU, FLAC, MP3, AAC, ALAC, Ogg Vorbis, MP4, Matroska; others by ffmpeg,
+    /// if it is installed; - reads standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Description of the sound, such as "a dog barking"
@@ -171,6 +172,7 @@ impl FileRendering {
     /// Renders the whole input. Only then do the outputs appear.
     fn run(self, mut renderer: OfflineRenderer) -> Result<()> {
         let Self { mut reader, mut outputs } = self;
+        reader.take_warnings().iter().for_each(warn);
         let progress = progress_bar(reader.length());
         while let Some(block) = reader.next_block()? {
             outputs.add_input(block);
@@ -178,6 +180,7 @@ impl FileRendering {
             renderer.check()?;
             progress.inc(block[0].len() as u64);
         }
+        reader.take_warnings().iter().for_each(warn);
         renderer.finish(|rendered| outputs.write(rendered))?;
         renderer.check()?;
         outputs.commit()?;

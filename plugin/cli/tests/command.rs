@@ -706,3 +706,31 @@ fn unknown_provider_is_a_warning_with_the_allowed_ones() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[test]
+fn repaired_input_is_rendered_whole_with_a_warning() {
+    let fixture = CliFixture::new();
+    // The size of the data that a program writes to a pipe.
+    let mut bytes = fs::read(fixture.path("in.wav")).unwrap();
+    let at = bytes.windows(4).position(|id| id == b"data").unwrap() + 4;
+    bytes[at..at + 4].fill(0xFF);
+    fs::write(fixture.path("in.wav"), bytes).unwrap();
+    let message = warning(&fixture, &[]);
+    assert!(message.starts_with("warning: in.wav: ") && message.lines().count() == 1, "{message}");
+    assert!(message.contains("read to the end of the file"), "{message}");
+}
+
+#[test]
+fn input_for_ffmpeg_names_it_where_it_is_missing() {
+    let fixture = CliFixture::new();
+    let opus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/awkward/o_opus_preskip.opus");
+    fs::copy(opus, fixture.path("in.opus")).unwrap();
+    let model = package("half");
+    let line = ["render", "in.opus", "--query", "rain", "--model", &model];
+    // A program in the current folder is not run.
+    fs::write(fixture.path("ffmpeg"), "").unwrap();
+    let output = fixture.sift_with(&[("PATH", ".")], &line);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: in.opus: Opus") && message.contains("Install ffmpeg"), "{message}");
+}

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use sift_cli::audio_reader::AudioReader;
+use sift_cli::audio_reader::{AudioReader, Ffmpeg};
 
 /// The name that the file gets, by its first byte.
 const NAMES: [&str; 5] = ["a.wav", "a.flac", "a.mp3", "a.ogg", "a"];
@@ -25,7 +25,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn read(bytes: &[u8], path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut source = AudioReader::read(Box::new(Cursor::new(bytes.to_vec())), path)?;
+    let mut source = AudioReader::read_with(Box::new(Cursor::new(bytes.to_vec())), path, Ffmpeg::absent())?;
     let (rate, channels) = (source.sample_rate(), source.channels());
     assert!(
         (4_000..=768_000).contains(&rate) && (1..=2).contains(&channels),
