@@ -59,6 +59,10 @@ pub const DESKTOP: &[SystemPackage] = &[
 pub const TRACING: &[SystemPackage] =
     &[package("strace", Probe::Program("strace"), "lists the system calls of the audio thread")];
 
+/// Packages for tests of audio files that the command line reads by other programs.
+pub const AUDIO_FILES: &[SystemPackage] =
+    &[package("ffmpeg", Probe::Program("ffmpeg"), "reads audio files in formats such as Opus")];
+
 /// Packages for tests in a workstation. Debian 12 has Ardour 7, Debian 13 has Ardour 8.
 pub const WORKSTATION: &[SystemPackage] = &[package(
     "ardour",
