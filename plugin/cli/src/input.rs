@@ -93,9 +93,7 @@ impl Input {
     pub fn open(&self) -> Result<AudioReader> {
         match self {
             Self::File(path) => AudioReader::open(path),
-            Self::StandardInput => {
-                AudioReader::read(Box::new(ReadOnlySource::new(io::stdin())), self.name())
-            }
+            Self::StandardInput => AudioReader::read(Box::new(ReadOnlySource::new(io::stdin())), self.name()),
         }
     }
 }

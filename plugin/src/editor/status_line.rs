@@ -61,12 +61,20 @@ pub fn status_text(
                  or render offline"
                     .into()
             });
+            let invalid = (engine.faults.invalid > 0).then(|| {
+                format!(
+                    "The model gave {} invalid masks, for which audio passes unchanged. Choose another model, or \
+                     install this one again",
+                    engine.faults.invalid
+                )
+            });
             let active_provider = &engine.active_provider;
             let problem = engine
                 .problem
                 .clone()
                 .or(other_problem)
                 .or(too_slow)
+                .or(invalid)
                 .or_else(|| active_provider.fallback_reason.clone());
             let on = match active_provider.provider {
                 Provider::Cpu => String::new(),
@@ -230,6 +238,15 @@ mod tests {
         let status = status_text(Some(&overloaded), None, false, false);
         assert_eq!(status.severity, Severity::Warning);
         assert!(status.facts.ends_with("separator 130 % · 41 late masks"));
+    }
+
+    #[test]
+    fn invalid_masks_are_a_warning_that_blames_the_model() {
+        let faults = MaskFaults { invalid: 3, ..MaskFaults::default() };
+        let status = status_text(Some(&Snapshot { faults, ..engine(Readiness::Ready) }), None, false, false);
+        assert_eq!(status.severity, Severity::Warning);
+        let problem = status.problem.unwrap();
+        assert!(problem.contains("3 invalid masks") && problem.contains("another model"), "{problem}");
     }
 
     #[test]
