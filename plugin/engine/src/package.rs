@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::inference::cancel::CancelToken;
 use crate::package::files::{
     MAX_CARD_BYTES, MAX_CONCEPTS_BYTES, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, read_limited, read_network,
     read_text, sha256,
@@ -112,6 +113,14 @@ impl PackageInfo {
     /// # Errors
     /// If a file is missing, too large, or has another hash than the manifest states.
     pub fn load(&self) -> Result<Package, PackageError> {
+        self.load_until_cancelled(&CancelToken::default())
+    }
+
+    /// Does the same as [`load`](Self::load), until `token` is cancelled.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), or if `token` is cancelled.
+    pub fn load_until_cancelled(&self, token: &CancelToken) -> Result<Package, PackageError> {
         let Manifest { separator, query, .. } = &self.manifest;
         let (separator, query, tokenizer, concepts) = match &self.origin {
             // A test checks the hashes of the files that are compiled in.
@@ -122,11 +131,12 @@ impl PackageInfo {
                 Some(Cow::Borrowed(embedded::CONCEPTS)),
             ),
             Origin::Folder(folder) => (
-                read_network(&folder.join(&separator.file), "separator.sha256", &separator.sha256)?.into(),
-                read_network(&folder.join(&query.file), "query.sha256", &query.sha256)?.into(),
-                read_limited(&folder.join(&query.tokenizer), MAX_TOKENIZER_BYTES)?.into(),
+                read_network(&folder.join(&separator.file), "separator.sha256", &separator.sha256, token)?
+                    .into(),
+                read_network(&folder.join(&query.file), "query.sha256", &query.sha256, token)?.into(),
+                read_limited(&folder.join(&query.tokenizer), MAX_TOKENIZER_BYTES, token)?.into(),
                 match folder.join(CONCEPTS_FILE) {
-                    place if place.exists() => Some(read_limited(&place, MAX_CONCEPTS_BYTES)?.into()),
+                    place if place.exists() => Some(read_limited(&place, MAX_CONCEPTS_BYTES, token)?.into()),
                     _ => None,
                 },
             ),
@@ -180,6 +190,18 @@ mod tests {
         assert_eq!(info.manifest.name, DEFAULT_PACKAGE);
         assert_eq!(sha256(&package.separator), info.manifest.separator.sha256);
         assert_eq!(sha256(&package.query), info.manifest.query.sha256);
+    }
+
+    #[test]
+    fn cancelled_load_ends_before_the_hash_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(MANIFEST_FILE), VALID).unwrap();
+        std::fs::write(folder.path().join("separator.onnx"), b"not it").unwrap();
+        let token = CancelToken::default();
+        token.cancel();
+        let info = PackageInfo::read(folder.path()).unwrap();
+        let message = info.load_until_cancelled(&token).err().unwrap().to_string();
+        assert!(message.contains("separator.onnx: the network was stopped"), "{message}");
     }
 
     #[test]
