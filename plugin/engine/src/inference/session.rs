@@ -1,6 +1,7 @@
 //! A loaded network, with limited memory if it is untrusted.
 
 use std::ptr;
+use std::time::Duration;
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
@@ -10,7 +11,7 @@ use ort::value::Outlet;
 use ort::{AsPointer, ortsys};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::inference::cancel::CancelToken;
+use crate::inference::cancel::{CANCELLED, CancelToken};
 use crate::inference::onnx_check;
 use crate::inference::provider::Provider;
 
@@ -23,24 +24,55 @@ const MAX_MEMORY_GIB: usize = 4;
 /// [`MAX_MEMORY_GIB`].
 const MAX_CONSTANT_BYTES: usize = 1 << 30;
 
+/// Interval at which a thread that waits for a [`LoadTurn`] checks its cancel token.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Held while an untrusted network loads, because sessions read the registered allocators without a lock.
+static UNTRUSTED_LOAD: Mutex<()> = Mutex::new(());
+
+/// Permission to load one network. Untrusted networks load one after another, trusted ones at any time.
+///
+/// It is acquired before the time limit of the load begins, so that this does not count the loads of others.
+pub struct LoadTurn(Option<MutexGuard<'static, ()>>);
+
+impl LoadTurn {
+    /// Waits until the network may load.
+    ///
+    /// # Errors
+    /// [`CANCELLED`] if `token` is cancelled first.
+    pub fn wait(untrusted: bool, token: &CancelToken) -> Result<Self, String> {
+        if !untrusted {
+            return Ok(Self(None));
+        }
+        loop {
+            match UNTRUSTED_LOAD.try_lock_for(POLL_INTERVAL) {
+                Some(lock) => return Ok(Self(Some(lock))),
+                None if token.is_cancelled() => return Err(CANCELLED.into()),
+                None => {}
+            }
+        }
+    }
+}
+
 /// A loaded network that computes on the calling thread only.
 pub struct Session(ort::session::Session);
 
 impl Session {
     /// Loads the network in `onnx`. Denormals are flushed to zero.
     ///
-    /// The memory of an `untrusted` network is limited. The CPU computes all operators that `provider` lacks.
+    /// The memory of a network is limited if `turn` is that of an untrusted one. The CPU computes all operators that
+    /// `provider` lacks.
     ///
     /// # Errors
     /// If the network is invalid, `provider` is not available, or `token` is cancelled.
     pub fn new(
         environment: &Environment,
         onnx: &[u8],
-        untrusted: bool,
+        turn: LoadTurn,
         provider: Provider,
         token: &CancelToken,
     ) -> ort::Result<Self> {
-        load(environment, onnx, untrusted, provider, token).map(Self)
+        load(environment, onnx, turn, provider, token).map(Self)
     }
 
     /// Returns names, types and shapes of the inputs.
@@ -77,7 +109,7 @@ impl Session {
 fn load(
     environment: &Environment,
     onnx: &[u8],
-    untrusted: bool,
+    turn: LoadTurn,
     provider: Provider,
     token: &CancelToken,
 ) -> ort::Result<ort::session::Session> {
@@ -92,9 +124,7 @@ fn load(
         builder = builder.with_execution_providers([accelerator.error_on_failure()])?;
     }
     token.watch_load(&builder)?;
-    if !untrusted {
-        return builder.commit_from_memory(onnx);
-    }
+    let Some(lock) = turn.0 else { return builder.commit_from_memory(onnx) };
     let nodes = onnx_check::check(onnx).map_err(ort::Error::new)?.max(1);
     // The option limits each node, not their sum. A node with a larger output is not folded: it runs each time, within
     // the limit of the arena.
@@ -103,7 +133,7 @@ fn load(
         "optimization.constant_folding_max_output_size_in_bytes",
         largest_constant.to_string(),
     )?;
-    let _arena = Arena::register(environment)?;
+    let _arena = Arena::register(environment, lock)?;
     builder.with_env_allocators()?.commit_from_memory(onnx)
 }
 
@@ -113,14 +143,11 @@ fn load(
 struct Arena<'a> {
     environment: &'a Environment,
     info: MemoryInfo<'static>,
-    /// Held because sessions read the registered allocators without a lock.
     _lock: MutexGuard<'static, ()>,
 }
 
 impl<'a> Arena<'a> {
-    fn register(environment: &'a Environment) -> ort::Result<Self> {
-        static REGISTRATION: Mutex<()> = Mutex::new(());
-        let lock = REGISTRATION.lock();
+    fn register(environment: &'a Environment, lock: MutexGuard<'static, ()>) -> ort::Result<Self> {
         let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
         // -1 selects the default value.
         let (extend_strategy, initial_chunk, max_dead_bytes) = (-1, -1, -1);
@@ -163,5 +190,25 @@ fn accelerator(provider: Provider) -> Option<ExecutionProviderDispatch> {
         Provider::Cuda => Some(ep::CUDA::default().build()),
         Provider::CoreMl => Some(ep::CoreML::default().build()),
         Provider::DirectMl => Some(ep::DirectML::default().build()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn wait_for_a_turn_ends_when_cancelled() {
+        let token = CancelToken::default();
+        let turn = LoadTurn::wait(true, &token).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| LoadTurn::wait(true, &token).err());
+            assert!(LoadTurn::wait(false, &token).is_ok(), "trusted networks do not wait");
+            token.cancel();
+            assert_eq!(waiting.join().unwrap().as_deref(), Some(CANCELLED));
+        });
+        drop(turn);
     }
 }

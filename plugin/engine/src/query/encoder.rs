@@ -1,6 +1,6 @@
 //! Query encoder: from a text to embeddings and concepts, by a package's tokenizer and query network.
 //!
-//! It runs on the thread of the [model service](crate::model_service).
+//! It runs on the package's thread of the [model service](crate::model_service).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use ort::value::Tensor;
 
 use crate::inference::cancel::{CancelToken, with_timeout};
 use crate::inference::provider::Provider;
-use crate::inference::session::Session;
+use crate::inference::session::{LoadTurn, Session};
 use crate::package::{CONCEPTS_FILE, Package, PackageError};
 use crate::query::concepts::{ConceptMatch, Concepts, UNDERSTOOD};
 use crate::query::parts::{self, MAX_PARTS, PartRole, QueryPart};
@@ -83,11 +83,15 @@ impl QueryEncoder {
         };
         let tokenizer = QueryTokenizer::new(&package.tokenizer, manifest.max_tokens, &manifest.prefix)
             .map_err(|error| error_in(&manifest.tokenizer, &error))?;
-        let load = |attempt: &CancelToken| {
-            Session::new(environment, &package.query, package.is_untrusted(), Provider::Cpu, attempt)
+        let load = |turn| {
+            with_timeout(&cancel_token, |attempt| {
+                Session::new(environment, &package.query, turn, Provider::Cpu, attempt)
+                    .map_err(|error| error.to_string())
+            })
+            .flatten()
         };
-        let session = with_timeout(&cancel_token, load)
-            .and_then(|loaded| loaded.map_err(|error| error.to_string()))
+        let session = LoadTurn::wait(package.is_untrusted(), &cancel_token)
+            .and_then(load)
             .map_err(|error| error_in(&manifest.file, &error))?;
         for name in ["input_ids", "attention_mask"] {
             if !session.inputs().iter().any(|input| input.name() == name) {

@@ -10,7 +10,7 @@ use realfft::num_complex::Complex32;
 use crate::inference::batching_pool::{BatchingPool, PoolHandle};
 use crate::inference::cancel::{CancelToken, with_timeout};
 use crate::inference::provider::{ActiveProvider, Provider, ProviderChoice};
-use crate::inference::session::Session;
+use crate::inference::session::{LoadTurn, Session};
 use crate::package::{Package, PackageError};
 use crate::separator::Separator;
 
@@ -274,8 +274,8 @@ fn has_shape(shape: &Shape, expected: &[usize]) -> bool {
 /// Loads the network of `model` and returns the separator that `create` makes of it, after a run on silence.
 ///
 /// The network runs on the provider of `choice`, or on the CPU if this fails. Each attempt has its own time, which begins
-/// when no other instance loads the same network. A session is tested before the pool has it, so that no instance with a
-/// higher priority waits for the test.
+/// when it no longer waits for the loads of others. A session is tested before the pool has it, so that no instance with
+/// a higher priority waits for the test.
 ///
 /// # Errors
 /// Fails if the network is invalid, its mask is not finite, or the loading is cancelled or does not end in time.
@@ -289,16 +289,19 @@ pub fn load_separator<S: NetworkSeparator>(
     let package = &model.package;
     let open = |provider| {
         let ProviderSessions { pool, signature } = model.sessions(provider);
-        let make_session = |attempt: &CancelToken| {
-            let mut session =
-                Session::new(environment, &package.separator, package.is_untrusted(), provider, attempt)
-                    .map_err(|error| error.to_string())?;
+        let make_session = |turn, attempt: &CancelToken| {
+            let mut session = Session::new(environment, &package.separator, turn, provider, attempt)
+                .map_err(|error| error.to_string())?;
             let found = Signature::new(&session);
             test_on_silence(create(&found, pool.handle(attempt))?, &mut session, package)?;
             signature.get_or_init(|| found);
             Ok(session)
         };
-        let handle = pool.attach(token, || with_timeout(token, make_session).flatten())?;
+        let make_in_time = || {
+            let turn = LoadTurn::wait(package.is_untrusted(), token)?;
+            with_timeout(token, |attempt| make_session(turn, attempt)).flatten()
+        };
+        let handle = pool.attach(token, make_in_time)?;
         create(signature.get().expect("the pool has a session"), handle)
     };
     choice.with_fallback(open).map_err(|fault| {

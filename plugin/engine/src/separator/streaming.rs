@@ -329,13 +329,15 @@ fn single_stream_shape(name: &str, shape: &[i64], batch_axis: Option<usize>) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::time::Duration;
     use std::{fs, thread};
 
     use super::*;
     use crate::inference::library;
-    use crate::package::PackageInfo;
+    use crate::inference::session::LoadTurn;
+    use crate::package::{Package, PackageInfo};
+    use crate::query::encoder::QueryEncoder;
 
     const HOPS: usize = 20;
 
@@ -409,13 +411,18 @@ mod tests {
         }
     }
 
+    fn packages() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages")
+    }
+
+    fn identity() -> Package {
+        PackageInfo::read(&packages().join("identity")).unwrap().load().unwrap()
+    }
+
     /// Returns the model of the package `identity` with the separator of a hostile one.
     fn hostile_model(kind: &str) -> LoadedModel {
-        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/packages");
-        let mut package = PackageInfo::read(&packages.join("identity")).unwrap().load().unwrap();
-        package.separator =
-            fs::read(packages.join("hostile").join(kind).with_extension("onnx")).unwrap().into();
-        LoadedModel::new(package)
+        let network = packages().join("hostile").join(kind).with_extension("onnx");
+        LoadedModel::new(Package { separator: fs::read(network).unwrap().into(), ..identity() })
     }
 
     fn load(model: &LoadedModel, token: &CancelToken) -> Result<StreamingSeparator, PackageError> {
@@ -447,6 +454,23 @@ mod tests {
             streams[0].infer(&mut session, &mut jobs);
             assert!(jobs[0].result.is_ok() && jobs[1].result.is_err());
         }
+    }
+
+    #[test]
+    fn loads_of_other_packages_use_up_no_time() {
+        const TIMEOUT: Duration = Duration::from_millis(500);
+        let token = CancelToken::new(TIMEOUT);
+        let other_load = LoadTurn::wait(true, &token).unwrap();
+        thread::scope(|scope| {
+            let separator = scope.spawn(|| load(&LoadedModel::new(identity()), &token).map(drop));
+            let environment = library::environment().unwrap();
+            let encoder =
+                scope.spawn(|| QueryEncoder::new(environment, &identity(), token.clone()).map(drop));
+            thread::sleep(2 * TIMEOUT);
+            drop(other_load);
+            separator.join().unwrap().unwrap();
+            encoder.join().unwrap().unwrap();
+        });
     }
 
     #[test]
