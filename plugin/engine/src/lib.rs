@@ -98,7 +98,7 @@
 //! | `query` | from texts to embeddings: normalisation, parts, concepts, tokenizer, encoder, slots |
 //! | [`separator`] | from magnitudes to masks: networks, streaming and window models, several parts |
 //! | `realtime` | the separator thread, its queue and priority, offline detection, status |
-//! | `model_service` | the thread that loads packages and encodes queries |
+//! | `model_service` | the threads that load packages and encode queries, one per package |
 //! | `engine` | the audio path with one model: `process`, and how an engine is built |
 //! | `instance` | [`Instance`], [`Processor`], [`Snapshot`]: texts and model, switching of models |
 

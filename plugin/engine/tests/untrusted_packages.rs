@@ -19,7 +19,7 @@ use sift_engine::inference::provider::ProviderChoice;
 use sift_engine::package::{PackageError, PackageInfo};
 use sift_engine::separator::network::LoadedModel;
 use sift_engine::separator::streaming::StreamingSeparator;
-use sift_engine::{CancelToken, Config, Instance, Mode, ModelChoice, Processor, QueryEncoder};
+use sift_engine::{CancelToken, Config, Instance, Mode, ModelChoice, Processor, QueryEncoder, Readiness};
 
 /// Text for which the query network `query-endless-when-asked` never ends.
 const KEPT_WORD: &str = "말소리";
@@ -34,7 +34,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 const NETWORK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Longest time to drop a processor.
-const DROP_TIMEOUT: Duration = Duration::from_millis(1_500);
+const DROP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs `test`, the body of the test `name`, in a subprocess.
 ///
@@ -178,6 +178,16 @@ subprocess_test!(endless_encoding_fails_and_other_texts_are_encoded, {
         assert_times_out(|| encoder.encode(&format!("{KEPT_WORD} speech")));
         assert!(encoder.encode("speech").is_ok());
     }
+});
+
+subprocess_test!(endless_load_delays_no_text_of_another_package, {
+    let (_processor, instance) = start(&package("identity"));
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    let copy = hostile_package("query-endless");
+    let (_endless_processor, endless) = start(copy.path());
+    instance.queries().set_text(0, "rain");
+    instance.wait_until_ready(REFUSAL_TIMEOUT).unwrap();
+    assert_eq!(endless.snapshot().unwrap().readiness, Readiness::Loading);
 });
 
 subprocess_test!(processor_drops_in_time_while_loading_never_ends, {

@@ -62,7 +62,7 @@ pub struct Queries {
     problem: Mutex<Option<String>>,
     /// Called when a text changes, while an engine uses these queries.
     encoding_callback: Mutex<Option<RequestEncoding>>,
-    /// Engine that owns the embeddings; incremented with every engine that is opened on these queries.
+    /// Engine that owns the embeddings; incremented with every engine that is opened on these queries or leaves them.
     engine_id: AtomicU64,
     /// Locked only by the model service and the separator thread.
     parts: Mutex<SlotParts>,
@@ -215,15 +215,20 @@ impl Queries {
         engine_id
     }
 
-    /// Stops the encoding of texts, unless another engine was connected since.
+    /// Stops the encoding of texts and the use of the embeddings, unless another engine was connected since.
+    ///
+    /// Ends waits for a text, which may never be encoded.
     pub(crate) fn disconnect(&self, engine_id: u64) {
         let mut callback = self.encoding_callback.lock();
+        let _parts = self.parts.lock();
         if self.engine_id() == engine_id {
             *callback = None;
+            self.engine_id.fetch_add(1, Ordering::AcqRel);
+            self.parts_changed.notify_all();
         }
     }
 
-    /// Returns the id of the engine that owns the embeddings.
+    /// Returns the id of the engine that owns the embeddings; that of no engine after [`disconnect`](Self::disconnect).
     pub(crate) fn engine_id(&self) -> u64 {
         self.engine_id.load(Ordering::Acquire)
     }
@@ -309,6 +314,8 @@ impl Queries {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn encoding(value: f32) -> EncodedQuery {
@@ -367,8 +374,23 @@ mod tests {
         assert_eq!(embedding(&queries, second, 1, Duration::ZERO), Some(2.0));
         queries.disconnect(first);
         assert!(queries.encoding_callback.lock().is_some(), "the second engine stays connected");
+        assert_eq!(embedding(&queries, second, 1, Duration::ZERO), Some(2.0));
         queries.disconnect(second);
         assert!(queries.encoding_callback.lock().is_none());
+        assert!(embedding(&queries, second, 1, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn wait_for_a_text_ends_when_its_engine_disconnects() {
+        let queries = Arc::new(Queries::default());
+        let engine_id = queries.connect(Some(Arc::new(|_| ())));
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| embedding(&queries, engine_id, 0, Duration::from_secs(60)));
+            queries.disconnect(engine_id);
+            assert!(waiting.join().unwrap().is_none());
+        });
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
 
     #[test]
