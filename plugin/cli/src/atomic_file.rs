@@ -1,11 +1,11 @@
 //! Files that appear at their path only when they are complete.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
-use image::{ImageError, ImageFormat, RgbImage};
+use sift_plot::Picture;
 use tempfile::NamedTempFile;
 
 use crate::interruption::{self, UnfinishedEntry};
@@ -129,14 +129,9 @@ impl AtomicFile {
         &self.target
     }
 
-    /// Writes `image` as PNG.
-    pub fn write_png(&self, image: &RgbImage) -> Result<()> {
-        let mut file = BufWriter::new(self.file()?);
-        image.write_to(&mut file, ImageFormat::Png).map_err(|error| match error {
-            ImageError::IoError(error) => self.target.failure(&error),
-            error => anyhow!("{}: cannot be drawn: {error}", self.target.path.display()),
-        })?;
-        file.into_inner().map(drop).map_err(|error| self.target.failure(error.error()))
+    /// Writes `picture` as PNG.
+    pub fn write_png(&self, picture: &Picture) -> Result<()> {
+        picture.write_png(self.file()?).map_err(|error| self.target.failure(&error))
     }
 
     /// A handle of the temporary file.

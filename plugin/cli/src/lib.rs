@@ -1,6 +1,6 @@
 //! Sift on the command line: renders files, lists models, checks the installation.
 //!
-//! Also a library, so that other programs of this workspace can use its audio reader and plots.
+//! Also a library, so that other programs of this workspace can use its audio reader.
 
 mod atomic_file;
 mod audio_file;
@@ -14,9 +14,7 @@ mod model_argument;
 mod models;
 mod offline_renderer;
 mod output_paths;
-pub mod plot;
 mod render;
-pub mod spectrogram;
 #[cfg(test)]
 mod test_files;
 mod wav;

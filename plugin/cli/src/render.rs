@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sift_engine::{ConceptMatch, MAX_CHARACTERS, UNDERSTOOD};
+use sift_plot::SpectrogramPlot;
 
 use crate::atomic_file::{AtomicFile, OutputTarget};
 use crate::audio_file::AudioFile;
@@ -16,7 +17,6 @@ use crate::message::{remark, report, warn};
 use crate::model_argument::ModelArgument;
 use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest};
 use crate::output_paths::{OutputChoice, OutputTargets};
-use crate::plot::SpectrogramPlot;
 
 /// Isolates or removes the described sound in audio files
 ///

@@ -2,12 +2,13 @@
 //!
 //! `cargo xtask demo` runs it. It fails if the output is silent, not finite, or no clearer than the input.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use sift_cli::plot::SpectrogramPlot;
+use sift_plot::SpectrogramPlot;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{Blocks, Instance, Mode, Output};
 use sift_tests::fixtures::{self, DemoRecording, Inputs};
@@ -52,7 +53,9 @@ fn main() -> Result<()> {
     plot.target.push(target.channels());
     plot.residual.push(residual.channels());
     let picture = arguments.output.join("spectrogram.png");
-    plot.draw().save(&picture).with_context(|| format!("cannot write {}", picture.display()))?;
+    File::create(&picture)
+        .and_then(|file| plot.draw().write_png(file))
+        .with_context(|| format!("cannot write {}", picture.display()))?;
 
     let level = |audio: &Audio| metrics::level_dbfs(&audio.to_mono());
     let (before, after) = demo.si_sdr_before_and_after(target);

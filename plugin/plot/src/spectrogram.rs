@@ -1,10 +1,7 @@
 //! The power of a recording over time and frequency, at a resolution that does not depend on its length.
 
-use std::f32::consts::PI;
-use std::sync::Arc;
-
 use realfft::num_complex::Complex32;
-use realfft::{RealFftPlanner, RealToComplex};
+use sift_engine::{AnalysisBuffer, Stft, WindowFunction};
 
 /// Number of rows; their frequencies are spaced logarithmically.
 pub const ROWS: usize = 220;
@@ -21,15 +18,17 @@ const FRAME_DURATION: f32 = 0.04;
 /// A log-frequency power spectrogram, computed while audio is pushed.
 pub struct Spectrogram {
     sample_rate: u32,
-    transform: Arc<dyn RealToComplex<f32>>,
-    window: Vec<f32>,
+    stft: Stft,
+    /// Samples per frame.
+    size: usize,
+    /// Samples between two frames.
     hop: usize,
-    /// Samples not analysed yet, one vector per channel.
-    waiting: Vec<Vec<f32>>,
+    /// The newest samples of each channel.
+    history: Vec<AnalysisBuffer>,
+    /// Samples until the next frame is complete.
+    samples_to_frame: usize,
     samples: u64,
-    frame: Vec<f32>,
     spectrum: Vec<Complex32>,
-    scratch: Vec<Complex32>,
     /// Mean power of each row, lowest frequency first.
     columns: Vec<[f32; ROWS]>,
     frames_per_column: usize,
@@ -40,21 +39,17 @@ impl Spectrogram {
     /// Creates an empty spectrogram for `sample_rate` hertz.
     pub fn new(sample_rate: u32, channels: usize) -> Self {
         let size = ((sample_rate as f32 * FRAME_DURATION) as usize).next_power_of_two().max(64);
-        let transform = RealFftPlanner::new().plan_fft_forward(size);
-        let hann = |n: usize| 0.5 - 0.5 * (2.0 * PI * n as f32 / size as f32).cos();
-        // A full-scale sine has the power 1.
-        let scale = 2.0 / (0.5 * size as f32);
+        let hop = size / 4;
         Self {
             sample_rate,
-            window: (0..size).map(|n| scale * hann(n)).collect(),
-            hop: size / 4,
+            stft: Stft::new(size, hop, WindowFunction::Hann),
+            size,
+            hop,
+            history: (0..channels).map(|_| AnalysisBuffer::new(size)).collect(),
             // The first frame is centred at the first sample.
-            waiting: vec![vec![0.0; size / 2]; channels],
+            samples_to_frame: size / 2,
             samples: 0,
-            frame: transform.make_input_vec(),
-            spectrum: transform.make_output_vec(),
-            scratch: transform.make_scratch_vec(),
-            transform,
+            spectrum: vec![Complex32::ZERO; size / 2 + 1],
             columns: Vec::new(),
             frames_per_column: 1,
             frames_in_last: 0,
@@ -63,19 +58,13 @@ impl Spectrogram {
 
     /// Appends a block: one slice per channel, of equal length.
     pub fn push<S: AsRef<[f32]>>(&mut self, block: &[S]) {
-        for (waiting, block) in self.waiting.iter_mut().zip(block) {
-            waiting.extend_from_slice(block.as_ref());
-        }
         self.samples += block.first().map_or(0, |block| block.as_ref().len() as u64);
-        self.analyse();
+        self.analyse(block);
     }
 
     /// Analyses the remaining samples at the end.
     pub fn finish(&mut self) {
-        for waiting in &mut self.waiting {
-            waiting.resize(waiting.len() + self.window.len() / 2, 0.0);
-        }
-        self.analyse();
+        self.analyse(&vec![vec![0.0; self.size / 2]; self.history.len()]);
     }
 
     /// The duration of the audio, in seconds.
@@ -104,29 +93,39 @@ impl Spectrogram {
         MIN_FREQUENCY * (self.nyquist() / MIN_FREQUENCY).powf(height)
     }
 
-    fn analyse(&mut self) {
-        while self.waiting.iter().all(|waiting| waiting.len() >= self.window.len()) {
-            let mut power = vec![0.0; self.spectrum.len()];
-            let channels = self.waiting.len() as f32;
-            for waiting in &mut self.waiting {
-                for ((frame, sample), window) in self.frame.iter_mut().zip(&*waiting).zip(&self.window) {
-                    *frame = sample * window;
-                }
-                waiting.drain(..self.hop);
-                self.transform
-                    .process_with_scratch(&mut self.frame, &mut self.spectrum, &mut self.scratch)
-                    .expect("the buffers are the transform's own");
-                for (power, bin) in power.iter_mut().zip(&self.spectrum) {
-                    *power += bin.norm_sqr() / channels;
-                }
+    fn analyse<S: AsRef<[f32]>>(&mut self, block: &[S]) {
+        let samples = block.first().map_or(0, |block| block.as_ref().len());
+        let mut done = 0;
+        while done < samples {
+            let end = samples.min(done + self.samples_to_frame);
+            for (history, block) in self.history.iter_mut().zip(block) {
+                history.extend(&block.as_ref()[done..end]);
             }
-            let column = self.rows(&power);
-            self.append(&column);
+            self.samples_to_frame -= end - done;
+            if self.samples_to_frame == 0 {
+                self.analyse_frame();
+                self.samples_to_frame = self.hop;
+            }
+            done = end;
         }
     }
 
+    fn analyse_frame(&mut self) {
+        // A full-scale sine has the power 1.
+        let scale = (2.0 / self.stft.window_sum()).powi(2) / self.history.len() as f32;
+        let mut power = vec![0.0; self.spectrum.len()];
+        for history in &self.history {
+            self.stft.analyse(history, &mut self.spectrum);
+            for (power, bin) in power.iter_mut().zip(&self.spectrum) {
+                *power += scale * bin.norm_sqr();
+            }
+        }
+        let column = self.rows(&power);
+        self.append(&column);
+    }
+
     fn rows(&self, power: &[f32]) -> [f32; ROWS] {
-        let bin = |height: f32| self.frequency(height) * self.window.len() as f32 / self.sample_rate as f32;
+        let bin = |height: f32| self.frequency(height) * self.size as f32 / self.sample_rate as f32;
         let last = power.len() - 1;
         std::array::from_fn(|row| {
             let (low, high) = (bin(row as f32 / ROWS as f32), bin((row + 1) as f32 / ROWS as f32));
@@ -165,6 +164,8 @@ fn mean(old: &[f32; ROWS], new: &[f32; ROWS], share: f32) -> [f32; ROWS] {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::PI;
+
     use super::*;
 
     fn sine(frequency: f32, sample_rate: u32, seconds: f32) -> Vec<f32> {

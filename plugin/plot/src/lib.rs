@@ -1,6 +1,9 @@
 //! A plot of three spectrograms below each other, with common scales.
 
+pub mod spectrogram;
+
 use std::convert::Infallible;
+use std::io::{self, BufWriter, Write};
 
 use embedded_graphics::mono_font::MonoTextStyle;
 use embedded_graphics::mono_font::ascii::FONT_7X13;
@@ -8,9 +11,8 @@ use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
-use image::{Rgb, RgbImage};
 
-use crate::spectrogram::{MIN_FREQUENCY, ROWS, Spectrogram};
+use self::spectrogram::{MIN_FREQUENCY, ROWS, Spectrogram};
 
 /// Width of the plot, in pixels.
 pub const WIDTH: u32 = 1_100;
@@ -31,6 +33,29 @@ const LEVEL_RANGE: f32 = 80.0;
 const BACKGROUND: Rgb888 = Rgb888::WHITE;
 const FOREGROUND: Rgb888 = Rgb888::new(40, 40, 40);
 
+/// A drawn plot.
+pub struct Picture {
+    /// Red, green and blue of each pixel, row by row.
+    pixels: Vec<[u8; 3]>,
+}
+
+impl Picture {
+    /// Writes the picture as PNG.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_png(&self, to: impl Write) -> io::Result<()> {
+        let mut to = BufWriter::new(to);
+        let mut encoder = png::Encoder::new(&mut to, WIDTH, HEIGHT);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut encoder = encoder.write_header()?;
+        encoder.write_image_data(self.pixels.as_flattened())?;
+        encoder.finish()?;
+        to.flush()
+    }
+}
+
 /// The spectrograms of one rendering: input, target and residual.
 pub struct SpectrogramPlot {
     pub mixture: Spectrogram,
@@ -46,15 +71,12 @@ impl SpectrogramPlot {
     }
 
     /// Draws the plot.
-    pub fn draw(mut self) -> RgbImage {
+    pub fn draw(mut self) -> Picture {
         for spectrogram in [&mut self.mixture, &mut self.target, &mut self.residual] {
             spectrogram.finish();
         }
-        let mut canvas = Canvas(RgbImage::from_pixel(
-            WIDTH,
-            HEIGHT,
-            Rgb([BACKGROUND.r(), BACKGROUND.g(), BACKGROUND.b()]),
-        ));
+        let background = [BACKGROUND.r(), BACKGROUND.g(), BACKGROUND.b()];
+        let mut canvas = Canvas(Picture { pixels: vec![background; (WIDTH * HEIGHT) as usize] });
         // The mixture's loudest point is 0 dB in all three.
         let reference = self.mixture.peak().max(f32::MIN_POSITIVE);
         let panels = [("Mixture", &self.mixture), ("Target", &self.target), ("Residual", &self.residual)];
@@ -69,15 +91,22 @@ impl SpectrogramPlot {
     }
 }
 
-struct Canvas(RgbImage);
+struct Canvas(Picture);
 
 impl Canvas {
+    /// Does nothing outside the picture.
+    fn set_pixel(&mut self, x: u32, y: u32, colour: [u8; 3]) {
+        if x < WIDTH && y < HEIGHT {
+            self.0.pixels[(y * WIDTH + x) as usize] = colour;
+        }
+    }
+
     fn panel(&mut self, spectrogram: &Spectrogram, reference: f32, top: u32) {
         for x in 0..PLOT {
             let Some(column) = spectrogram.at(f64::from(x) / f64::from(PLOT)) else { return };
             for (y, power) in column.iter().rev().enumerate() {
                 let decibels = 10.0 * (power / reference).max(1e-30).log10();
-                self.0.put_pixel(LEFT + x, top + y as u32, Rgb(colour(1.0 + decibels / LEVEL_RANGE)));
+                self.set_pixel(LEFT + x, top + y as u32, colour(1.0 + decibels / LEVEL_RANGE));
             }
         }
     }
@@ -142,7 +171,7 @@ impl Canvas {
 
 impl OriginDimensions for Canvas {
     fn size(&self) -> Size {
-        Size::new(self.0.width(), self.0.height())
+        Size::new(WIDTH, HEIGHT)
     }
 }
 
@@ -152,10 +181,8 @@ impl DrawTarget for Canvas {
 
     fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> Result<(), Infallible> {
         for Pixel(point, colour) in pixels {
-            if let (Ok(x), Ok(y)) = (u32::try_from(point.x), u32::try_from(point.y))
-                && let Some(pixel) = self.0.get_pixel_mut_checked(x, y)
-            {
-                *pixel = Rgb([colour.r(), colour.g(), colour.b()]);
+            if let (Ok(x), Ok(y)) = (u32::try_from(point.x), u32::try_from(point.y)) {
+                self.set_pixel(x, y, [colour.r(), colour.g(), colour.b()]);
             }
         }
         Ok(())
@@ -193,18 +220,26 @@ mod tests {
     }
 
     #[test]
-    fn plot_has_the_same_size_for_every_length() {
+    fn png_has_the_same_size_and_all_pixels_for_every_length() {
         for plot in [plot(), SpectrogramPlot::new(8_000, 1)] {
-            assert_eq!(plot.draw().dimensions(), (WIDTH, HEIGHT));
+            let picture = plot.draw();
+            let mut file = Vec::new();
+            picture.write_png(&mut file).unwrap();
+            let mut reader = png::Decoder::new(io::Cursor::new(file)).read_info().unwrap();
+            assert_eq!(reader.info().size(), (WIDTH, HEIGHT));
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            assert!(pixels == picture.pixels.as_flattened());
         }
     }
 
     #[test]
     fn panels_show_mixture_target_and_residual() {
-        let image = plot().draw();
+        let picture = plot().draw();
         let brightest = |n: u32| {
             let top = TITLE + n * PANEL_STEP;
-            let sum = |y| image.get_pixel(LEFT + PLOT / 2, y).0.map(u32::from).iter().sum::<u32>();
+            let sum =
+                |y| picture.pixels[(y * WIDTH + LEFT + PLOT / 2) as usize].map(u32::from).iter().sum::<u32>();
             (top..top + PANEL).map(sum).max().unwrap()
         };
         assert!(brightest(0) > 600 && brightest(1) == brightest(0));
