@@ -55,12 +55,15 @@ const ANIMATION_INTERVAL: Duration = Duration::from_micros(16_667);
 /// Time between two repaints otherwise: the status line changes without user input.
 const IDLE_INTERVAL: Duration = Duration::from_millis(40);
 
+/// The editor as the host sees it.
+pub type SiftEditor = EguiEditor<EditorApp>;
+
 /// Creates the editor that the host opens and closes. `threads` records the threads it is drawn on.
 pub fn create(
     params: Arc<SiftParams>,
     instance: Arc<Instance>,
     threads: EditorThreads,
-) -> Option<EguiEditor<EditorApp>> {
+) -> Option<SiftEditor> {
     let size = saved_size(&params);
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(MIN_SIZE.x, MIN_SIZE.y));

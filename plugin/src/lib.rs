@@ -1,19 +1,21 @@
 //! Sift as a plugin: parameters, state, buses and latency around a [`sift_engine::Instance`].
 
+#[cfg_attr(not(feature = "editor"), path = "no_editor.rs")]
 mod editor;
 mod params;
+#[cfg(feature = "editor")]
 mod query_sets;
 mod state;
 mod transport;
+#[cfg(feature = "vst3")]
 mod vst3;
 
 use std::sync::Arc;
 
 use nice_plug::prelude::*;
-use nice_plug_egui::EguiEditor;
 use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
-use crate::editor::{EditorApp, EditorThreads};
+use crate::editor::{EditorThreads, SiftEditor};
 use crate::params::{ListenParam, SiftParams};
 use crate::transport::Transport;
 
@@ -74,7 +76,7 @@ impl Plugin for Sift {
         &[layout("Stereo", TWO, &[TWO, TWO]), layout("Mono", ONE, &[ONE, ONE])];
     const SAMPLE_ACCURATE_AUTOMATION: bool = true;
 
-    type Editor = EguiEditor<EditorApp>;
+    type Editor = SiftEditor;
     type SysExMessage = ();
     type BackgroundTask = ();
 
@@ -203,6 +205,7 @@ impl ClapPlugin for Sift {
     ];
 }
 
+#[cfg(feature = "vst3")]
 impl Vst3Plugin for Sift {
     const VST3_CLASS_ID: [u8; 16] = *b"SiftSoundByWords";
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] =

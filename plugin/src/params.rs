@@ -117,6 +117,7 @@ impl SiftParams {
     }
 
     /// Makes the host mark the project as changed. The editor calls it after an edit of persisted state.
+    #[cfg(feature = "editor")]
     pub fn mark_edited(&self, setter: &ParamSetter<'_>) {
         setter.begin_set_parameter(&self.revision);
         setter.set_parameter(&self.revision, 1 - self.revision.value());

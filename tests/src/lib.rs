@@ -21,11 +21,14 @@
 
 pub mod audio;
 pub mod clap_host;
+#[cfg(feature = "x11")]
 pub mod display;
 pub mod fixtures;
 pub mod metrics;
 pub mod process;
 pub mod state;
+#[cfg(feature = "x11")]
 pub mod subprocess;
+#[cfg(feature = "vst3")]
 pub mod vst3_host;
 pub mod warm_up;

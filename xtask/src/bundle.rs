@@ -12,7 +12,8 @@ use crate::notices;
 use crate::paths::{self, Profile};
 use crate::platform::{Platform, System};
 use crate::process::ToolCommand;
-use crate::setup::{onnxruntime, system_packages};
+use crate::setup::onnxruntime::{self, OnnxRuntimeFiles};
+use crate::setup::system_packages;
 
 /// The finished bundles.
 pub struct Bundles {
@@ -56,10 +57,8 @@ pub fn bundle(profile: Profile, programs: Programs) -> Result<Bundles> {
     let platform = Platform::current()?;
     let runtime = onnxruntime::ensure(&config.onnxruntime, &platform)?;
     build(profile, programs, &config)?;
-
-    // The programs look for ONNX Runtime in their own folder, as the plugin does.
+    copy_beside_programs(&runtime, &platform, profile)?;
     let output = paths::target().join(profile.folder());
-    replace(&output.join(platform.onnxruntime()), |to| copy(&runtime.library, to))?;
 
     let mut licences: Vec<(String, PathBuf)> =
         config.licences.iter().map(|(name, path)| (name.clone(), paths::root().join(path))).collect();
@@ -83,12 +82,15 @@ pub fn bundle(profile: Profile, programs: Programs) -> Result<Bundles> {
     Ok(bundles)
 }
 
+/// Copies ONNX Runtime to the folder of what cargo built: programs and plugin look for it in their own folder.
+pub fn copy_beside_programs(runtime: &OnnxRuntimeFiles, platform: &Platform, profile: Profile) -> Result<()> {
+    let library = paths::target().join(profile.folder()).join(platform.onnxruntime());
+    replace(&library, |to| copy(&runtime.library, to))
+}
+
 /// Builds the plugin and `programs`.
 fn build(profile: Profile, programs: Programs, config: &BundlerConfig) -> Result<()> {
-    let mut command = ToolCommand::cargo().arg("build");
-    if profile == Profile::Release {
-        command = command.arg("--release");
-    }
+    let mut command = ToolCommand::cargo().arg("build").args(profile.arguments());
     let distributed: Vec<&str> = config.programs.names.iter().map(String::as_str).collect();
     let names = match programs {
         Programs::AllWithTests => {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::bundle::{self, Bundles, Programs};
 use crate::bundler_config::BundlerConfig;
+use crate::demo;
 use crate::paths::{self, Profile};
 use crate::platform::Platform;
 use crate::process::ToolCommand;
@@ -39,11 +40,9 @@ pub fn run(full: bool) -> bool {
     });
     // Dev builds, because debug assertions end the host at an allocation on the audio thread.
     let bundles = steps.check("dev bundles", || bundle::bundle(Profile::Dev, Programs::AllWithTests));
-    steps.check("lints", || {
-        ToolCommand::cargo()
-            .args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
-            .run()
-    });
+    steps.check("lints", || clippy(&["--workspace", "--all-targets"]));
+    steps
+        .check("lints of the demo", || clippy(&[&demo::SELECTION[..], &["--lib", "--bin", "demo"]].concat()));
     steps.tests("tests of xtask", |report| cargo_test(report, &["--package", "xtask"], None));
     steps.tests("tests in Rust", |report| {
         cargo_test(report, &["--workspace", "--exclude", "xtask"], bundles.as_ref())
@@ -90,6 +89,10 @@ pub fn run(full: bool) -> bool {
 /// Whether the system lets this user raise a thread to real-time priority. `chrt` is a part of Linux distributions.
 fn grants_realtime_priority() -> bool {
     std::process::Command::new("chrt").args(["-f", "1", "true"]).status().is_ok_and(|status| status.success())
+}
+
+fn clippy(selection: &[&str]) -> Result<()> {
+    ToolCommand::cargo().arg("clippy").args(selection).args(["--", "--deny", "warnings"]).run()
 }
 
 fn ruff(arguments: &[&str]) -> Result<()> {

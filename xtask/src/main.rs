@@ -6,6 +6,7 @@
 mod bundle;
 mod bundler_config;
 mod ci;
+mod demo;
 mod files;
 mod fuzz;
 mod install;
@@ -33,7 +34,7 @@ cargo xtask COMMAND
 
   bundle [--release]   build target/bundled/Sift.vst3 and Sift.clap, with ONNX Runtime
   install              build release bundles and copy them to your VST3 and CLAP folders
-  demo                 separate assets/demo with the release CLAP; results in target/demo
+  demo                 separate assets/demo with the CLAP; results in target/demo
   test [--full]        what CI runs: format, lints, licences, all tests, the bundles in hosts;
                        --full: also the tests that play an hour of sound
   fuzz [--minutes M]   run each fuzz target of tests/fuzz for M minutes (20)
@@ -63,7 +64,7 @@ fn command(arguments: &[String]) -> Result<ExitCode> {
         ["bundle"] => drop(bundle::bundle(Profile::Dev, Programs::Distributed)?),
         ["bundle", "--release"] => drop(bundle::bundle(Profile::Release, Programs::Distributed)?),
         ["install"] => install::install(&bundle::bundle(Profile::Release, Programs::Distributed)?)?,
-        ["demo"] => demo()?,
+        ["demo"] => demo::demo()?,
         ["test"] => return Ok(test(false)),
         ["test", "--full"] => return Ok(test(true)),
         ["fuzz"] => fuzz::fuzz(20)?,
@@ -85,18 +86,6 @@ fn command(arguments: &[String]) -> Result<ExitCode> {
 /// error message would follow it.
 fn test(full: bool) -> ExitCode {
     if ci::run(full) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn demo() -> Result<()> {
-    let bundles = bundle::bundle(Profile::Release, Programs::Named(&["demo"]))?;
-    ToolCommand::new(paths::program(Profile::Release, "demo"))
-        .arg("--plugin")
-        .arg(&bundles.clap)
-        .arg("--assets")
-        .arg(paths::root().join("assets/demo"))
-        .arg("--output")
-        .arg(paths::target().join("demo"))
-        .run()
 }
 
 /// Measures the engine's components by criterion, then the bundled plugin and the command line.

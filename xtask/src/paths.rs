@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub enum Profile {
     Dev,
     Release,
+    /// Compiles fast, and still keeps up with real time.
+    Quick,
 }
 
 impl Profile {
@@ -15,6 +17,16 @@ impl Profile {
         match self {
             Self::Dev => "debug",
             Self::Release => "release",
+            Self::Quick => "quick",
+        }
+    }
+
+    /// The arguments of `cargo build` that select the profile.
+    pub fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &[],
+            Self::Release => &["--release"],
+            Self::Quick => &["--profile", "quick"],
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Plays the demo recording through the bundled CLAP and prints how well it separates.
+//! Plays the demo recording through the CLAP and prints how well it separates.
 //!
 //! `cargo xtask demo` runs it. It fails if the output is silent, not finite, or no clearer than the input.
 
@@ -21,7 +21,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Level in dBFS below which a sound counts as silent.
 const SILENT: f64 = -60.0;
 
-/// Plays the demo recording through the bundled CLAP, in real time and offline.
+/// Plays the demo recording through the CLAP, in real time and offline.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]

@@ -30,9 +30,14 @@ const fn package(name: &'static str, probe: Probe, purpose: &'static str) -> Sys
     SystemPackage { name, probe, purpose }
 }
 
+const LINKER: SystemPackage = package("build-essential", Probe::Program("cc"), "links Rust programs");
+
+/// Packages for compiling the demo.
+pub const DEMO: &[SystemPackage] = &[LINKER];
+
 /// Packages for compiling the workspace.
 pub const BUILD: &[SystemPackage] = &[
-    package("build-essential", Probe::Program("cc"), "links Rust programs"),
+    LINKER,
     package("pkg-config", Probe::Program("pkg-config"), "finds libraries"),
     package("libasound2-dev", Probe::Library("alsa"), "ALSA, for the standalone program"),
     package("libjack-jackd2-dev", Probe::Library("jack"), "JACK, for the standalone program"),
