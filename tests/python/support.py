@@ -25,8 +25,8 @@ TEST_TIMEOUT = 600
 
 
 def bundle(name: str) -> Path:
-    """The bundle `name` in the folder SIFT_BUNDLES, else in target/bundled."""
-    path = Path(os.environ.get("SIFT_BUNDLES", REPOSITORY / "target" / "bundled")) / name
+    """The bundle `name` in the folder SIFT_BUNDLES, else in target/bundled/debug."""
+    path = Path(os.environ.get("SIFT_BUNDLES", REPOSITORY / "target" / "bundled" / "debug")) / name
     assert path.exists(), (
         f"{path} is missing. Build it with `cargo xtask bundle`, or set SIFT_BUNDLES to the folder that holds it"
     )

@@ -16,14 +16,14 @@ pub fn repository() -> &'static Path {
 #[derive(clap::Args)]
 pub struct Inputs {
     /// The CLAP to load
-    #[arg(long, default_value_os_t = repository().join("target/bundled/Sift.clap"))]
+    #[arg(long, default_value_os_t = repository().join("target/bundled/release/Sift.clap"))]
     pub plugin: PathBuf,
     /// Folder of mixture.wav and speech.wav
     #[arg(long, default_value_os_t = demo(""))]
     pub assets: PathBuf,
 }
 
-/// The bundled CLAP: in the folder `SIFT_BUNDLES`, else in `target/bundled`.
+/// The bundled CLAP: in the folder `SIFT_BUNDLES`, else in `target/bundled/debug`.
 ///
 /// # Panics
 /// If it is missing; the message has the remedy.
@@ -42,8 +42,8 @@ pub fn vst3_module() -> PathBuf {
 }
 
 fn bundled(file: &Path) -> PathBuf {
-    let folder =
-        std::env::var_os("SIFT_BUNDLES").map_or_else(|| repository().join("target/bundled"), PathBuf::from);
+    let folder = std::env::var_os("SIFT_BUNDLES")
+        .map_or_else(|| repository().join("target/bundled/debug"), PathBuf::from);
     let path = folder.join(file);
     assert!(
         path.exists(),

@@ -1,5 +1,5 @@
-//! The plugin's bundles. Each is assembled beside its destination and renamed, so that a host never loads an
-//! incomplete one.
+//! The plugin's bundles, in a folder per profile. Each is assembled beside its destination and renamed, so that a
+//! host never loads an incomplete one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub fn bundle(profile: Profile, programs: Programs) -> Result<Bundles> {
         onnxruntime: runtime.library,
         licences,
     };
-    let bundles = assemble(&inputs, &paths::target().join("bundled"))?;
+    let bundles = assemble(&inputs, &paths::target().join("bundled"), profile)?;
     println!("bundled {} and {}", bundles.vst3.display(), bundles.clap.display());
     Ok(bundles)
 }
@@ -113,10 +113,11 @@ fn build(profile: Profile, programs: Programs, config: &BundlerConfig) -> Result
     command.run()
 }
 
-/// Makes or replaces the bundles of both formats in `folder`.
-fn assemble(inputs: &BundleInputs, folder: &Path) -> Result<Bundles> {
+/// Makes or replaces the bundles of both formats in the folder of `profile` in `bundled`.
+fn assemble(inputs: &BundleInputs, bundled: &Path, profile: Profile) -> Result<Bundles> {
     let (name, platform) = (&inputs.plugin.name, &inputs.platform);
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let folder = bundled.join(profile.folder());
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
 
     let vst3 = folder.join(format!("{name}.vst3"));
     replace(&vst3, |root| write_bundle(inputs, root, &platform.vst3_binary(name), "vst3"))?;
@@ -134,7 +135,7 @@ fn assemble(inputs: &BundleInputs, folder: &Path) -> Result<Bundles> {
         replace(&clap, |to| copy(&inputs.binary, to))?;
         beside_clap = vec![library, licences];
     }
-    Ok(Bundles { folder: folder.to_owned(), vst3, clap, beside_clap })
+    Ok(Bundles { folder, vst3, clap, beside_clap })
 }
 
 /// Writes a bundle that is a folder: the plugin at the path `binary`, ONNX Runtime beside it, and licences.
@@ -225,10 +226,14 @@ mod tests {
         }
 
         fn assemble(&self) -> Bundles {
-            assemble(&self.inputs, &self.folder.path().join("bundled")).unwrap()
+            self.assemble_for(Profile::Release).unwrap()
         }
 
-        /// The paths of all files in the folder of bundles, sorted.
+        fn assemble_for(&self, profile: Profile) -> Result<Bundles> {
+            assemble(&self.inputs, &self.folder.path().join("bundled"), profile)
+        }
+
+        /// The paths of all files in the folder of release bundles, sorted.
         fn files(&self) -> Vec<String> {
             fn visit(folder: &Path, root: &Path, files: &mut Vec<String>) {
                 for entry in fs::read_dir(folder).unwrap() {
@@ -241,7 +246,7 @@ mod tests {
                     }
                 }
             }
-            let root = self.folder.path().join("bundled");
+            let root = self.folder.path().join("bundled/release");
             let mut files = Vec::new();
             visit(&root, &root, &mut files);
             files.sort();
@@ -299,11 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn debug_bundles_leave_the_release_bundles_as_they_are() {
+        let fixture = BundleFixture::new(System::Linux);
+        let release = fixture.assemble();
+        fs::write(&fixture.inputs.binary, "with debug assertions").unwrap();
+        let debug = fixture.assemble_for(Profile::Dev).unwrap();
+        for (bundles, content) in [(release, "binary"), (debug, "with debug assertions")] {
+            for binary in [bundles.clap, bundles.vst3.join("Contents/x86_64-linux/Sift.so")] {
+                assert_eq!(fs::read_to_string(binary).unwrap(), content);
+            }
+        }
+    }
+
+    #[test]
     fn failed_bundling_keeps_the_old_bundle() {
         let fixture = BundleFixture::new(System::Linux);
         let bundles = fixture.assemble();
         fs::remove_file(&fixture.inputs.onnxruntime).unwrap();
-        let error = assemble(&fixture.inputs, &bundles.folder).err().unwrap();
+        let error = fixture.assemble_for(Profile::Release).err().unwrap();
         assert!(format!("{error:#}").contains("onnxruntime"), "{error:#}");
         assert!(bundles.vst3.join("Contents/x86_64-linux/Sift.so").is_file());
     }

@@ -32,7 +32,7 @@ use crate::setup::onnxruntime;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  bundle [--release]   build target/bundled/Sift.vst3 and Sift.clap, with ONNX Runtime
+  bundle [--release]   build Sift.vst3 and Sift.clap with ONNX Runtime, in target/bundled/debug or release
   install              build release bundles and copy them to your VST3 and CLAP folders
   demo                 separate assets/demo with the CLAP; results in target/demo
   test [--full]        what CI runs: format, lints, licences, all tests, the bundles in hosts;
