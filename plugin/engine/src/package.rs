@@ -170,10 +170,10 @@ impl Package {
 mod embedded {
     pub const MANIFEST: &str = include_str!("../../../models/default/package.toml");
     pub const CARD: &str = include_str!("../../../models/default/MODEL_CARD.md");
-    pub const SEPARATOR: &[u8] = include_bytes!("../../../models/default/separator.onnx");
-    pub const QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
-    pub const TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
-    pub const CONCEPTS: &[u8] = include_bytes!("../../../models/default/concepts.json");
+    pub static SEPARATOR: &[u8] = include_bytes!("../../../models/default/separator.onnx");
+    pub static QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
+    pub static TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
+    pub static CONCEPTS: &[u8] = include_bytes!("../../../models/default/concepts.json");
 }
 
 #[cfg(test)]
