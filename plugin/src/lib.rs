@@ -1,7 +1,9 @@
 //! Sift as a plugin: parameters, state, buses and latency around a [`sift_engine::Instance`].
 
+mod clap;
 #[cfg_attr(not(feature = "editor"), path = "no_editor.rs")]
 mod editor;
+mod host_link;
 mod params;
 #[cfg(feature = "editor")]
 mod query_sets;
@@ -16,6 +18,7 @@ use nice_plug::prelude::*;
 use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
 use crate::editor::{EditorThreads, SiftEditor};
+use crate::host_link::HostLink;
 use crate::params::{ListenParam, SiftParams};
 use crate::transport::Transport;
 
@@ -24,6 +27,9 @@ pub struct Sift {
     params: Arc<SiftParams>,
     instance: Arc<Instance>,
     editor_threads: EditorThreads,
+    link: Arc<HostLink>,
+    /// Number of changes of the latency that were reported while the plugin was active.
+    latency_changes: u32,
     /// `Some` between `activate` and `deactivate`.
     processor: Option<Processor>,
     /// Mask strength for each sample of the block, 0 to 1.
@@ -35,11 +41,14 @@ pub struct Sift {
 
 impl Default for Sift {
     fn default() -> Self {
-        let instance = Arc::new(Instance::default());
+        let link = HostLink::of_new_plugin();
+        let instance = link.instance().clone();
         Self {
             params: Arc::new(SiftParams::new(&instance)),
             instance,
             editor_threads: EditorThreads::default(),
+            link,
+            latency_changes: 0,
             processor: None,
             strength: Vec::new(),
             gain: Vec::new(),
@@ -92,7 +101,7 @@ impl Plugin for Sift {
         &mut self,
         layout: &AudioIOLayout,
         buffer: &BufferConfig,
-        context: &mut impl ActivateContext<Self>,
+        _context: &mut impl ActivateContext<Self>,
     ) -> bool {
         self.deactivate();
         let config = Config {
@@ -102,7 +111,8 @@ impl Plugin for Sift {
             offline: buffer.process_mode == ProcessMode::Offline,
         };
         let processor = self.instance.start(config);
-        context.set_latency_samples(processor.latency() as u32);
+        // Not by the context, by which nice-plug would request a restart from inside the activation.
+        self.link.set_latency(processor.latency() as u32);
         self.strength = vec![0.0; config.max_block];
         self.gain = vec![0.0; config.max_block];
         self.processor = Some(processor);
@@ -116,6 +126,10 @@ impl Plugin for Sift {
     }
 
     fn reset(&mut self) {
+        // nice-plug also calls this when processing starts, as some hosts do around each block.
+        if !self.link.take_announced_reset() {
+            return;
+        }
         self.transport.reset();
         if let Some(processor) = &mut self.processor {
             processor.reset();
@@ -163,9 +177,15 @@ impl Plugin for Sift {
             outputs = AuxOutputs { target: target.as_slice(), residual: residual.as_slice() };
         }
         processor.process(buffer.as_slice(), &mut outputs, &controls);
-        // Another model may have another latency; the host is notified only of a change.
-        context.set_latency_samples(processor.latency() as u32);
-        ProcessStatus::Tail(processor.latency() as u32)
+        // Another model may have another latency.
+        let latency = processor.latency() as u32;
+        if self.link.set_latency(latency) {
+            // The host reads the latency from the link. nice-plug requests a restart if the number passed differs from
+            // the last one, which a latency may not do after an activation.
+            self.latency_changes += 1;
+            context.set_latency_samples(self.latency_changes);
+        }
+        ProcessStatus::Tail(latency)
     }
 }
 
@@ -211,5 +231,3 @@ impl Vst3Plugin for Sift {
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] =
         &[Vst3SubCategory::Fx, Vst3SubCategory::Restoration];
 }
-
-nice_export_clap!(Sift);

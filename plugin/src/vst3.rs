@@ -1,13 +1,19 @@
-//! The VST3 component: wraps nice-plug's, so that hosts may leave the auxiliary outputs inactive.
+//! The VST3 component: wraps nice-plug's, so that hosts may leave the auxiliary outputs inactive, and activate without
+//! a request for a restart.
 //!
 //! nice-plug 0.4 processes a VST3 block only if every output bus has its own buffers of the right width,
 //! and accepts only bus arrangements in which every bus has channels. But auxiliary buses are inactive in
 //! VST3 until the user activates them, and an inactive bus has neither. [`Component`] forwards all calls,
 //! passes scratch buffers to nice-plug for the auxiliary outputs, and copies them to the buffers that the
 //! host provides.
+//!
+//! nice-plug 0.4 calls the host's `restartComponent` inside `setActive` if the latency is new, as it always is at first.
+//! Live then activates again, in a loop. Hosts read the latency before or after each activation anyway: [`Component`]
+//! reports it itself, from `setupProcessing` on.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use nice_plug::wrapper::setup_logger;
@@ -28,8 +34,10 @@ use nice_plug::wrapper::vst3::vst3::Steinberg::{
 use nice_plug::wrapper::vst3::vst3::{Class, ComWrapper};
 use nice_plug::wrapper::vst3::{PluginInfo, Wrapper};
 use parking_lot::Mutex;
+use sift_engine::Config;
 
 use crate::Sift;
+use crate::host_link::HostLink;
 
 /// Number of auxiliary outputs: Target and Residual.
 const AUX_OUTPUTS: usize = 2;
@@ -41,7 +49,10 @@ const SCRATCH_CHANNELS: usize = AUX_OUTPUTS * MAX_CHANNELS + 1;
 /// One plugin instance: component and controller in one object.
 struct Component {
     inner: Wrapper<Sift>,
+    link: Arc<HostLink>,
     is_active: AtomicBool,
+    /// Configuration by the host's last `setupProcessing`.
+    config: Mutex<Option<Config>>,
     /// Number of channels of the main buses, as accepted last.
     channels: AtomicUsize,
     /// Arrangements that the host requested for the auxiliary outputs; empty: that of the main output.
@@ -58,9 +69,12 @@ impl Class for Component {
 
 impl Component {
     fn new() -> Self {
+        let (inner, link) = HostLink::connect(Wrapper::new);
         Self {
-            inner: Wrapper::new(),
+            inner,
+            link,
             is_active: AtomicBool::new(false),
+            config: Mutex::new(None),
             channels: AtomicUsize::new(MAX_CHANNELS),
             arrangements: Default::default(),
             scratch: Mutex::default(),
@@ -164,9 +178,18 @@ impl IEditControllerTrait for Component {
 impl IAudioProcessorTrait for Component {
     forward! { IAudioProcessorTrait:
         canProcessSampleSize(size: int32) -> tresult;
-        getLatencySamples() -> uint32;
         setProcessing(state: TBool) -> tresult;
         getTailSamples() -> uint32;
+    }
+
+    unsafe fn getLatencySamples(&self) -> uint32 {
+        match *self.config.lock() {
+            // JUCE's hosts read the latency before they activate the plugin, and not after.
+            Some(config) if !self.is_active.load(Ordering::Acquire) => {
+                self.link.instance().latency(&config) as uint32
+            }
+            _ => self.link.latency(),
+        }
     }
 
     /// Accepts the main output's arrangement for all buses and stores those requested for the auxiliary outputs:
@@ -231,6 +254,9 @@ impl IAudioProcessorTrait for Component {
         // SAFETY: `setup` is not null, and the host passes a valid one.
         unsafe {
             let frames = usize::try_from((*setup).maxSamplesPerBlock).unwrap_or(0);
+            let sample_rate = f64::from((*setup).sampleRate as f32);
+            *self.config.lock() =
+                Some(Config { sample_rate, max_block: frames, channels: MAX_CHANNELS, offline: false });
             *self.scratch.lock() = vec![0.0; SCRATCH_CHANNELS * frames];
             // nice-plug stores the process mode after it has built its configuration from the previous mode:
             // the second call applies it.

@@ -18,6 +18,8 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::ptr::null_mut;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,9 +38,13 @@ use clack_extensions::state::{HostState, HostStateImpl, PluginState};
 use clack_host::events::event_types::ParamValueEvent;
 use clack_host::prelude::*;
 use clap_sys::audio_buffer::clap_audio_buffer;
+use clap_sys::plugin::clap_plugin;
+use clap_sys::process::clap_process;
 
 use crate::audio::{Audio, Random};
 
+/// Frames behind each buffer, which the plugin must not write.
+const GUARD_FRAMES: usize = 512;
 /// The name of the thread of [`Instance::play`].
 pub const AUDIO_THREAD: &str = "audio";
 
@@ -104,17 +110,46 @@ pub struct BlockTiming {
     pub processing: Duration,
 }
 
+/// How a host passes the auxiliary outputs, Target and Residual, to the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuxPorts {
+    Connected,
+    /// The host passes the main output only.
+    Absent,
+    /// The ports have channels, but no array of buffers.
+    NullArray,
+    /// The ports have an array of null pointers.
+    NullChannels,
+    /// The ports have no channels.
+    NoChannels,
+    /// All channels share one buffer.
+    OneBuffer,
+}
+
 /// The blocks in which a host processes a sound.
 pub struct Blocks {
     next: Box<dyn FnMut() -> usize + Send>,
     in_place: bool,
     in_real_time: bool,
+    restarted: bool,
+    aux: AuxPorts,
+    event_delay: usize,
+    unsorted: bool,
     on_block: Box<dyn FnMut(BlockTiming) + Send>,
 }
 
 impl Blocks {
     fn new(next: impl FnMut() -> usize + Send + 'static) -> Self {
-        Self { next: Box::new(next), in_place: false, in_real_time: false, on_block: Box::new(|_| ()) }
+        Self {
+            next: Box::new(next),
+            in_place: false,
+            in_real_time: false,
+            restarted: false,
+            aux: AuxPorts::Connected,
+            event_delay: 0,
+            unsorted: false,
+            on_block: Box::new(|_| ()),
+        }
     }
 
     /// Blocks of `frames`; the last one may be shorter.
@@ -137,6 +172,31 @@ impl Blocks {
     /// Processes each block when it is due by the clock, as a sound card requests it.
     pub fn in_real_time(mut self) -> Self {
         self.in_real_time = true;
+        self
+    }
+
+    /// Stops and starts processing before each block.
+    pub fn restarted(mut self) -> Self {
+        self.restarted = true;
+        self
+    }
+
+    /// Passes the auxiliary outputs as `aux`. Those that are not [connected](AuxPorts::Connected) are silent in the
+    /// [`Output`].
+    pub fn with_aux(mut self, aux: AuxPorts) -> Self {
+        self.aux = aux;
+        self
+    }
+
+    /// Passes each event in its block, but with a time that is `frames` later, beyond the block's end or not.
+    pub fn with_late_events(mut self, frames: usize) -> Self {
+        self.event_delay = frames;
+        self
+    }
+
+    /// Passes the events of a block in the order given instead of that of their times.
+    pub fn with_unsorted_events(mut self) -> Self {
+        self.unsorted = true;
         self
     }
 
@@ -317,6 +377,7 @@ impl Instance {
         )?;
         let ports = Ports::new(&self.input_ports()?, &self.output_ports()?, max_block)?;
         self.rate = rate;
+        self.set_activating(true);
         let stopped = self.plugin.activate(
             |_, _| (),
             PluginAudioConfiguration {
@@ -324,9 +385,12 @@ impl Instance {
                 min_frames_count: 1,
                 max_frames_count: u32::try_from(max_block)?,
             },
-        )?;
-        match stopped.start_processing() {
-            Ok(started) => self.processor = Some(Processor { started, ports, rate, max_block }),
+        );
+        self.set_activating(false);
+        match stopped?.start_processing() {
+            Ok(started) => {
+                self.processor = Some(Processor { audio: started.into(), ports, rate, max_block });
+            }
             Err(refused) => {
                 self.plugin.deactivate(refused.into_stopped_processor());
                 bail!("the plugin refuses to start processing");
@@ -339,7 +403,7 @@ impl Instance {
     /// Stops processing and deactivates; does nothing if the plugin is not active.
     pub fn deactivate(&mut self) {
         if let Some(processor) = self.processor.take() {
-            self.plugin.deactivate(processor.started.stop_processing());
+            self.plugin.deactivate(processor.audio.into_stopped());
             self.run_requested_callback();
         }
     }
@@ -363,7 +427,7 @@ impl Instance {
     /// # Errors
     /// If the plugin is not active.
     pub fn reset(&mut self) -> Result<()> {
-        self.processor.as_mut().context(NOT_ACTIVE)?.started.reset();
+        self.processor.as_mut().context(NOT_ACTIVE)?.audio.reset();
         Ok(())
     }
 
@@ -379,6 +443,16 @@ impl Instance {
         let output = processor.render(input, blocks, events, || self.run_requested_callback());
         self.processor = Some(processor);
         output
+    }
+
+    /// Processes a block without frames, with the parameter changes `events`.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn process_empty(&mut self, events: &[Event]) -> Result<()> {
+        let processor = self.processor.as_mut().context(NOT_ACTIVE)?;
+        let input = vec![&[][..]; processor.ports.width];
+        processor.process(&input, events, false, AuxPorts::Connected).map(drop)
     }
 
     /// Renders `input` with its latency removed: the output is aligned with the input and as long.
@@ -498,9 +572,47 @@ impl Instance {
         Ok(())
     }
 
-    /// Whether the plugin has requested a restart or reported another latency since the last call.
+    /// Whether the plugin has requested a restart since the last call.
     pub fn take_restart_request(&self) -> bool {
         self.plugin.access_shared_handler(|shared| shared.restart_requested.swap(false, Ordering::AcqRel))
+    }
+
+    /// The host's functions that the plugin has called during activations, and forgets them.
+    pub fn take_calls_in_activation(&self) -> Vec<&'static str> {
+        self.plugin.access_shared_handler(|shared| {
+            std::mem::take(&mut *shared.calls_in_activation.lock().expect("no thread panics with the lock"))
+        })
+    }
+
+    fn set_activating(&self, is_activating: bool) {
+        self.plugin.access_shared_handler(|shared| {
+            shared.is_activating.store(is_activating, Ordering::Release);
+        });
+    }
+
+    /// Processes a block of 64 silent frames in whatever state the plugin is; returns CLAP's status.
+    pub fn process_in_any_state(&mut self) -> i32 {
+        const FRAMES: usize = 64;
+        let mut channels = vec![vec![0.0_f32; FRAMES]; 8];
+        let mut pointers: Vec<[*mut f32; 2]> =
+            channels.chunks_mut(2).map(|pair| [pair[0].as_mut_ptr(), pair[1].as_mut_ptr()]).collect();
+        let mut buffers: Vec<clap_audio_buffer> =
+            pointers.iter_mut().map(|pair| audio_buffer(pair.as_mut_ptr(), pair.len())).collect();
+        let (inputs, outputs) = buffers.split_at_mut(1);
+        let process = clap_process {
+            steady_time: -1,
+            frames_count: FRAMES as u32,
+            transport: std::ptr::null(),
+            audio_inputs: inputs.as_ptr(),
+            audio_outputs: outputs.as_mut_ptr(),
+            audio_inputs_count: inputs.len() as u32,
+            audio_outputs_count: outputs.len() as u32,
+            in_events: std::ptr::null(),
+            out_events: std::ptr::null(),
+        };
+        let plugin: *const clap_plugin = self.plugin.raw_instance();
+        // SAFETY: the plugin is alive, and the buffers have the lengths that are passed and outlive the call.
+        unsafe { ((*plugin).process.expect("a plugin has `process`"))(plugin, &process) }
     }
 
     /// Runs the main thread's callback if the plugin has requested it.
@@ -573,7 +685,7 @@ impl Drop for Instance {
 
 /// The part of an active plugin that a host's audio thread owns.
 struct Processor {
-    started: StartedPluginAudioProcessor<Host>,
+    audio: PluginAudioProcessor<Host>,
     ports: Ports,
     rate: f64,
     max_block: usize,
@@ -603,18 +715,24 @@ impl Processor {
             let mut changes: Vec<Event> = events
                 .iter()
                 .filter(|event| (start..end).contains(&event.frame))
-                .map(|event| Event { frame: event.frame - start, ..*event })
+                .map(|event| Event { frame: event.frame - start + blocks.event_delay, ..*event })
                 .collect();
-            changes.sort_by_key(|event| event.frame);
+            if !blocks.unsorted {
+                changes.sort_by_key(|event| event.frame);
+            }
             let mut late = Duration::ZERO;
             if blocks.in_real_time {
                 let due = begin + Duration::from_secs_f64(start as f64 / self.rate);
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 late = due.elapsed();
             }
-            let processing = self.process(&block, &changes, blocks.in_place)?;
+            if blocks.restarted {
+                self.audio.ensure_processing_stopped();
+            }
+            let processing = self.process(&block, &changes, blocks.in_place, blocks.aux)?;
             (blocks.on_block)(BlockTiming { late, processing });
-            for (port, output) in outputs.iter_mut().enumerate() {
+            let written = if blocks.aux == AuxPorts::Connected { 3 } else { 1 };
+            for (port, output) in outputs.iter_mut().enumerate().take(written) {
                 for (channel, samples) in output.channels_mut().iter_mut().enumerate() {
                     samples[start..end].copy_from_slice(self.ports.output(port, channel, end - start));
                 }
@@ -629,8 +747,14 @@ impl Processor {
     /// Processes one block of `input`, samples by channel, into [`Ports`]; returns the plugin's time for it.
     ///
     /// # Errors
-    /// If the block is larger than announced, or the plugin fails.
-    fn process(&mut self, input: &[&[f32]], events: &[Event], in_place: bool) -> Result<Duration> {
+    /// If the block is larger than announced, the plugin fails, or it writes behind a buffer.
+    fn process(
+        &mut self,
+        input: &[&[f32]],
+        events: &[Event],
+        in_place: bool,
+        aux: AuxPorts,
+    ) -> Result<Duration> {
         let frames = input[0].len();
         ensure!(
             frames <= self.max_block,
@@ -641,7 +765,7 @@ impl Processor {
         for event in events {
             changes.push(&event.to_clap(event.frame));
         }
-        let (inputs, mut outputs) = self.ports.prepare(input, in_place);
+        let (inputs, mut outputs) = self.ports.prepare(input, in_place, aux);
         // SAFETY: the pointers point to vectors of `self.ports`, of at least `max_block` ≥ `frames`
         // samples, which nothing else accesses before the call returns. Input and output may be the
         // same memory: CLAP allows it where the plugin declares the ports an in-place pair.
@@ -652,7 +776,7 @@ impl Processor {
             )
         };
         let begin = Instant::now();
-        self.started.process(
+        self.audio.ensure_processing_started()?.process(
             &inputs,
             &mut outputs,
             &changes.as_input(),
@@ -660,7 +784,9 @@ impl Processor {
             None,
             None,
         )?;
-        Ok(begin.elapsed())
+        let elapsed = begin.elapsed();
+        self.ports.check_guards(frames)?;
+        Ok(elapsed)
     }
 }
 
@@ -692,7 +818,7 @@ impl Ports {
             outputs.len() == 3 && outputs.iter().all(|output| output.channels == input.channels),
             "the output ports are {outputs:?}; expected three with the channels of the input"
         );
-        let channels = || vec![vec![0.0; max_block]; input.channels];
+        let channels = || vec![vec![0.0; max_block + GUARD_FRAMES]; input.channels];
         Ok(Self {
             width: input.channels,
             input: channels(),
@@ -708,9 +834,11 @@ impl Ports {
         &mut self,
         input: &[&[f32]],
         in_place: bool,
+        aux: AuxPorts,
     ) -> (Vec<clap_audio_buffer>, Vec<clap_audio_buffer>) {
         self.in_place = in_place;
         for (memory, samples) in self.input.iter_mut().zip(input) {
+            memory.fill(f32::NAN);
             memory[..samples.len()].copy_from_slice(samples);
         }
         self.outputs.iter_mut().flatten().for_each(|channel| channel.fill(f32::NAN));
@@ -720,19 +848,53 @@ impl Ports {
         if in_place {
             self.output_pointers[0].clone_from(&self.input_pointers);
         }
-        let describe = |pointers: &mut Vec<*mut f32>| clap_audio_buffer {
-            data32: pointers.as_mut_ptr(),
-            data64: std::ptr::null_mut(),
-            channel_count: pointers.len() as u32,
-            latency: 0,
-            constant_mask: 0,
-        };
-        (vec![describe(&mut self.input_pointers)], self.output_pointers.iter_mut().map(describe).collect())
+        let aux_pointers = self.output_pointers[1..].iter_mut().flatten();
+        match aux {
+            AuxPorts::NullChannels => aux_pointers.for_each(|pointer| *pointer = null_mut()),
+            AuxPorts::OneBuffer => {
+                let shared = self.outputs[1][0].as_mut_ptr();
+                aux_pointers.for_each(|pointer| *pointer = shared);
+            }
+            _ => (),
+        }
+        let describe = |pointers: &mut Vec<*mut f32>| audio_buffer(pointers.as_mut_ptr(), pointers.len());
+        let mut outputs: Vec<_> = self.output_pointers.iter_mut().map(describe).collect();
+        match aux {
+            AuxPorts::Absent => outputs.truncate(1),
+            AuxPorts::NullArray => outputs[1..].iter_mut().for_each(|port| port.data32 = null_mut()),
+            AuxPorts::NoChannels => {
+                outputs[1..].iter_mut().for_each(|port| *port = audio_buffer(null_mut(), 0));
+            }
+            _ => (),
+        }
+        (vec![describe(&mut self.input_pointers)], outputs)
+    }
+
+    /// Checks that the plugin has written nothing behind the first `frames` samples of each buffer.
+    ///
+    /// # Errors
+    /// If it has.
+    fn check_guards(&self, frames: usize) -> Result<()> {
+        let mut buffers = self.outputs.iter().flatten().chain(&self.input);
+        let is_intact = |buffer: &Vec<f32>| buffer[frames..].iter().all(|sample| sample.is_nan());
+        ensure!(buffers.all(is_intact), "the plugin wrote behind the block's end");
+        Ok(())
     }
 
     fn output(&self, port: usize, channel: usize, frames: usize) -> &[f32] {
         let port = if self.in_place && port == 0 { &self.input } else { &self.outputs[port] };
         &port[channel][..frames]
+    }
+}
+
+/// A port of `channels` channels without further properties.
+fn audio_buffer(data32: *mut *mut f32, channels: usize) -> clap_audio_buffer {
+    clap_audio_buffer {
+        data32,
+        data64: null_mut(),
+        channel_count: channels as u32,
+        latency: 0,
+        constant_mask: 0,
     }
 }
 
@@ -757,10 +919,22 @@ impl HostHandlers for Host {
 struct Shared {
     callback_requested: AtomicBool,
     restart_requested: AtomicBool,
+    is_activating: AtomicBool,
+    calls_in_activation: Mutex<Vec<&'static str>>,
+}
+
+impl Shared {
+    /// Records that the plugin calls `function`.
+    fn record(&self, function: &'static str) {
+        if self.is_activating.load(Ordering::Acquire) {
+            self.calls_in_activation.lock().expect("no thread panics with the lock").push(function);
+        }
+    }
 }
 
 impl SharedHandler<'_> for Shared {
     fn request_restart(&self) {
+        self.record("request_restart");
         self.restart_requested.store(true, Ordering::Release);
     }
 
@@ -802,7 +976,7 @@ impl<'a> MainThreadHandler<'a> for MainThread<'a> {}
 
 impl HostLatencyImpl for MainThread<'_> {
     fn changed(&self) {
-        self.shared.restart_requested.store(true, Ordering::Release);
+        self.shared.record("latency.changed");
     }
 }
 

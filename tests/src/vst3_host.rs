@@ -12,17 +12,22 @@
 use std::ffi::c_void;
 use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use libloading::Library;
 use vst3::Steinberg::Vst::{
     AudioBusBuffers, AudioBusBuffers__type0, BusDirections_::kInput, BusDirections_::kOutput, BusInfo,
     BusInfo_::BusFlags_::kDefaultActive, IAudioProcessor, IAudioProcessorTrait, IComponent, IComponent_iid,
-    IComponentTrait, MediaTypes_::kAudio, ProcessData, ProcessModes_::kOffline, ProcessSetup,
+    IComponentHandler, IComponentHandlerTrait, IComponentTrait, IEditController, IEditControllerTrait,
+    MediaTypes_::kAudio, ParamID, ParamValue, ProcessData, ProcessModes_::kOffline, ProcessSetup,
     SpeakerArrangement, SymbolicSampleSizes_::kSample32,
 };
-use vst3::Steinberg::{IPluginBaseTrait, IPluginFactory, IPluginFactoryTrait, PClassInfo, kResultOk};
-use vst3::{ComPtr, Steinberg::Vst::SpeakerArr};
+use vst3::Steinberg::{
+    IPluginBaseTrait, IPluginFactory, IPluginFactoryTrait, PClassInfo, int32, kResultOk, tresult,
+};
+use vst3::{Class, ComPtr, ComWrapper, Steinberg::Vst::SpeakerArr};
 
 use crate::audio::Audio;
 
@@ -67,8 +72,50 @@ pub struct Instance {
     /// Whether Target and Residual are active.
     active: [bool; 2],
     pub bus_layout: BusLayout,
+    /// Whether [`Self::render`] stops and starts processing before each block.
+    pub is_restarted_per_block: bool,
+    latency_before_activation: usize,
+    restarts: Arc<RestartRequests>,
+    _handler: ComPtr<IComponentHandler>,
     /// Last, because the other fields run its code when they are dropped.
     _library: Library,
+}
+
+/// What the plugin requested of the host by `restartComponent`.
+#[derive(Default)]
+struct RestartRequests {
+    is_activating: AtomicBool,
+    in_activation: AtomicUsize,
+    outside_activation: AtomicUsize,
+}
+
+/// The host's side of the parameters, and the receiver of requests for a restart.
+struct Handler(Arc<RestartRequests>);
+
+impl Class for Handler {
+    type Interfaces = (IComponentHandler,);
+}
+
+impl IComponentHandlerTrait for Handler {
+    unsafe fn beginEdit(&self, _: ParamID) -> tresult {
+        kResultOk
+    }
+
+    unsafe fn performEdit(&self, _: ParamID, _: ParamValue) -> tresult {
+        kResultOk
+    }
+
+    unsafe fn endEdit(&self, _: ParamID) -> tresult {
+        kResultOk
+    }
+
+    unsafe fn restartComponent(&self, _: int32) -> tresult {
+        let requests = &self.0;
+        let is_activating = requests.is_activating.load(Ordering::Acquire);
+        let count = if is_activating { &requests.in_activation } else { &requests.outside_activation };
+        count.fetch_add(1, Ordering::AcqRel);
+        kResultOk
+    }
 }
 
 /// # Errors
@@ -108,11 +155,22 @@ impl Instance {
             check(component.initialize(null_mut()), "initialize")?;
             let processor =
                 component.cast::<IAudioProcessor>().context("the component has no IAudioProcessor")?;
+            let controller =
+                component.cast::<IEditController>().context("the component has no IEditController")?;
+            let restarts = Arc::<RestartRequests>::default();
+            let handler = ComWrapper::new(Handler(restarts.clone()))
+                .to_com_ptr::<IComponentHandler>()
+                .context("the handler has no IComponentHandler")?;
+            check(controller.setComponentHandler(handler.as_ptr()), "setComponentHandler")?;
             Ok(Self {
                 component,
                 processor,
                 active: [false; 2],
                 bus_layout: BusLayout::default(),
+                is_restarted_per_block: false,
+                latency_before_activation: 0,
+                restarts,
+                _handler: handler,
                 _library: library,
             })
         }
@@ -162,6 +220,7 @@ impl Instance {
         // SAFETY: the component is alive and is not active.
         unsafe {
             check(self.processor.setupProcessing(&mut setup), "setupProcessing")?;
+            self.latency_before_activation = self.processor.getLatencySamples() as usize;
             for (direction, index, state) in
                 [(kInput, 0, true), (kOutput, 0, true), (kOutput, 1, active[0]), (kOutput, 2, active[1])]
             {
@@ -169,9 +228,23 @@ impl Instance {
                     self.component.activateBus(kAudio as i32, direction as i32, index, u8::from(state));
                 check(result, "activateBus")?;
             }
-            check(self.component.setActive(1), "setActive")?;
+            self.restarts.is_activating.store(true, Ordering::Release);
+            let activated = self.component.setActive(1);
+            self.restarts.is_activating.store(false, Ordering::Release);
+            check(activated, "setActive")?;
             check(self.processor.setProcessing(1), "setProcessing")
         }
+    }
+
+    /// The latency in samples that the plugin reported between `setupProcessing` and `setActive`.
+    pub fn latency_before_activation(&self) -> usize {
+        self.latency_before_activation
+    }
+
+    /// Number of restarts that the plugin has requested: while it was activated, and at other times.
+    pub fn restart_requests(&self) -> (usize, usize) {
+        let RestartRequests { in_activation, outside_activation, .. } = &*self.restarts;
+        (in_activation.load(Ordering::Acquire), outside_activation.load(Ordering::Acquire))
     }
 
     /// Stops and deactivates.
@@ -244,6 +317,10 @@ impl Instance {
             buses.resize(passed, describe(&mut Vec::new(), false));
             // SAFETY: ProcessData is plain data; the buffers have the lengths that are passed and outlive the call.
             unsafe {
+                if self.is_restarted_per_block {
+                    check(self.processor.setProcessing(0), "setProcessing")?;
+                    check(self.processor.setProcessing(1), "setProcessing")?;
+                }
                 let mut data: ProcessData = std::mem::zeroed();
                 data.processMode = kOffline as i32;
                 data.symbolicSampleSize = kSample32 as i32;

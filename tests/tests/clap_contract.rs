@@ -1,7 +1,11 @@
-//! The bundled CLAP with arbitrary parameter changes and arbitrary bytes as a state.
+//! The bundled CLAP with arbitrary parameter changes, arbitrary bytes as a state, and hosts that call it unusually.
 
+use std::time::Duration;
+
+use clap_sys::process::CLAP_PROCESS_ERROR;
 use sift_tests::audio::{Audio, Random};
-use sift_tests::clap_host::{Blocks, Event, Instance, Mode};
+use sift_tests::clap_host::{AuxPorts, Blocks, Event, Instance, Mode};
+use sift_tests::process::{eventually, thread_id};
 use sift_tests::state::State;
 use sift_tests::subprocess::TestEnvironment;
 use sift_tests::vst3_host;
@@ -152,4 +156,133 @@ host_test!(clap_and_vst3_in_one_process_give_equal_bits, TestEnvironment::with_p
     drop(clap);
     vst3.activate(RATE, 480, [false, false]).unwrap();
     assert!(vst3.render(&noise, 480).unwrap().main.is_finite());
+});
+
+/// The output gain's factor of each frame that is rendered at strength 0 from a signal of ones, of which the first
+/// ones are late by the latency.
+fn gains(plugin: &mut Instance, blocks: Blocks, frames: usize, events: &[Event]) -> Vec<f32> {
+    let ones = Audio::from_fn(2, frames, |_, _| 1.0);
+    plugin.render(&ones, blocks, events).unwrap().main.channel(0).to_vec()
+}
+
+/// An active instance at strength 0 that has played ones for longer than its latency.
+fn settled(max_block: usize) -> Instance {
+    let mut plugin = plugin();
+    plugin.set("Mask strength", "0 %").unwrap();
+    plugin.activate(RATE, max_block, Mode::Offline).unwrap();
+    let settled = gains(&mut plugin, Blocks::of(max_block), 24_000, &[]);
+    assert_eq!(settled.last(), Some(&1.0));
+    plugin
+}
+
+host_test!(event_beyond_the_block_takes_effect_in_it, TestEnvironment::with_package("half"), {
+    // Beyond the end by as much as Ardour was seen to send, by one, at the end, and very far.
+    for beyond in [88, 1, 0, 1 << 20] {
+        let mut plugin = settled(512);
+        let event = plugin.event(0, "Output gain", "-6 dB").unwrap();
+        // The host's buffers have guards behind the block, which `render` checks.
+        let block = gains(&mut plugin, Blocks::of(256).with_late_events(256 + beyond), 256, &[event]);
+        assert!(block[..255].iter().all(|gain| *gain == 1.0), "{beyond}: the event takes effect too early");
+        assert_eq!(
+            plugin.parameter_text("Output gain").unwrap(),
+            "-6.0 dB",
+            "{beyond} frames beyond the end"
+        );
+        let later = gains(&mut plugin, Blocks::of(256), 24_000, &[]);
+        assert!((later[23_999] - 0.501).abs() < 1e-3, "{beyond}: the gain is {}", later[23_999]);
+    }
+});
+
+host_test!(event_of_an_empty_block_takes_effect, TestEnvironment::with_package("half"), {
+    let mut plugin = settled(512);
+    let event = plugin.event(7, "Output gain", "-6 dB").unwrap();
+    plugin.process_empty(&[event]).unwrap();
+    assert_eq!(plugin.parameter_text("Output gain").unwrap(), "-6.0 dB");
+});
+
+host_test!(events_out_of_order_take_effect, TestEnvironment::with_package("half"), {
+    let mut plugin = settled(512);
+    let strength = plugin.event(200, "Output gain", "-6 dB").unwrap();
+    let mode = plugin.event(100, "Mode", "Remove").unwrap();
+    gains(&mut plugin, Blocks::of(512).with_unsorted_events(), 512, &[strength, mode]);
+    assert_eq!(plugin.parameter_text("Output gain").unwrap(), "-6.0 dB");
+    assert_eq!(plugin.parameter_text("Mode").unwrap(), "Remove");
+});
+
+host_test!(process_is_refused_while_inactive, TestEnvironment::with_package("half"), {
+    let mut plugin = plugin();
+    assert_eq!(plugin.process_in_any_state(), CLAP_PROCESS_ERROR, "before the first activation");
+    plugin.activate(RATE, 512, Mode::Offline).unwrap();
+    assert_ne!(plugin.process_in_any_state(), CLAP_PROCESS_ERROR, "while it is active");
+    plugin.deactivate();
+    assert_eq!(plugin.process_in_any_state(), CLAP_PROCESS_ERROR, "after it was active");
+});
+
+host_test!(start_and_stop_around_each_block_change_no_bit, TestEnvironment::with_package("recurrent"), {
+    let noise = Audio::noise(2, 24_000, 0.5, 3);
+    let render = |blocks: Blocks| {
+        let mut plugin = plugin();
+        plugin.activate(RATE, 512, Mode::Offline).unwrap();
+        plugin.render(&noise, blocks, &[]).unwrap()
+    };
+    let (once, each) = (render(Blocks::of(512)), render(Blocks::of(512).restarted()));
+    assert_eq!(each.main.first_difference(&once.main), None);
+    assert_eq!(each.target.first_difference(&once.target), None);
+});
+
+host_test!(activation_calls_neither_restart_nor_latency, TestEnvironment::with_package("half"), {
+    let mut plugin = plugin();
+    for _ in 0..3 {
+        plugin.activate(RATE, 512, Mode::Realtime).unwrap();
+        assert_eq!(plugin.take_calls_in_activation(), Vec::<&str>::new());
+        assert_eq!(plugin.latency().unwrap(), fixtures::expected_latency(RATE, 512));
+        plugin.deactivate();
+    }
+    // The specification allows another latency during an activation only, and wants it reported there.
+    plugin.activate(RATE, 2048, Mode::Realtime).unwrap();
+    assert_eq!(plugin.take_calls_in_activation(), ["latency.changed"]);
+    assert_eq!(plugin.latency().unwrap(), fixtures::expected_latency(RATE, 2048));
+    assert!(!plugin.take_restart_request());
+});
+
+host_test!(opening_a_project_builds_one_engine, TestEnvironment::with_package("half"), {
+    let noise = Audio::noise(2, 24_000, 0.5, 4);
+    let state = plugin().save_state().unwrap();
+    let mut plugin = plugin();
+    plugin.load_state(&state).unwrap();
+    plugin.activate(RATE, 512, Mode::Realtime).unwrap();
+    assert!(eventually(Duration::from_secs(5), || thread_id("sift separator").is_some()));
+    let first = thread_id("sift separator");
+    for _ in 0..10 {
+        plugin.render(&noise.slice(0..2048), Blocks::of(512).in_real_time(), &[]).unwrap();
+        if plugin.take_restart_request() {
+            plugin.deactivate();
+            plugin.activate(RATE, 512, Mode::Realtime).unwrap();
+        }
+    }
+    assert!(eventually(Duration::from_secs(5), || thread_id("sift separator").is_some()));
+    assert_eq!(thread_id("sift separator"), first, "the engine was built again");
+});
+
+host_test!(missing_auxiliary_buffers_leave_the_main_output, TestEnvironment::with_package("half"), {
+    let noise = Audio::noise(2, 24_000, 0.5, 5);
+    let render = |blocks: Blocks| {
+        let mut plugin = plugin();
+        plugin.activate(RATE, 512, Mode::Offline).unwrap();
+        let mode = plugin.event(9_001, "Mode", "Remove").unwrap();
+        plugin.render(&noise, blocks, &[mode]).unwrap().main
+    };
+    let expected = render(Blocks::of(480));
+    for aux in [
+        AuxPorts::Absent,
+        AuxPorts::NullArray,
+        AuxPorts::NullChannels,
+        AuxPorts::NoChannels,
+        AuxPorts::OneBuffer,
+    ] {
+        for blocks in [Blocks::of(480), Blocks::of(480).in_place()] {
+            let main = render(blocks.with_aux(aux));
+            assert_eq!(main.first_difference(&expected), None, "{aux:?}");
+        }
+    }
 });

@@ -151,3 +151,27 @@ host_test!(refused_arrangement_keeps_the_present_one, TestEnvironment::with_pack
     }
     assert!(plugin.request_arrangement(STEREO, &[STEREO]));
 });
+
+host_test!(activation_requests_no_restart, TestEnvironment::with_package("half"), {
+    let mut plugin = plugin();
+    for max_block in [512, 512, 2048] {
+        plugin.activate(RATE, max_block, [false; 2]).unwrap();
+        let expected = fixtures::expected_latency(RATE, max_block);
+        assert_eq!(plugin.latency(), expected);
+        assert_eq!(plugin.latency_before_activation(), expected, "as hosts by JUCE read it");
+        plugin.render(&Audio::noise(2, 4096, 0.5, 1), max_block).unwrap();
+        plugin.deactivate();
+    }
+    assert_eq!(plugin.restart_requests(), (0, 0), "restarts in activations, and at other times");
+});
+
+host_test!(set_processing_around_each_block_changes_no_bit, TestEnvironment::with_package("recurrent"), {
+    let noise = Audio::noise(2, 24_000, 0.5, 3);
+    let render = |is_restarted_per_block| {
+        let mut plugin = plugin();
+        plugin.is_restarted_per_block = is_restarted_per_block;
+        plugin.activate(RATE, 512, [false; 2]).unwrap();
+        plugin.render(&noise, 512).unwrap().main
+    };
+    assert_same_bits(&render(true), &render(false), "with setProcessing around each block");
+});

@@ -6,12 +6,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::dsp::analyzer::Analyzer;
+use crate::engine::Engine;
 use crate::engine::block::Config;
 use crate::instance::handover::Handover;
 use crate::instance::processor::Processor;
 use crate::instance::shared::{Activation, OpenSource, Selection, Shared};
 use crate::instance::snapshot::{MonitoredEngine, Snapshot};
 use crate::model_service::ModelSource;
+use crate::package::PackageInfo;
 use crate::package::search::ModelChoice;
 use crate::query::slots::Queries;
 use crate::realtime::status::Readiness;
@@ -54,6 +56,14 @@ impl Instance {
     /// The chosen model.
     pub fn model(&self) -> ModelChoice {
         self.shared.selection.lock().model.clone()
+    }
+
+    /// Latency in samples of a processor that would [start](Self::start) with `config` now.
+    ///
+    /// Reads the manifest of the chosen model, for hosts that ask before they start.
+    pub fn latency(&self, config: &Config) -> usize {
+        let package = self.model().find().unwrap_or_else(|_| PackageInfo::built_in());
+        Engine::latency_of(&package.manifest, config)
     }
 
     /// Chooses `model`. If audio plays, it is loaded in the background, and the processor switches to

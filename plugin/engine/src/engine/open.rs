@@ -12,6 +12,7 @@ use crate::engine::mask_exchange::MaskExchange;
 use crate::engine::timing::Timing;
 use crate::engine::wait_policy::WaitPolicy;
 use crate::model_service::{ModelSource, QueryBinding};
+use crate::package::Manifest;
 use crate::query::slots::Queries;
 use crate::realtime::mask_queue::mask_queue;
 use crate::realtime::offline_detector::OfflineDetector;
@@ -24,6 +25,11 @@ use crate::realtime::status::Status;
 const SPARE_REQUESTS: usize = 16;
 
 impl Engine {
+    /// Latency in samples of an engine for the model of `manifest`.
+    pub fn latency_of(manifest: &Manifest, config: &Config) -> usize {
+        Timing::new(&manifest.audio, &manifest.separator, config).latency
+    }
+
     /// Creates an engine for the model of `source`, which loads in the background.
     ///
     /// If that fails, audio passes dry with the same latency, and [`Status::problem`] holds the error

@@ -150,6 +150,18 @@ fn play_until(processor: &mut Processor, expected: f32) -> Vec<f32> {
 }
 
 #[test]
+fn latency_before_the_start_is_that_of_the_processor() {
+    let instance = Instance::default();
+    for (sample_rate, max_block) in [(48_000.0, 64), (48_000.0, 2048), (44_100.0, 512)] {
+        let config = Config { sample_rate, max_block, ..OFFLINE };
+        let before = instance.latency(&config);
+        let processor = instance.start(config);
+        assert_eq!(processor.latency(), before, "{sample_rate} Hz, blocks of {max_block}");
+        instance.stop(processor);
+    }
+}
+
+#[test]
 fn nothing_is_loaded_before_the_start() {
     let fixture = Fixture::new("0.5");
     fixture.switch_to("0.25");

@@ -1,0 +1,420 @@
+//! The CLAP plugin: wraps nice-plug's, and corrects calls that it handles wrongly.
+//!
+//! Faults of nice-plug 0.4.2 (`src/wrapper/clap/wrapper.rs`, `src/wrapper/util/buffer_management.rs`):
+//!
+//! - `process` splits the block at the time of each event, also of one beyond the block's end, and so lets the plugin
+//!   write behind the host's buffers. The value of an event at the end is lost. A time before that of the previous
+//!   event overflows.
+//! - `process` before `activate` panics, which ends the host's process.
+//! - `process` reads one port more than the host passes, and leaves the plugin out if an auxiliary output has no
+//!   buffers.
+//! - `start_processing` resets the plugin. Hosts may start and stop around each block, where audio must continue.
+//! - `activate` requests a restart of the host if the latency is new, as it always is at first. The engine would be
+//!   built twice, and Bitwig Studio does not start an export.
+//!
+//! [`Shim`] passes complete buffers and events within the block, refuses blocks while the plugin is inactive, tells
+//! the plugin which resets are the host's, and reports the latency itself.
+
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::MaybeUninit;
+use std::ptr::{from_ref, null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use clap_sys::audio_buffer::clap_audio_buffer;
+use clap_sys::events::{
+    CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_MOD, CLAP_EVENT_PARAM_VALUE, clap_event_header,
+    clap_event_param_mod, clap_event_param_value, clap_input_events,
+};
+use clap_sys::ext::audio_ports::{CLAP_EXT_AUDIO_PORTS, clap_audio_port_info, clap_plugin_audio_ports};
+use clap_sys::ext::latency::{CLAP_EXT_LATENCY, clap_host_latency, clap_plugin_latency};
+use clap_sys::process::{CLAP_PROCESS_ERROR, clap_process, clap_process_status};
+use nice_plug::wrapper::clap::{
+    CLAP_PLUGIN_FACTORY_ID, CLAP_VERSION, PluginDescriptor, Wrapper, clap_host, clap_plugin,
+    clap_plugin_descriptor, clap_plugin_entry, clap_plugin_factory,
+};
+use nice_plug::wrapper::setup_logger;
+use parking_lot::Mutex;
+
+use crate::Sift;
+use crate::host_link::HostLink;
+
+/// Number of output ports: the main output, Target and Residual.
+const OUTPUT_PORTS: usize = 3;
+/// Largest number of channels of a port.
+const MAX_CHANNELS: usize = 2;
+/// Scratch channels: one for each output, and a silent input.
+const SCRATCH_CHANNELS: usize = OUTPUT_PORTS * MAX_CHANNELS + 1;
+
+/// One plugin instance.
+#[repr(C)]
+struct Shim {
+    /// What the host calls. It is the first field, so that its address is that of the shim. `plugin_data` is
+    /// nice-plug's: nice-plug's functions and extensions read nothing else of the host's pointer.
+    plugin: clap_plugin,
+    inner: *const clap_plugin,
+    host: *const clap_host,
+    link: Arc<HostLink>,
+    was_active: AtomicBool,
+    /// `Some` while the plugin is active. `process` locks it, which the host never calls during `activate` or
+    /// `deactivate`.
+    scratch: Mutex<Option<Scratch>>,
+}
+
+/// Buffers for the channels that the host does not provide.
+struct Scratch {
+    /// Number of channels of each port.
+    channels: usize,
+    max_frames: usize,
+    /// `SCRATCH_CHANNELS` channels of `max_frames` samples, one after the other.
+    samples: Vec<f32>,
+}
+
+/// Calls a function that CLAP requires to be there.
+macro_rules! call {
+    ($object:expr => $function:ident($($argument:expr),*)) => {
+        ((*$object).$function.expect("CLAP requires the function"))($($argument),*)
+    };
+}
+
+impl Shim {
+    /// Creates an instance for `host`, which calls `destroy` in the end.
+    unsafe fn create(host: *const clap_host) -> *const clap_plugin {
+        // SAFETY: the host outlives its plugins. `destroy` of nice-plug's plugin takes back the wrapper.
+        unsafe {
+            let (wrapper, link) = HostLink::connect(|| Wrapper::<Sift>::new(host));
+            let inner = (*Arc::into_raw(wrapper)).clap_plugin.as_ptr().cast_const();
+            let plugin = clap_plugin {
+                destroy: Some(destroy),
+                activate: Some(activate),
+                deactivate: Some(deactivate),
+                reset: Some(reset),
+                process: Some(process),
+                get_extension: Some(get_extension),
+                ..*inner
+            };
+            let shim = Self {
+                plugin,
+                inner,
+                host,
+                link,
+                was_active: AtomicBool::new(false),
+                scratch: Mutex::new(None),
+            };
+            Box::into_raw(Box::new(shim)).cast_const().cast()
+        }
+    }
+
+    /// The shim behind the host's pointer.
+    unsafe fn of<'a>(plugin: *const clap_plugin) -> &'a Self {
+        // SAFETY: the host passes a pointer of `create` that it has not destroyed.
+        unsafe { &*plugin.cast::<Self>() }
+    }
+
+    /// Number of channels of each port, in the configuration that the host has selected.
+    unsafe fn channels(&self) -> usize {
+        // SAFETY: nice-plug has this extension for any plugin, and fills `info` if it returns true.
+        unsafe {
+            let ports = call!(self.inner => get_extension(self.inner, CLAP_EXT_AUDIO_PORTS.as_ptr()))
+                .cast::<clap_plugin_audio_ports>();
+            let mut info = MaybeUninit::<clap_audio_port_info>::zeroed();
+            let is_described = call!(ports => get(self.inner, 0, false, info.as_mut_ptr()));
+            if is_described { info.assume_init().channel_count as usize } else { 0 }
+        }
+    }
+
+    /// Reports to the host, during its activation of the plugin, that the latency is another.
+    unsafe fn report_latency_change(&self) {
+        // SAFETY: the host outlives the plugin, and its extension has this type.
+        unsafe {
+            let latency = call!(self.host => get_extension(self.host, CLAP_EXT_LATENCY.as_ptr()))
+                .cast::<clap_host_latency>();
+            if !latency.is_null() {
+                call!(latency => changed(self.host));
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn destroy(plugin: *const clap_plugin) {
+    // SAFETY: the host does not use the plugin after this call.
+    unsafe {
+        let shim = Box::from_raw(plugin.cast_mut().cast::<Shim>());
+        call!(shim.inner => destroy(shim.inner));
+    }
+}
+
+unsafe extern "C" fn activate(
+    plugin: *const clap_plugin,
+    rate: f64,
+    min_frames: u32,
+    max_frames: u32,
+) -> bool {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        let latency = shim.link.latency();
+        if !call!(shim.inner => activate(shim.inner, rate, min_frames, max_frames)) {
+            return false;
+        }
+        let max_frames = max_frames as usize;
+        let samples = vec![0.0; SCRATCH_CHANNELS * max_frames];
+        *shim.scratch.lock() = Some(Scratch { channels: shim.channels(), max_frames, samples });
+        // Before the first activation, the host cannot know a latency.
+        if shim.was_active.swap(true, Ordering::AcqRel) && shim.link.latency() != latency {
+            shim.report_latency_change();
+        }
+        true
+    }
+}
+
+unsafe extern "C" fn deactivate(plugin: *const clap_plugin) {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        *shim.scratch.lock() = None;
+        call!(shim.inner => deactivate(shim.inner));
+    }
+}
+
+unsafe extern "C" fn reset(plugin: *const clap_plugin) {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        shim.link.announce_reset();
+        call!(shim.inner => reset(shim.inner));
+    }
+}
+
+unsafe extern "C" fn process(
+    plugin: *const clap_plugin,
+    process: *const clap_process,
+) -> clap_process_status {
+    // SAFETY: the host passes a valid block and keeps it valid during the call. The ports passed on point to the host's
+    // buffers or to `scratch`, which is locked.
+    unsafe {
+        let shim = Shim::of(plugin);
+        let Some(mut scratch) = shim.scratch.try_lock() else { return CLAP_PROCESS_ERROR };
+        let Some((scratch, host)) = scratch.as_mut().zip(process.as_ref()) else { return CLAP_PROCESS_ERROR };
+        let frames = host.frames_count as usize;
+        if frames > scratch.max_frames {
+            return CLAP_PROCESS_ERROR;
+        }
+
+        let channels = scratch.channels;
+        let mut free_channels = scratch.samples.chunks_exact_mut(scratch.max_frames.max(1));
+        let mut next_channel = || free_channels.next().map_or(null_mut(), <[f32]>::as_mut_ptr);
+        let silence = next_channel();
+        if !silence.is_null() {
+            silence.write_bytes(0, frames);
+        }
+        let mut inputs = [silence; MAX_CHANNELS];
+        for (channel, pointer) in inputs.iter_mut().enumerate() {
+            let provided = channel_pointer(host.audio_inputs, host.audio_inputs_count, 0, channel);
+            if !provided.is_null() {
+                *pointer = provided;
+            }
+        }
+        let mut outputs = [[null_mut(); MAX_CHANNELS]; OUTPUT_PORTS];
+        for port in 0..OUTPUT_PORTS {
+            for channel in 0..channels {
+                let provided = channel_pointer(host.audio_outputs, host.audio_outputs_count, port, channel);
+                // Some hosts use one buffer for all unconnected channels.
+                let is_free = !provided.is_null() && !outputs.as_flattened().contains(&provided);
+                outputs[port][channel] = if is_free { provided } else { next_channel() };
+            }
+        }
+
+        let events = BlockEvents::new(host.in_events, frames);
+        let list = events.list();
+        let input = port(&mut inputs, channels);
+        let mut output_ports = outputs.each_mut().map(|pointers| port(pointers, channels));
+        let block = clap_process {
+            audio_inputs: &input,
+            audio_inputs_count: 1,
+            audio_outputs: output_ports.as_mut_ptr(),
+            audio_outputs_count: OUTPUT_PORTS as u32,
+            in_events: if host.in_events.is_null() { null() } else { &list },
+            ..*host
+        };
+        let status = call!(shim.inner => process(shim.inner, &block));
+        if !host.audio_outputs.is_null() {
+            for index in 0..host.audio_outputs_count as usize {
+                (*host.audio_outputs.add(index)).constant_mask = 0;
+            }
+        }
+        status
+    }
+}
+
+/// The samples of a channel; null if the host provides none.
+unsafe fn channel_pointer(
+    ports: *const clap_audio_buffer,
+    count: u32,
+    port: usize,
+    channel: usize,
+) -> *mut f32 {
+    if ports.is_null() || port >= count as usize {
+        return null_mut();
+    }
+    // SAFETY: there are `count` ports, and each has `channel_count` pointers unless the array is null.
+    unsafe {
+        let port = &*ports.add(port);
+        let is_provided = !port.data32.is_null() && channel < port.channel_count as usize;
+        if is_provided { *port.data32.add(channel) } else { null_mut() }
+    }
+}
+
+fn port(pointers: &mut [*mut f32; MAX_CHANNELS], channels: usize) -> clap_audio_buffer {
+    clap_audio_buffer {
+        data32: pointers.as_mut_ptr(),
+        data64: null_mut(),
+        channel_count: channels as u32,
+        latency: 0,
+        constant_mask: 0,
+    }
+}
+
+/// The events of a block, with times that are within it and never decrease.
+struct BlockEvents {
+    host: *const clap_input_events,
+    /// Time of the previous event.
+    earliest: Cell<u32>,
+    /// Time of the block's last frame; 0 for an empty block.
+    last: u32,
+    /// The event with another time than the host's that was read last.
+    copy: UnsafeCell<MaybeUninit<clap_event_param_value>>,
+}
+
+// A modulation is copied as a value.
+const _: () = assert!(size_of::<clap_event_param_mod>() == size_of::<clap_event_param_value>());
+
+impl BlockEvents {
+    fn new(host: *const clap_input_events, frames: usize) -> Self {
+        Self {
+            host,
+            earliest: Cell::new(0),
+            last: frames.saturating_sub(1) as u32,
+            copy: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// The list for nice-plug, valid as long as `self`.
+    fn list(&self) -> clap_input_events {
+        clap_input_events {
+            ctx: from_ref(self).cast_mut().cast(),
+            size: Some(Self::size),
+            get: Some(Self::get),
+        }
+    }
+
+    unsafe extern "C" fn size(list: *const clap_input_events) -> u32 {
+        // SAFETY: `list` is one of `Self::list`, and the host's is valid during its call of `process`.
+        unsafe {
+            let events = &*(*list).ctx.cast_const().cast::<Self>();
+            call!(events.host => size(events.host))
+        }
+    }
+
+    /// Returns null for an event that nice-plug should skip, as it does with null.
+    unsafe extern "C" fn get(list: *const clap_input_events, index: u32) -> *const clap_event_header {
+        // SAFETY: as in `size`. nice-plug reads a value or a modulation before it gets the next event.
+        unsafe {
+            let events = &*(*list).ctx.cast_const().cast::<Self>();
+            let event = call!(events.host => get(events.host, index));
+            let Some(header) = event.as_ref() else { return null() };
+            let time = header.time.clamp(events.earliest.get(), events.last);
+            events.earliest.set(time);
+            if time == header.time {
+                return event;
+            }
+            match (header.space_id, header.type_) {
+                (CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_VALUE | CLAP_EVENT_PARAM_MOD) => {
+                    let copy = (*events.copy.get()).write(*event.cast());
+                    copy.header.time = time;
+                    &copy.header
+                }
+                // A transport beyond the block is that of the next block; Sift ignores all other kinds.
+                _ => null(),
+            }
+        }
+    }
+}
+
+static LATENCY: clap_plugin_latency = clap_plugin_latency { get: Some(latency) };
+
+unsafe extern "C" fn latency(plugin: *const clap_plugin) -> u32 {
+    // SAFETY: the host passes its pointer.
+    unsafe { Shim::of(plugin) }.link.latency()
+}
+
+unsafe extern "C" fn get_extension(plugin: *const clap_plugin, id: *const c_char) -> *const c_void {
+    // SAFETY: this is the host's call, passed on. `id` is a string unless it is null.
+    unsafe {
+        if !id.is_null() && CStr::from_ptr(id) == CLAP_EXT_LATENCY {
+            return from_ref(&LATENCY).cast();
+        }
+        let shim = Shim::of(plugin);
+        call!(shim.inner => get_extension(shim.inner, id))
+    }
+}
+
+/// The description of the only plugin.
+fn descriptor() -> &'static PluginDescriptor {
+    static DESCRIPTOR: OnceLock<PluginDescriptor> = OnceLock::new();
+    DESCRIPTOR.get_or_init(PluginDescriptor::for_plugin::<Sift>)
+}
+
+static FACTORY: clap_plugin_factory = clap_plugin_factory {
+    get_plugin_count: Some(plugin_count),
+    get_plugin_descriptor: Some(plugin_descriptor),
+    create_plugin: Some(create_plugin),
+};
+
+unsafe extern "C" fn plugin_count(_factory: *const clap_plugin_factory) -> u32 {
+    1
+}
+
+unsafe extern "C" fn plugin_descriptor(
+    _factory: *const clap_plugin_factory,
+    index: u32,
+) -> *const clap_plugin_descriptor {
+    if index == 0 { descriptor().clap_plugin_descriptor() } else { null() }
+}
+
+unsafe extern "C" fn create_plugin(
+    _factory: *const clap_plugin_factory,
+    host: *const clap_host,
+    id: *const c_char,
+) -> *const clap_plugin {
+    // SAFETY: the host passes itself and a string, unless they are null.
+    unsafe {
+        let is_known = !host.is_null() && !id.is_null() && CStr::from_ptr(id) == descriptor().clap_id();
+        if is_known { Shim::create(host) } else { null() }
+    }
+}
+
+unsafe extern "C" fn init(_path: *const c_char) -> bool {
+    setup_logger::<Sift>();
+    true
+}
+
+unsafe extern "C" fn deinit() {}
+
+unsafe extern "C" fn get_factory(id: *const c_char) -> *const c_void {
+    // SAFETY: `id` is a string unless it is null.
+    let is_known = !id.is_null() && unsafe { CStr::from_ptr(id) } == CLAP_PLUGIN_FACTORY_ID;
+    if is_known { from_ref(&FACTORY).cast() } else { null() }
+}
+
+/// The entry point of a CLAP library.
+#[unsafe(no_mangle)]
+#[used]
+#[allow(non_upper_case_globals, reason = "CLAP specifies the name")]
+pub static clap_entry: clap_plugin_entry = clap_plugin_entry {
+    clap_version: CLAP_VERSION,
+    init: Some(init),
+    deinit: Some(deinit),
+    get_factory: Some(get_factory),
+};

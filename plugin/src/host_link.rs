@@ -1,0 +1,76 @@
+//! State that the plugin shares with the shim that passes the host's calls to nice-plug.
+//!
+//! nice-plug 0.4 creates the plugin inside its wrapper and gives no access to it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use sift_engine::Instance;
+
+thread_local! {
+    /// The link of the plugin that is being created on this thread.
+    static PENDING: Cell<Option<Arc<HostLink>>> = const { Cell::new(None) };
+}
+
+/// Connection of one plugin to its shim.
+#[derive(Default)]
+pub struct HostLink {
+    instance: Arc<Instance>,
+    /// Samples; 0 before the first activation.
+    latency: AtomicU32,
+    is_reset_announced: AtomicBool,
+}
+
+impl HostLink {
+    /// Calls `create`, which creates one plugin on this thread. Returns its result and the plugin's link.
+    pub fn connect<T>(create: impl FnOnce() -> T) -> (T, Arc<Self>) {
+        let link = Arc::<Self>::default();
+        PENDING.set(Some(link.clone()));
+        let created = create();
+        PENDING.take();
+        (created, link)
+    }
+
+    /// Returns the link for a plugin that is being created; without a shim, a new one.
+    pub fn of_new_plugin() -> Arc<Self> {
+        PENDING.take().unwrap_or_default()
+    }
+
+    /// The plugin's instance.
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// Latency in samples since the last activation, or the last change of it while the plugin was active.
+    pub fn latency(&self) -> u32 {
+        self.latency.load(Ordering::Acquire)
+    }
+
+    /// Stores the latency in samples. Returns whether it differs from the stored one.
+    pub fn set_latency(&self, samples: u32) -> bool {
+        self.latency.swap(samples, Ordering::AcqRel) != samples
+    }
+
+    /// Announces that the plugin's next `reset` is one of the host's.
+    pub fn announce_reset(&self) {
+        self.is_reset_announced.store(true, Ordering::Release);
+    }
+
+    /// Returns whether a reset was announced, and forgets it.
+    pub fn take_announced_reset(&self) -> bool {
+        self.is_reset_announced.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugin_created_by_a_shim_shares_its_link() {
+        let (of_plugin, of_shim) = HostLink::connect(HostLink::of_new_plugin);
+        assert!(Arc::ptr_eq(&of_plugin, &of_shim));
+        assert!(!Arc::ptr_eq(&HostLink::of_new_plugin(), &of_shim), "a later plugin has its own");
+    }
+}
