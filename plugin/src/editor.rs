@@ -2,6 +2,7 @@
 
 mod clipboard;
 mod controls;
+mod fitted_editor;
 mod font_fallback;
 mod keyboard_focus;
 mod meters;
@@ -34,11 +35,13 @@ use nice_plug::editor::dpi::LogicalSize;
 use nice_plug_egui::baseview::{HandlerError, WindowSize};
 use nice_plug_egui::resizable_window::ResizableWindow;
 use nice_plug_egui::{
-    EguiEditor, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
+    EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier, create_egui_editor,
 };
 use sift_engine::user::preferences::{Preferences, ThemeChoice};
 use sift_engine::{Instance, ModelChoice};
 
+pub use self::fitted_editor::FittedEditor as SiftEditor;
+use self::fitted_editor::{SharedWindowSize, fitted_size};
 use self::font_fallback::FontFallback;
 use self::keyboard_focus::KeyboardFocus;
 use self::resize::ResizeRequest;
@@ -55,9 +58,6 @@ const ANIMATION_INTERVAL: Duration = Duration::from_micros(16_667);
 /// Time between two repaints otherwise: the status line changes without user input.
 const IDLE_INTERVAL: Duration = Duration::from_millis(40);
 
-/// The editor as the host sees it.
-pub type SiftEditor = EguiEditor<EditorApp>;
-
 /// Creates the editor that the host opens and closes. `threads` records the threads it is drawn on.
 pub fn create(
     params: Arc<SiftParams>,
@@ -68,7 +68,10 @@ pub fn create(
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(MIN_SIZE.x, MIN_SIZE.y));
     let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
-    create_egui_editor(state, RepaintNotifier::new(), settings, EditorApp::new(params, instance, threads))
+    let app = EditorApp::new(params.clone(), instance, threads);
+    let window_size = app.window_size.clone();
+    let inner = create_egui_editor(state.clone(), RepaintNotifier::new(), settings, app)?;
+    Some(SiftEditor { inner, state, params, window_size })
 }
 
 /// The editor's size in the saved state, in logical pixels, within its limits.
@@ -87,7 +90,10 @@ pub struct EditorApp {
     fonts: FontFallback,
     keyboard: KeyboardFocus,
     threads: EditorThreads,
-    /// Pending when state was loaded after the host read the editor's size.
+    window_size: SharedWindowSize,
+    /// The window's scale, which the host may change while the window is open.
+    scale: f64,
+    /// Pending when the host has not given the window the size that it should have.
     resize: Option<ResizeRequest>,
     /// The user's theme, for projects without one of their own.
     theme: ThemeChoice,
@@ -103,6 +109,8 @@ impl EditorApp {
             fonts: FontFallback::default(),
             keyboard: KeyboardFocus::default(),
             threads,
+            window_size: SharedWindowSize::default(),
+            scale: 1.0,
             resize: None,
             theme: ThemeChoice::default(),
         }
@@ -145,7 +153,10 @@ impl NiceEguiApp for EditorApp {
         self.threads.enter();
         theme::apply(&ctx);
         self.fonts.attach(&ctx);
-        self.resize = Some(ResizeRequest::new(saved_size(&self.params)));
+        let size = frame.baseview_window().size();
+        self.window_size.store(size);
+        self.scale = size.scale_factor;
+        self.resize = Some(ResizeRequest::new(fitted_size(&self.params, self.scale)));
         // Text that was being typed when the editor was closed takes effect now.
         if self.instance.queries().commit_drafts() {
             self.params.mark_edited(&host.param_setter());
@@ -183,8 +194,13 @@ impl NiceEguiApp for EditorApp {
     }
 
     fn resized(&mut self, size: WindowSize) {
+        self.window_size.store(size);
         *self.params.state.window.write() =
             (size.logical.width.round() as u32, size.logical.height.round() as u32);
+        if size.scale_factor != self.scale {
+            self.scale = size.scale_factor;
+            self.resize = Some(ResizeRequest::new(fitted_size(&self.params, self.scale)));
+        }
     }
 
     fn editor_closed(&mut self) {

@@ -93,7 +93,7 @@ impl Plugin for Sift {
         self.params.clone()
     }
 
-    fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
+    fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<SiftEditor> {
         editor::create(self.params.clone(), self.instance.clone(), self.editor_threads.clone())
     }
 

@@ -542,6 +542,24 @@ impl Instance {
         Ok(self.extension::<PluginGui>("gui")?.show(&self.plugin.plugin_handle())?)
     }
 
+    /// Width and height of the editor in pixels, as the plugin reports them, whether the editor is created or not.
+    ///
+    /// # Errors
+    /// If the plugin does not report them.
+    pub fn editor_size(&mut self) -> Result<(u32, u32)> {
+        let size = self.extension::<PluginGui>("gui")?.get_size(&self.plugin.plugin_handle());
+        let size = size.context("the plugin does not report its editor's size")?;
+        Ok((size.width, size.height))
+    }
+
+    /// Suggests a scale of the editor, which is created.
+    ///
+    /// # Errors
+    /// If the plugin refuses.
+    pub fn set_editor_scale(&mut self, scale: f64) -> Result<()> {
+        Ok(self.extension::<PluginGui>("gui")?.set_scale(&self.plugin.plugin_handle(), scale)?)
+    }
+
     /// Destroys the editor.
     ///
     /// # Errors

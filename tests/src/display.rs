@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 use x11rb::connection::Connection;
-use x11rb::protocol::xproto::{ConnectionExt, CreateWindowAux, ImageFormat, WindowClass};
+use x11rb::protocol::xproto::{AtomEnum, ConnectionExt, CreateWindowAux, ImageFormat, PropMode, WindowClass};
 use x11rb::rust_connection::RustConnection;
+use x11rb::wrapper::ConnectionExt as _;
 
 /// A display by the program Xvfb (Debian's `xvfb`), which is stopped on drop.
 pub struct Display {
@@ -16,13 +17,13 @@ pub struct Display {
 }
 
 impl Display {
-    /// Starts Xvfb on a free display number.
+    /// Starts Xvfb on a free display number, with a screen of `width` by `height` pixels.
     ///
     /// # Panics
     /// If Xvfb is missing, or opens no display.
-    pub fn start() -> Self {
+    pub fn start(width: u16, height: u16) -> Self {
         let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1600x1200x24", "-nolisten", "tcp"])
+            .args(["-displayfd", "1", "-screen", "0", &format!("{width}x{height}x24"), "-nolisten", "tcp"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -83,6 +84,32 @@ impl HostWindow {
             .check()?;
         connection.map_window(id)?.check()?;
         Ok(Self { connection, id, size: (width, height) })
+    }
+
+    /// Sets the scale of the windows on the display, as desktops do, until this window closes.
+    ///
+    /// # Errors
+    /// If the display does not accept it.
+    pub fn set_display_scale(&self, scale: f64) -> Result<()> {
+        let root = self.connection.query_tree(self.id)?.reply()?.root;
+        let resources = format!("Xft.dpi:\t{:.0}\n", 96.0 * scale);
+        let (property, kind) = (AtomEnum::RESOURCE_MANAGER, AtomEnum::STRING);
+        self.connection
+            .change_property8(PropMode::REPLACE, root, property, kind, resources.as_bytes())?
+            .check()?;
+        Ok(())
+    }
+
+    /// Width and height in pixels of the plugin's window in this one; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the display does not tell it.
+    pub fn editor_size(&self) -> Result<Option<(u32, u32)>> {
+        let Some(&editor) = self.connection.query_tree(self.id)?.reply()?.children.first() else {
+            return Ok(None);
+        };
+        let geometry = self.connection.get_geometry(editor)?.reply()?;
+        Ok(Some((geometry.width.into(), geometry.height.into())))
     }
 
     /// Whether a plugin has drawn its editor in the window: it has many more colours than an empty window.

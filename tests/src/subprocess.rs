@@ -45,7 +45,12 @@ impl TestEnvironment {
 
     /// With a display to open windows on.
     pub fn with_display(self) -> Self {
-        Self { display: Some(Display::start()), ..self }
+        self.with_display_of(1600, 1200)
+    }
+
+    /// With a display of `width` by `height` pixels.
+    pub fn with_display_of(self, width: u16, height: u16) -> Self {
+        Self { display: Some(Display::start(width, height)), ..self }
     }
 
     fn apply(&self, command: &mut Command) {

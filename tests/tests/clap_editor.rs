@@ -203,3 +203,55 @@ host_test!(editor_closed_with_its_plugin_leaves_no_thread, TestEnvironment::as_d
         );
     }
 });
+
+/// Width and height of a small laptop's screen.
+const SMALL_SCREEN: (u16, u16) = (1366, 768);
+
+/// Whether an editor of `size` fits on [`SMALL_SCREEN`].
+fn fits(size: (u32, u32)) -> bool {
+    size.0 <= u32::from(SMALL_SCREEN.0) && size.1 <= u32::from(SMALL_SCREEN.1)
+}
+
+host_test!(
+    editor_at_scale_2_fits_on_a_small_screen,
+    TestEnvironment::as_delivered().with_display_of(SMALL_SCREEN.0, SMALL_SCREEN.1),
+    {
+        let mut plugin = Instance::create(&clap_bundle()).unwrap();
+        let host = HostWindow::open(SMALL_SCREEN.0, SMALL_SCREEN.1).unwrap();
+        host.set_display_scale(2.0).unwrap();
+        // VST3 hosts ask for the size before they open the editor, and CLAP hosts after they have created it.
+        let reported_before = plugin.editor_size().unwrap();
+        plugin.create_editor(host.id()).unwrap();
+        let reported = plugin.editor_size().unwrap();
+        plugin.show_editor().unwrap();
+        assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
+        // Requests for another size would follow within this time.
+        plugin.wait(Duration::from_secs(3));
+        let shown = host.editor_size().unwrap().unwrap();
+        assert!(fits(shown), "the editor is {shown:?}, larger than the screen");
+        assert_eq!(reported_before, shown, "reported before it was created");
+        assert_eq!(reported, shown, "reported before it was shown");
+        assert_eq!(plugin.editor_size().unwrap(), shown, "reported while it is shown");
+        plugin.close_editor().unwrap();
+    }
+);
+
+host_test!(
+    editor_scaled_by_its_host_fits_on_a_small_screen,
+    TestEnvironment::as_delivered().with_display_of(SMALL_SCREEN.0, SMALL_SCREEN.1),
+    {
+        let mut plugin = Instance::create(&clap_bundle()).unwrap();
+        let host = HostWindow::open(SMALL_SCREEN.0, SMALL_SCREEN.1).unwrap();
+        plugin.create_editor(host.id()).unwrap();
+        plugin.set_editor_scale(2.0).unwrap();
+        plugin.show_editor().unwrap();
+        let is_small = eventually(Duration::from_secs(20), || {
+            plugin.wait(Duration::from_millis(10));
+            host.editor_size().unwrap().is_some_and(fits)
+        });
+        assert!(is_small, "the editor is {:?}, larger than the screen", host.editor_size().unwrap());
+        plugin.wait(Duration::from_secs(3));
+        assert_eq!(host.editor_size().unwrap(), Some(plugin.editor_size().unwrap()), "shown and reported");
+        plugin.close_editor().unwrap();
+    }
+);

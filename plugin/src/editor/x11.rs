@@ -1,12 +1,18 @@
-//! X11 requests that the toolkit does not make: keyboard focus for the host, and the first frame.
+//! X11 requests that the toolkit does not make: keyboard focus for the host, the first frame, and the screen's size.
 
+use nice_plug::editor::dpi::PhysicalSize;
 use nice_plug_egui::baseview::WindowContext;
 use raw_window_handle::{HasWindowHandle, RawWindowHandle};
+use x11rb::connection::Connection as _;
 use x11rb::cookie::VoidCookie;
 use x11rb::errors::ReplyError;
 use x11rb::protocol::present::ConnectionExt as _;
+use x11rb::protocol::randr::ConnectionExt as _;
 use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, InputFocus, Window};
+use x11rb::resource_manager;
 use x11rb::rust_connection::RustConnection;
+
+use crate::editor::fitted_editor::Screen;
 
 /// Display frames during which the first frame is requested repeatedly.
 const REQUEST_DURATION: u64 = 480;
@@ -14,6 +20,8 @@ const REQUEST_DURATION: u64 = 480;
 const REQUEST_INTERVAL: u64 = 12;
 /// Serial number of baseview 0.4.2's first request.
 const FIRST_SERIAL: u32 = 0;
+/// Dots per inch of a scale of 1.
+const DPI_OF_SCALE_1: f64 = 96.0;
 
 /// Makes the X server report to `window` that its first frame is due, five times per second for eight seconds.
 ///
@@ -26,6 +34,11 @@ pub fn request_first_frame(window: &WindowContext) {
         // Without the Present extension, the toolkit uses its own timer.
         let _ = server.schedule_frames(window);
     }
+}
+
+/// The screen that the next window opens on; `None` without an X server.
+pub fn screen() -> Option<Screen> {
+    Server::connect()?.screen().ok()
 }
 
 /// The window's X11 identifier.
@@ -69,20 +82,71 @@ x11rb::atom_manager! {
         WM_STATE,
         WM_PROTOCOLS,
         WM_TAKE_FOCUS,
+        // Window managers set this property on the root window (Extended Window Manager Hints, "Root Window Properties").
+        _NET_WORKAREA,
     }
+}
+
+/// A rectangle: left, top, right, bottom.
+type Edges = [i32; 4];
+
+fn edges(x: impl Into<i32>, y: impl Into<i32>, width: impl Into<i32>, height: impl Into<i32>) -> Edges {
+    let (x, y) = (x.into(), y.into());
+    [x, y, x + width.into(), y + height.into()]
 }
 
 /// A connection to the X server.
 pub struct Server {
     connection: RustConnection,
+    root: Window,
     names: Names,
 }
 
 impl Server {
     fn connect() -> Option<Self> {
-        let (connection, _) = x11rb::connect(None).ok()?;
+        let (connection, screen) = x11rb::connect(None).ok()?;
         let names = Names::new(&connection).ok()?.reply().ok()?;
-        Some(Self { connection, names })
+        let root = connection.setup().roots.get(screen)?.root;
+        Some(Self { connection, root, names })
+    }
+
+    /// The monitor with the pointer, because hosts open windows where the user has just clicked.
+    fn screen(&self) -> Result<Screen, ReplyError> {
+        let root = self.connection.get_geometry(self.root)?.reply()?;
+        let mut area = edges(0, 0, root.width, root.height);
+        let pointer = self.connection.query_pointer(self.root)?.reply()?;
+        let (x, y) = (i32::from(pointer.root_x), i32::from(pointer.root_y));
+        // Without the RandR extension, all monitors count as one.
+        if let Ok(monitors) = self.connection.randr_get_monitors(self.root, true)?.reply() {
+            let monitors = monitors.monitors.iter();
+            let mut areas = monitors.map(|it| edges(it.x, it.y, it.width, it.height));
+            let has_pointer = |&[left, top, right, bottom]: &Edges| {
+                (left..right).contains(&x) && (top..bottom).contains(&y)
+            };
+            area = areas.find(has_pointer).unwrap_or(area);
+        }
+        // One rectangle per virtual desktop, of x, y, width and height. The window manager may be missing.
+        let free = self.connection.get_property(
+            false,
+            self.root,
+            self.names._NET_WORKAREA,
+            AtomEnum::CARDINAL,
+            0,
+            4,
+        )?;
+        let free: Vec<i32> =
+            free.reply()?.value32().into_iter().flatten().map(|value| value as i32).collect();
+        if let [x, y, width, height] = free[..] {
+            let [left, top, right, bottom] = edges(x, y, width, height);
+            area = [area[0].max(left), area[1].max(top), area[2].min(right), area[3].min(bottom)];
+        }
+        let length = |from: i32, to: i32| to.saturating_sub(from).max(0) as u32;
+        let work_area = PhysicalSize::new(length(area[0], area[2]), length(area[1], area[3]));
+        // As baseview reads it.
+        let dpi = resource_manager::new_from_default(&self.connection)
+            .ok()
+            .and_then(|resources| resources.get_value::<u32>("Xft.dpi", "").ok().flatten());
+        Ok(Screen { work_area, scale: dpi.map_or(1.0, |dpi| f64::from(dpi) / DPI_OF_SCALE_1) })
     }
 
     /// The nearest managed window that contains `window`; `None` if `window` itself is managed.
