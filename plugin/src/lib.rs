@@ -17,6 +17,7 @@ use std::sync::Arc;
 use nice_plug::prelude::*;
 use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
+pub use crate::clap::clap_entry;
 use crate::editor::{EditorThreads, SiftEditor};
 use crate::host_link::HostLink;
 use crate::params::{ListenParam, SiftParams};
