@@ -12,6 +12,7 @@ mod model_menu;
 mod query_box;
 mod query_set_menu;
 mod resize;
+mod size;
 mod slider;
 mod slot_bar;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use egui::{Ui, Vec2, vec2};
+use egui::Ui;
 use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::ResizeHint;
 use nice_plug::editor::dpi::LogicalSize;
@@ -40,23 +41,22 @@ use nice_plug_egui::{
 use sift_engine::user::preferences::{Preferences, ThemeChoice};
 use sift_engine::{Instance, ModelChoice};
 
-pub use self::fitted_editor::FittedEditor as SiftEditor;
-use self::fitted_editor::{SharedWindowSize, fitted_size};
+use self::fitted_editor::{FittedEditor, SharedWindowSize, fitted_size};
 use self::font_fallback::FontFallback;
 use self::keyboard_focus::KeyboardFocus;
 use self::resize::ResizeRequest;
+use self::size::{MIN_SIZE, saved_size};
 pub use self::threads::EditorThreads;
 use self::view::{EditorData, EditorView};
 use crate::params::SiftParams;
 
-/// The smallest size of the editor, in logical pixels.
-const MIN_SIZE: Vec2 = vec2(560.0, 360.0);
-/// The largest size that a saved state may request, in logical pixels.
-const MAX_SIZE: Vec2 = vec2(4096.0, 4096.0);
 /// Time between two repaints while the spectrogram moves.
 const ANIMATION_INTERVAL: Duration = Duration::from_micros(16_667);
 /// Time between two repaints otherwise: the status line changes without user input.
 const IDLE_INTERVAL: Duration = Duration::from_millis(40);
+
+/// The editor as the host sees it.
+pub type SiftEditor = FittedEditor<EditorApp>;
 
 /// Creates the editor that the host opens and closes. `threads` records the threads it is drawn on.
 pub fn create(
@@ -71,13 +71,7 @@ pub fn create(
     let app = EditorApp::new(params.clone(), instance, threads);
     let window_size = app.window_size.clone();
     let inner = create_egui_editor(state.clone(), RepaintNotifier::new(), settings, app)?;
-    Some(SiftEditor { inner, state, params, window_size })
-}
-
-/// The editor's size in the saved state, in logical pixels, within its limits.
-fn saved_size(params: &SiftParams) -> Vec2 {
-    let (width, height) = *params.state.window.read();
-    vec2(width as f32, height as f32).clamp(MIN_SIZE, MAX_SIZE)
+    Some(FittedEditor { inner, state, params, window_size })
 }
 
 /// The editor as the toolkit runs it.

@@ -3,53 +3,32 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use egui::{Vec2, vec2};
+use egui::Vec2;
 use nice_plug::context::gui::GuiContext;
-use nice_plug::editor::dpi::{LogicalSize, NativeSize, PhysicalSize};
+use nice_plug::editor::dpi::{LogicalSize, NativeSize};
 use nice_plug::editor::{Editor, HostMethods, ParentWindowHandle, ResizeHint, SpawnedEditor};
 use nice_plug::plugin::TrackInfo;
 use nice_plug_egui::baseview::WindowSize;
-use nice_plug_egui::{EguiEditor, EguiEditorHandle, EguiEditorState};
+use nice_plug_egui::{EguiEditor, EguiEditorHandle, EguiEditorState, NiceEguiApp};
 use parking_lot::Mutex;
 
-use crate::editor::{EditorApp, saved_size};
+use crate::editor::size::{Screen, fit, saved_size};
 use crate::params::SiftParams;
 
-/// Height of the title bar around the editor, in logical pixels.
-const TITLE_BAR_HEIGHT: f32 = 32.0;
-
-/// The screen that a window is about to open on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Screen {
-    /// The part that is free for windows, in physical pixels.
-    pub work_area: PhysicalSize<u32>,
-    /// Physical pixels per logical pixel, unless the host suggests another.
-    pub scale: f64,
-}
-
-impl Screen {
-    /// The screen that the next window opens on; `None` where it is not known.
-    ///
-    /// baseview 0.4 does not tell it, so it is known by X11 only.
-    fn next() -> Option<Self> {
-        #[cfg(all(unix, not(target_os = "macos")))]
-        return crate::editor::x11::screen();
-        #[cfg(not(all(unix, not(target_os = "macos"))))]
-        return None;
-    }
-}
-
-/// `size` in logical pixels, or the part of it that `work_area` has room for at `scale`.
-fn fit(size: Vec2, work_area: PhysicalSize<u32>, scale: f64) -> Vec2 {
-    let area = vec2(work_area.width as f32, work_area.height as f32) / scale as f32;
-    let room = area - vec2(0.0, TITLE_BAR_HEIGHT);
-    size.min(room.floor()).max(Vec2::splat(1.0))
+/// The screen that the next window opens on; `None` where it is not known.
+///
+/// baseview 0.4 does not tell it, so it is known by X11 only.
+fn next_screen() -> Option<Screen> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    return crate::editor::x11::screen();
+    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    return None;
 }
 
 /// The editor's saved size in logical pixels, as far as the screen has room for it at `scale`.
 pub fn fitted_size(params: &SiftParams, scale: f64) -> Vec2 {
     let saved = saved_size(params);
-    Screen::next().map_or(saved, |screen| fit(saved, screen.work_area, scale))
+    next_screen().map_or(saved, |screen| fit(saved, screen.work_area, scale))
 }
 
 /// The size of the editor's window, as the host knows it.
@@ -69,14 +48,14 @@ impl SharedWindowSize {
 }
 
 /// The editor in its saved size, or as much of it as its screen has room for.
-pub struct FittedEditor {
-    pub(super) inner: EguiEditor<EditorApp>,
+pub struct FittedEditor<A: NiceEguiApp> {
+    pub(super) inner: EguiEditor<A>,
     pub(super) state: Arc<EguiEditorState>,
     pub(super) params: Arc<SiftParams>,
     pub(super) window_size: SharedWindowSize,
 }
 
-impl Editor for FittedEditor {
+impl<A: NiceEguiApp> Editor for FittedEditor<A> {
     type Handle = EguiEditorHandle;
 
     fn spawn(
@@ -98,7 +77,7 @@ impl Editor for FittedEditor {
         if self.state.is_open() {
             return *self.window_size.0.lock();
         }
-        match Screen::next() {
+        match next_screen() {
             Some(screen) => {
                 let size = fit(saved_size(&self.params), screen.work_area, screen.scale);
                 NativeSize::from_size(LogicalSize::new(size.x, size.y).into(), screen.scale)
@@ -118,40 +97,5 @@ impl Editor for FittedEditor {
     unsafe fn assume_standalone_in_process(&self) {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.inner.assume_standalone_in_process() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: PhysicalSize<u32> = PhysicalSize::new(1366, 768);
-
-    #[test]
-    fn editor_that_fits_keeps_its_size() {
-        let size = vec2(720.0, 420.0);
-        assert_eq!(fit(size, SMALL, 1.0), size);
-        assert_eq!(fit(size, PhysicalSize::new(3840, 2160), 2.0), size);
-    }
-
-    #[test]
-    fn editor_is_never_larger_than_the_screen() {
-        for scale in [1.0, 1.25, 1.5, 1.75, 2.0, 3.0] {
-            for size in [vec2(720.0, 420.0), vec2(4096.0, 4096.0), vec2(560.0, 4096.0)] {
-                let fitted = fit(size, SMALL, scale);
-                let physical = fitted * scale as f32;
-                assert!(physical.x <= 1366.0, "{size:?} at {scale}: {physical:?}");
-                assert!(
-                    physical.y <= 768.0 - TITLE_BAR_HEIGHT * scale as f32,
-                    "{size:?} at {scale}: {physical:?}"
-                );
-                assert!(fitted.x <= size.x && fitted.y <= size.y);
-            }
-        }
-    }
-
-    #[test]
-    fn editor_on_a_tiny_screen_keeps_a_pixel() {
-        assert_eq!(fit(vec2(720.0, 420.0), PhysicalSize::new(0, 0), 2.0), vec2(1.0, 1.0));
     }
 }

@@ -54,8 +54,8 @@ mod tests {
     use egui_kittest::kittest::Queryable;
 
     use super::*;
-    use crate::editor::MIN_SIZE;
     use crate::editor::mock_host::{MockHost, editor};
+    use crate::editor::size::MIN_SIZE;
 
     #[test]
     fn text_field_uses_keys_until_escape() {

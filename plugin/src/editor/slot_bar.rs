@@ -149,8 +149,8 @@ mod tests {
     use egui_kittest::kittest::{NodeT, Queryable};
 
     use super::*;
-    use crate::editor::MIN_SIZE;
     use crate::editor::mock_host::{MockHost, editor};
+    use crate::editor::size::MIN_SIZE;
 
     fn harness(host: &MockHost) -> egui_kittest::Harness<'_> {
         egui_kittest::Harness::new_ui(|ui| {

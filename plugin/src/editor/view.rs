@@ -210,7 +210,8 @@ mod tests {
 
     use super::*;
     use crate::editor::mock_host::{MockHost, editor, scaled_editor};
-    use crate::editor::{ANIMATION_INTERVAL, MAX_SIZE, MIN_SIZE, snapshot_tests};
+    use crate::editor::size::{MAX_SIZE, MIN_SIZE};
+    use crate::editor::{ANIMATION_INTERVAL, snapshot_tests};
     use crate::state::{DEFAULT_EDITOR_SIZE, SpectrogramView};
 
     #[test]

@@ -12,7 +12,7 @@ use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, Event
 use x11rb::resource_manager;
 use x11rb::rust_connection::RustConnection;
 
-use crate::editor::fitted_editor::Screen;
+use crate::editor::size::Screen;
 
 /// Display frames during which the first frame is requested repeatedly.
 const REQUEST_DURATION: u64 = 480;
