@@ -20,7 +20,7 @@ PEAK = 0.5
 
 
 def _normalise(samples):
-    return samples / np.sqrt(energy(samples) + 1e-9)
+    return samples / np.float32(np.sqrt(energy(samples) + 1e-9))
 
 
 class SelectionLists:

@@ -62,6 +62,11 @@ class _OracleModel(torch.nn.Module):
         return (target_magnitude / (target_magnitude + interferer_magnitude + 1e-9))[:, None], None, None
 
 
+def test_signals_have_the_precision_of_the_model(lists):
+    signals = [signal for _, _, *signals in lists.cases for signal in signals if signal is not None]
+    assert {str(signal.dtype) for signal in signals} == {"float32"}
+
+
 def test_ideal_masks_score_high_on_every_list(lists):
     figures = lists(_OracleModel(lists))
     assert set(figures["lists"]) == {"old", "new", "esc50", "other", "absent", "vocals", "drums", "but vocals"}
