@@ -6,11 +6,13 @@
 mod adts;
 mod big_endian;
 mod boxes;
+mod errors;
 mod ffmpeg;
 mod flac;
 mod kinds;
 mod mpeg;
 mod ogg;
+mod packets;
 mod raw;
 mod source;
 mod stream;
@@ -21,7 +23,6 @@ mod wave;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,19 +30,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use symphonia::core::io::MediaSource;
 
+use self::errors::{CUT_SHORT, Unsupported};
 pub use self::ffmpeg::Ffmpeg;
 use self::kinds::Kind;
+use self::packets::Trim;
 use self::source::{Section, Source, Window};
-use self::stream::{DecodedStream, Selection, Stream, Trim};
-
-/// Supported sample rates, in hertz. The limit bounds the size of the spectrogram.
-const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=768_000;
-
-/// Begins the errors about files that end too early.
-const CUT_SHORT: &str = "cut short";
-
-/// Ends the errors about damaged files.
-const REPAIR: &str = "Get the file again, or convert it to WAV or FLAC";
+use self::stream::{DecodedStream, Selection, Stream};
 
 /// A decoder of an audio file.
 ///
@@ -76,45 +70,6 @@ enum Part {
     /// Bytes that only ffmpeg may read, and why.
     Other(Section, Unsupported),
 }
-
-/// Why Sift does not read audio by itself. ffmpeg may read it.
-#[derive(Debug)]
-enum Unsupported {
-    /// The name of its format.
-    Kind(String),
-    /// The decoder's error at the beginning.
-    Damage(String),
-    /// The format is not recognised.
-    Unknown,
-}
-
-impl Unsupported {
-    /// The error where there is no ffmpeg.
-    fn without_ffmpeg(&self) -> anyhow::Error {
-        match self {
-            Self::Kind(_) => {
-                anyhow!("{self}, which ffmpeg reads. Install ffmpeg, or convert the file to WAV or FLAC")
-            }
-            Self::Damage(_) => anyhow!("{self}. {REPAIR}"),
-            Self::Unknown => {
-                anyhow!(
-                    "{self}. If other programs play it, install ffmpeg, or convert the file to WAV or FLAC"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kind(text) | Self::Damage(text) => f.write_str(text),
-            Self::Unknown => f.write_str("not audio of a known format"),
-        }
-    }
-}
-
-impl std::error::Error for Unsupported {}
 
 impl AudioReader {
     /// Opens the file and decodes its first block. The file may be a pipe.
@@ -431,18 +386,6 @@ fn mpeg_parts(
     let Some(audio) = mpeg::scan(window, range)? else { return Ok(None) };
     warnings.extend(audio.warnings);
     Ok(Some(audio.segments.into_iter().map(Part::Mpeg).collect()))
-}
-
-/// Checks that the sample rate, in hertz, and the number of channels are supported.
-fn ensure_supported(rate: u32, channels: usize) -> Result<()> {
-    ensure!((1..=2).contains(&channels), "{channels} channels; expected 1 or 2. Mix the file down to stereo");
-    ensure!(
-        SAMPLE_RATES.contains(&rate),
-        "sample rate of {rate} Hz; expected {} to {} Hz. Resample the file",
-        SAMPLE_RATES.start(),
-        SAMPLE_RATES.end()
-    );
-    Ok(())
 }
 
 /// Returns the result of `work` on the file at `path`, which errors name. A panic of its decoder, as damaged files

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
 
-use super::CUT_SHORT;
+use super::errors::CUT_SHORT;
 use super::source::Window;
 
 /// Samples per channel of a block; a frame has up to four.

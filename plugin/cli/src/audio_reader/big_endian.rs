@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 
+use super::errors::{CUT_SHORT, Unsupported, ensure_supported};
+use super::packets::Trim;
 use super::raw::{ByteOrder, PcmKind, RawAudio, RawFormat};
 use super::source::Window;
-use super::stream::Trim;
-use super::{CUT_SHORT, Unsupported};
 
 /// The unsigned number in up to 8 `bytes`.
 pub fn number(bytes: &[u8]) -> u64 {
@@ -77,7 +77,7 @@ pub fn parse_aiff(window: &mut Window) -> Result<RawAudio> {
     ensure!(!ranges.is_empty(), "contains no audio");
     let (channels, bits) = (number(&common[..2]) as u16, number(&common[6..8]));
     let rate = whole_rate(extended(&common[8..18]));
-    super::ensure_supported(rate, usize::from(channels))?;
+    ensure_supported(rate, usize::from(channels))?;
     let bytes = bits.div_ceil(8);
     let (kind, order, bytes) = match common.get(18..22).unwrap_or(b"NONE") {
         b"NONE" | b"twos" | b"in16" | b"in24" | b"in32" => (PcmKind::Signed, ByteOrder::Big, bytes),
@@ -166,7 +166,7 @@ pub fn parse_caf(window: &mut Window) -> Result<CafAudio> {
     let rate = whole_rate(f64::from_bits(number(&description[..8])));
     let field = |index: usize| number(&description[12 + 4 * index..16 + 4 * index]);
     let (flags, packet_size, channels) = (field(0), field(1), field(3) as u16);
-    super::ensure_supported(rate, usize::from(channels))?;
+    ensure_supported(rate, usize::from(channels))?;
     let kind = if flags & 1 == 0 { PcmKind::Signed } else { PcmKind::Float };
     let order = if flags & 2 == 0 { ByteOrder::Big } else { ByteOrder::Little };
     let format = RawFormat::pcm(kind, order, packet_size / u64::from(channels), rate, channels)?;
@@ -184,7 +184,7 @@ pub fn parse_au(window: &mut Window) -> Result<RawAudio> {
     let field = |index: usize| number(&header[4 * index..4 * index + 4]);
     let (start, size, codec, rate, channels) =
         (field(1), field(2), field(3), field(4) as u32, field(5) as u16);
-    super::ensure_supported(rate, usize::from(channels))?;
+    ensure_supported(rate, usize::from(channels))?;
     let (kind, bytes) = match codec {
         1 => (PcmKind::MuLaw, 1),
         2..=5 => (PcmKind::Signed, codec - 1),

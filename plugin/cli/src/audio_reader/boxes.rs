@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
 
-use super::CUT_SHORT;
 use super::big_endian::number;
+use super::errors::CUT_SHORT;
 use super::source::Window;
 
 /// The part of a track that its edit list selects.

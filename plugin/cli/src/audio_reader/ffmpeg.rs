@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::CUT_SHORT;
+use super::errors::{CUT_SHORT, ensure_supported};
 use super::source::Section;
 use super::stream::Stream;
 
@@ -81,7 +81,7 @@ impl Ffmpeg {
             Ok(header) => header,
             Err(error) => return Err(run.finish().err().unwrap_or(error).context(kind.to_owned())),
         };
-        super::ensure_supported(rate, channels)?;
+        ensure_supported(rate, channels)?;
         Ok(Some(FfmpegStream {
             run: Some(run),
             _input: input,

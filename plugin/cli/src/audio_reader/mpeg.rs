@@ -12,9 +12,10 @@ use symphonia::core::errors::{Error, Result as SymphoniaResult};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
+use super::errors::CUT_SHORT;
+use super::packets::{Packets, Trim};
 use super::source::{Section, Source, Window};
-use super::stream::{Packets, Trim};
-use super::{CUT_SHORT, tags};
+use super::tags;
 
 /// Frames in a row by which a stream is recognised behind other bytes.
 const START_FRAMES: usize = 4;

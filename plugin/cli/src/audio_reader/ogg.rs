@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use symphonia::core::checksum::Crc32;
 use symphonia::core::io::Monitor;
 
-use super::CUT_SHORT;
+use super::errors::{CUT_SHORT, ensure_supported};
 use super::source::Window;
 
 /// Bits of a page's type.
@@ -57,7 +57,7 @@ impl Codec {
     fn of(packet: &[u8]) -> Result<Self> {
         if packet.starts_with(b"OpusHead") {
             let channels = packet.get(9).copied().unwrap_or_default();
-            super::ensure_supported(48_000, usize::from(channels))?;
+            ensure_supported(48_000, usize::from(channels))?;
             return Ok(Self::Other("Opus"));
         }
         Ok(match packet {

@@ -11,8 +11,9 @@ use symphonia::core::errors::Result as SymphoniaResult;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
+use super::errors::ensure_supported;
+use super::packets::{Packets, Trim};
 use super::source::{Piece, Section, Source};
-use super::stream::{Packets, Trim};
 
 /// Frames per packet of PCM.
 const PACKET_FRAMES: u64 = 1_152;
@@ -112,7 +113,7 @@ impl RawAudio {
     /// If the header makes no sense.
     pub fn open(mut self, source: &Source) -> Result<RawStream> {
         let RawFormat { rate, channels, block_size, block_frames, .. } = self.format;
-        super::ensure_supported(rate, usize::from(channels))?;
+        ensure_supported(rate, usize::from(channels))?;
         ensure!(block_size > 0 && block_frames > 0, "damaged: blocks of 0 bytes. Get the file again");
         let bytes: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
         let rest = bytes % block_size;

@@ -13,8 +13,10 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use super::boxes::Edit;
+use super::errors::{CUT_SHORT, REPAIR, Unsupported, ensure_supported};
+use super::packets::{Packets, Trim};
 use super::source::{Section, Source};
-use super::{CUT_SHORT, REPAIR, Unsupported, mpeg, raw};
+use super::{mpeg, raw};
 
 /// Audio that is decoded block by block.
 pub trait Stream {
@@ -32,11 +34,6 @@ pub trait Stream {
     fn take_warnings(&mut self) -> Vec<String>;
 }
 
-/// The packets of an encoded stream.
-pub trait Packets {
-    fn next_packet(&mut self) -> SymphoniaResult<Option<Packet>>;
-}
-
 /// A track of a container that Symphonia reads.
 struct Container {
     reader: Box<dyn FormatReader>,
@@ -52,15 +49,6 @@ impl Packets for Container {
             }
         }
     }
-}
-
-/// The samples of a stream that belong to the audio.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trim {
-    /// Samples per channel to leave out at the beginning.
-    pub skip: u64,
-    /// Samples per channel behind them, if the end is trimmed.
-    pub length: Option<u64>,
 }
 
 /// The part of a container's audio that is wanted.
@@ -288,7 +276,7 @@ impl Stream for DecodedStream {
             if frames == 0 {
                 continue;
             }
-            super::ensure_supported(rate, decoded.spec().channels().count())?;
+            ensure_supported(rate, decoded.spec().channels().count())?;
             decoded.copy_to_vecs_planar(block);
             self.trim(block, self.decoded);
             self.decoded += frames;

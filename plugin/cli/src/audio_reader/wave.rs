@@ -8,9 +8,9 @@ use std::ops::Range;
 use anyhow::{Result, anyhow, bail, ensure};
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS};
 
+use super::errors::{CUT_SHORT, Unsupported, ensure_supported};
 use super::raw::{ByteOrder, PcmKind, RawAudio, RawFormat};
 use super::source::Window;
-use super::{CUT_SHORT, Unsupported};
 
 /// Format tags.
 const PCM: u16 = 1;
@@ -275,7 +275,7 @@ impl WaveFile {
             EXTENSIBLE => field(24),
             tag => tag,
         };
-        super::ensure_supported(rate, usize::from(channels))?;
+        ensure_supported(rate, usize::from(channels))?;
         // The bytes per sample follow from the block, because the number of bits may be smaller or missing.
         let bytes = match u64::from(align) / u64::from(channels) {
             0 => u64::from(bits).div_ceil(8),
