@@ -1,5 +1,7 @@
 //! Separators: from magnitude frames to masks.
 
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod load;
 pub(crate) mod multi_part;
 pub mod network;

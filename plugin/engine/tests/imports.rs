@@ -4,20 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules of `src/lib.rs`, each of which imports only those before it. The table in `lib.rs` has the same order.
-const LAYERS: [&str; 10] = [
-    "dsp",
-    "inference",
-    "user",
-    "package",
-    "query",
-    "separator",
-    "realtime",
-    "model_service",
-    "engine",
-    "instance",
-];
-
 /// Paths of modules, such as `dsp::stft`, and the modules that each imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
@@ -68,16 +54,31 @@ fn imports() -> Imports {
     imports
 }
 
-fn layer(module: &str) -> usize {
+/// Reads the layers from the table of modules in `lib.rs`. Each imports only those before it.
+fn layers() -> Vec<String> {
+    let text = fs::read_to_string(engine_folder().join("src/lib.rs")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let names = rows.filter_map(|row| row.split('`').nth(1).filter(|_| row.starts_with(['`', '['])));
+    names.map(str::to_owned).collect()
+}
+
+fn layer(layers: &[String], module: &str) -> usize {
     let name = module.split("::").next().unwrap();
-    LAYERS.iter().position(|layer| *layer == name).unwrap_or_else(|| panic!("add `{name}` to the layers"))
+    layers
+        .iter()
+        .position(|layer| layer == name)
+        .unwrap_or_else(|| panic!("add `{name}` to the table in lib.rs"))
 }
 
 #[test]
 fn modules_import_only_layers_before_theirs() {
+    let layers = layers();
     for (module, imported) in imports() {
         for other in imported {
-            assert!(layer(&other) <= layer(&module), "`{module}` imports `{other}` of a later layer");
+            assert!(
+                layer(&layers, &other) <= layer(&layers, &module),
+                "`{module}` imports `{other}` of a later layer"
+            );
         }
     }
 }
@@ -94,11 +95,13 @@ fn no_modules_import_each_other() {
 
 /// Draws the layers in Mermaid, without imports that follow from others.
 fn draw(imports: &Imports) -> String {
-    let mut direct = BTreeMap::from(LAYERS.map(|layer| (layer, BTreeSet::new())));
+    let layers = layers();
+    let mut direct: BTreeMap<_, _> = layers.iter().map(|layer| (&**layer, BTreeSet::new())).collect();
     for (module, imported) in imports {
-        let from = LAYERS[layer(module)];
-        direct.get_mut(from).unwrap().extend(imported.iter().map(|other| LAYERS[layer(other)]));
-        direct.get_mut(from).unwrap().remove(from);
+        let from = &*layers[layer(&layers, module)];
+        let found = direct.get_mut(from).unwrap();
+        found.extend(imported.iter().map(|other| &*layers[layer(&layers, other)]));
+        found.remove(from);
     }
     let reaches = |from: &str, to: &str| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
@@ -108,9 +111,9 @@ fn draw(imports: &Imports) -> String {
         seen.contains(to)
     };
     let mut drawing = String::from("```mermaid\nflowchart TD\n");
-    for from in LAYERS.iter().rev() {
-        for to in &direct[from] {
-            if !direct[from].iter().any(|other| reaches(other, to)) {
+    for from in layers.iter().rev() {
+        for to in &direct[&**from] {
+            if !direct[&**from].iter().any(|other| reaches(other, to)) {
                 drawing += &format!("    {from} --> {to}\n");
             }
         }

@@ -19,31 +19,11 @@ use crate::query::slots::Queries;
 use crate::realtime::separator_thread::SeparatorFactory;
 use crate::realtime::status::Readiness;
 use crate::separator::Separator;
+use crate::separator::fake::FakeSeparator;
 
 const AUDIO: SpectrogramFormat =
     SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];
-
-/// Separator whose mask is a function of magnitude and embedding.
-struct FakeSeparator<F>(F);
-
-impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for FakeSeparator<F> {
-    fn reset(&mut self) {}
-
-    fn fork(&self) -> Result<Box<dyn Separator>, String> {
-        fork_unsupported()
-    }
-
-    fn run(
-        &mut self,
-        magnitude: &[f32],
-        embedding: &[f32],
-        mask: &mut [Complex32],
-    ) -> Result<Option<f32>, String> {
-        (self.0)(magnitude, embedding, mask);
-        Ok(None)
-    }
-}
 
 /// Result of `fork` for fakes that support one part only.
 fn fork_unsupported() -> Result<Box<dyn Separator>, String> {

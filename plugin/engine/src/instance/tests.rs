@@ -14,30 +14,11 @@ use crate::inference::provider::ActiveProvider;
 use crate::query::encoder::EncodedQuery;
 use crate::realtime::separator_thread::SeparatorFactory;
 use crate::separator::Separator;
+use crate::separator::fake::FakeSeparator;
 
 const OFFLINE: Config = Config { sample_rate: 48_000.0, max_block: 256, channels: 1, offline: true };
 const BLOCK: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Separator whose mask is its gain times the embedding.
-struct GainSeparator {
-    gain: f32,
-    /// Holds a reference as long as the separator lives.
-    _live: Arc<AtomicUsize>,
-}
-
-impl Separator for GainSeparator {
-    fn reset(&mut self) {}
-
-    fn fork(&self) -> Result<Box<dyn Separator>, String> {
-        Err("fake separator: fork is unsupported".into())
-    }
-
-    fn run(&mut self, _: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
-        mask.fill(Complex32::new(self.gain * embedding[0], 0.0));
-        Ok(None)
-    }
-}
 
 /// An instance of fake models, whose names say what they do.
 struct Fixture {
@@ -113,8 +94,13 @@ fn load(
     if name == "broken" {
         return Err("models/broken: separator.onnx is missing. Install the package again".into());
     }
-    let gain = name.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(1.0);
-    Ok((Box::new(GainSeparator { gain, _live: live }), ActiveProvider::default()))
+    let gain: f32 = name.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(1.0);
+    let separator = FakeSeparator(move |_: &[f32], embedding: &[f32], mask: &mut [Complex32]| {
+        // Holds a reference as long as the separator lives.
+        let _ = &live;
+        mask.fill(Complex32::new(gain * embedding[0], 0.0));
+    });
+    Ok((Box::new(separator), ActiveProvider::default()))
 }
 
 /// Processes `input` at full strength and returns the output.

@@ -233,25 +233,10 @@ mod tests {
     use crate::query::encoder::EncodedQuery;
     use crate::realtime::mask_queue::{AudioEndpoint, mask_queue};
     use crate::realtime::status::Readiness;
+    use crate::separator::fake::FakeSeparator;
 
     const AUDIO: SpectrogramFormat =
         SpectrogramFormat { sample_rate: 32_000, n_fft: 64, hop: 32, window: WindowFunction::SqrtHann };
-
-    /// Separator whose gains are the result of a function.
-    struct FakeSeparator<F>(F);
-
-    impl<F: FnMut() -> f32> Separator for FakeSeparator<F> {
-        fn reset(&mut self) {}
-
-        fn fork(&self) -> Result<Box<dyn Separator>, String> {
-            Err("fake separator: fork is unsupported".into())
-        }
-
-        fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
-            mask.fill(Complex32::new((self.0)(), 0.0));
-            Ok(None)
-        }
-    }
 
     /// A separator thread with the endpoint of its audio thread.
     struct Fixture {
@@ -261,14 +246,17 @@ mod tests {
     }
 
     impl Fixture {
-        fn new(gain: impl FnMut() -> f32 + Send + 'static) -> Self {
+        fn new(mut gain: impl FnMut() -> f32 + Send + 'static) -> Self {
             let queries = Arc::new(Queries::default());
             let encoding = EncodedQuery::single(Arc::from([0.0]));
             queries.set_encoded(0, 0, &queries.text(0), Ok(encoding));
             let (mut audio, endpoint) = mask_queue(1, AUDIO.bins());
             let status = Arc::new(Status::new(1));
+            let separator = FakeSeparator(move |_: &[f32], _: &[f32], mask: &mut [Complex32]| {
+                mask.fill(Complex32::new(gain(), 0.0));
+            });
             let factory: SeparatorFactory =
-                Box::new(move |_| Ok((Box::new(FakeSeparator(gain)), ActiveProvider::default())));
+                Box::new(move |_| Ok((Box::new(separator), ActiveProvider::default())));
             let outputs = (status.clone(), Arc::new(Analyzer::new(&AUDIO)));
             let thread =
                 SeparatorThread::start(factory, endpoint, (queries, 0), outputs, 1, (AUDIO.hop, 32_000.0));
