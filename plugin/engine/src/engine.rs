@@ -145,15 +145,16 @@ impl Engine {
 
     /// Analyses the newest frame, requests its mask, and synthesises the frame that is due.
     fn process_hop(&mut self, controls: &Controls<'_>) {
+        let wait = self.waiting.limit();
         let newest = self.timing.ring_index(self.frame);
         self.channels.analyse(newest);
         let channels = &self.channels;
-        self.masks.send(self.frame, controls.query, self.waiting.limit(), |magnitude| {
+        self.masks.send(self.frame, controls.query, wait, |magnitude| {
             channels.write_magnitude(newest, magnitude);
         });
         self.waiting.receive(&mut self.masks, self.frame);
         if let Some(due) = self.frame.checked_sub(self.timing.delay_hops as u64) {
-            self.waiting.wait_for_mask(&mut self.masks, self.frame, due);
+            self.waiting.wait_for_mask(&mut self.masks, self.frame, due, wait);
             self.apply_mask(due, &controls.shape);
             self.channels.synthesise(self.timing.ring_index(due), self.mask.gain(&controls.shape));
         }

@@ -45,11 +45,11 @@ impl WaitPolicy {
         }
     }
 
-    /// Blocks until the mask of frame `due` has arrived or failed, or the limit has passed.
+    /// Blocks until the mask of frame `due` has arrived or failed, or `limit` has passed.
     ///
     /// After the timeout it does not block again until any reply has arrived.
-    pub fn wait_for_mask(&mut self, masks: &mut MaskExchange, newest: u64, due: u64) {
-        let lead = match self.limit() {
+    pub fn wait_for_mask(&mut self, masks: &mut MaskExchange, newest: u64, due: u64, limit: WaitLimit) {
+        let lead = match limit {
             WaitLimit::None => return,
             WaitLimit::Lead(lead) => lead,
             WaitLimit::Offline => Duration::MAX,
