@@ -166,6 +166,7 @@ impl Plugin for Sift {
             gain,
             mode: params.mode.value().into(),
             query: params.active_slot(),
+            with_rest: false,
             shape: params.shape(),
             listen_removed: params.listen.value() == ListenParam::Removed,
             bypass: params.bypass.value(),

@@ -4,6 +4,7 @@
 //! unless their documentation says otherwise.
 
 pub mod analyzer;
+pub(crate) mod competition;
 pub(crate) mod delay_line;
 pub mod grid;
 pub mod mask_processor;

@@ -149,7 +149,7 @@ impl Engine {
         let newest = self.timing.ring_index(self.frame);
         self.channels.analyse(newest);
         let channels = &self.channels;
-        self.masks.send(self.frame, controls.query, wait, |magnitude| {
+        self.masks.send(self.frame, (controls.query, controls.with_rest), wait, |magnitude| {
             channels.write_magnitude(newest, magnitude);
         });
         self.waiting.receive(&mut self.masks, self.frame);

@@ -6,3 +6,4 @@ pub mod library;
 pub(crate) mod onnx_check;
 pub mod provider;
 pub mod session;
+pub(crate) mod tensors;

@@ -95,6 +95,7 @@
 //! | [`inference`] | ONNX Runtime: library, sessions, providers, cancellation, the pool that batches the runs of several instances |
 //! | [`user`] | per-user files: folders, TOML files, preferences |
 //! | [`package`] | model packages: manifest, search, limits and hashes of files, records of a model's speed |
+//! | [`listener`] | which sounds are in the input: network, concepts, selection of the rest, suggestions |
 //! | `query` | from texts to embeddings: normalisation, parts, concepts, tokenizer, encoder, slots |
 //! | [`separator`] | from magnitudes to masks: networks, streaming and window models, several parts |
 //! | `realtime` | the separator thread, its queue and priority, offline detection, status |
@@ -106,6 +107,7 @@ pub mod dsp;
 mod engine;
 pub mod inference;
 mod instance;
+pub mod listener;
 mod model_service;
 pub mod package;
 mod query;
@@ -122,6 +124,7 @@ pub use inference::cancel::CancelToken;
 pub use instance::Instance;
 pub use instance::processor::Processor;
 pub use instance::snapshot::Snapshot;
+pub use listener::suggestions::HeardSound;
 pub use package::search::ModelChoice;
 pub use query::concepts::{ConceptMatch, UNDERSTOOD};
 pub use query::encoder::{EncodedQuery, QueryEncoder};
@@ -129,4 +132,4 @@ pub use query::parts::{PartRole, QueryPart};
 pub use query::slots::{DEFAULT_QUERIES, Queries, SLOTS, SlotState};
 pub use query::text::{MAX_CHARACTERS, normalise};
 pub use query::tokenizer::QueryTokenizer;
-pub use realtime::status::{MaskFaults, Readiness};
+pub use realtime::status::{HearingState, MaskFaults, Readiness, RestSound};

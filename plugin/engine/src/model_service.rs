@@ -14,12 +14,14 @@ use parking_lot::{Condvar, Mutex};
 use crate::dsp::grid::SpectrogramFormat;
 use crate::inference::cancel::{self, CANCELLED, CancelToken};
 use crate::inference::library;
+use crate::listener;
 use crate::package::{Package, PackageError, PackageInfo, SeparatorSection};
 use crate::query::encoder::{EncodedQuery, QueryEncoder};
 use crate::query::slots::Queries;
 use crate::realtime::denormals::FlushDenormals;
-use crate::realtime::separator_thread::SeparatorFactory;
-use crate::separator::load;
+use crate::realtime::separator_thread::{Networks, SeparatorFactory};
+use crate::separator;
+use crate::separator::load::LoadedSeparator;
 use crate::separator::network::LoadedModel;
 use crate::user::preferences::provider_choice;
 
@@ -47,8 +49,15 @@ impl ModelSource {
                 let factory = move |token: &CancelToken| {
                     let model = pending.wait(token)?;
                     let environment = library::environment().map_err(|error| error.to_string())?;
-                    load::load(environment, &model, &provider_choice(), token)
-                        .map_err(|error| error.to_string())
+                    let LoadedSeparator { separator, embedding_size, provider } =
+                        separator::load::load(environment, &model, &provider_choice(), token)
+                            .map_err(|error| error.to_string())?;
+                    let (package, sessions) = (&model.package, &model.listener_sessions);
+                    let listener =
+                        listener::load::load(environment, package, sessions, embedding_size, token);
+                    let listener =
+                        listener.map(|loaded| loaded.map_err(|error: PackageError| error.to_string()));
+                    Ok(Networks { separator, listener, provider })
                 };
                 Self { audio, separator: section, factory: Box::new(factory), binding: Some(binding) }
             }

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use crate::inference::cancel::CancelToken;
 use crate::package::files::{
-    MAX_CARD_BYTES, MAX_CONCEPTS_BYTES, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES, read_limited, read_network,
-    read_text, sha256,
+    MAX_CARD_BYTES, MAX_CONCEPTS_BYTES, MAX_EMBEDDINGS_BYTES, MAX_MANIFEST_BYTES, MAX_TOKENIZER_BYTES,
+    read_limited, read_network, read_text, sha256,
 };
 use crate::package::manifest::claimed_name;
 
 pub use error::PackageError;
-pub use manifest::{Manifest, QuerySection, SeparatorKind, SeparatorSection};
+pub use manifest::{ListenerSection, Manifest, QuerySection, SeparatorKind, SeparatorSection};
 
 /// The name of the package that is compiled into the binary.
 pub const DEFAULT_PACKAGE: &str = "Sift default";
@@ -65,6 +65,29 @@ pub struct Package {
     pub tokenizer: Cow<'static, [u8]>,
     /// JSON; `None` if the package has no concepts.
     pub concepts: Option<Cow<'static, [u8]>>,
+    /// `None` if the package has no listener. An error here does not concern the rest of the package.
+    pub listener: Option<Result<ListenerFiles, PackageError>>,
+}
+
+/// The files of a listener in memory, with checked hash. The network has not been run.
+pub struct ListenerFiles {
+    /// ONNX.
+    pub network: Cow<'static, [u8]>,
+    /// JSON.
+    pub concepts: Cow<'static, [u8]>,
+    /// Little-endian 16-bit floats, one row per concept.
+    pub embeddings: Cow<'static, [u8]>,
+}
+
+impl ListenerFiles {
+    fn read(folder: &Path, section: &ListenerSection, token: &CancelToken) -> Result<Self, PackageError> {
+        let ListenerSection { file, sha256, concepts, embeddings, .. } = section;
+        Ok(Self {
+            network: read_network(&folder.join(file), "listener.sha256", sha256, token)?.into(),
+            concepts: read_limited(&folder.join(concepts), MAX_CONCEPTS_BYTES, token)?.into(),
+            embeddings: read_limited(&folder.join(embeddings), MAX_EMBEDDINGS_BYTES, token)?.into(),
+        })
+    }
 }
 
 impl PackageInfo {
@@ -121,14 +144,15 @@ impl PackageInfo {
     /// # Errors
     /// Those of [`load`](Self::load), or if `token` is cancelled.
     pub fn load_until_cancelled(&self, token: &CancelToken) -> Result<Package, PackageError> {
-        let Manifest { separator, query, .. } = &self.manifest;
-        let (separator, query, tokenizer, concepts) = match &self.origin {
+        let Manifest { separator, query, listener, .. } = &self.manifest;
+        let (separator, query, tokenizer, concepts, listener) = match &self.origin {
             // A test checks the hashes of the files that are compiled in.
             Origin::BuiltIn => (
                 Cow::Borrowed(embedded::SEPARATOR),
                 Cow::Borrowed(embedded::QUERY),
                 Cow::Borrowed(embedded::TOKENIZER),
                 Some(Cow::Borrowed(embedded::CONCEPTS)),
+                None,
             ),
             Origin::Folder(folder) => (
                 read_network(&folder.join(&separator.file), "separator.sha256", &separator.sha256, token)?
@@ -139,6 +163,7 @@ impl PackageInfo {
                     place if place.exists() => Some(read_limited(&place, MAX_CONCEPTS_BYTES, token)?.into()),
                     _ => None,
                 },
+                listener.as_ref().map(|section| ListenerFiles::read(folder, section, token)),
             ),
         };
         Ok(Package {
@@ -148,6 +173,7 @@ impl PackageInfo {
             query,
             tokenizer,
             concepts,
+            listener,
         })
     }
 }

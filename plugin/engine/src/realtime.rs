@@ -4,5 +4,7 @@ pub(crate) mod denormals;
 pub(crate) mod mask_queue;
 pub(crate) mod offline_detector;
 pub(crate) mod priority;
+pub(crate) mod rest_budget;
+pub(crate) mod rest_control;
 pub(crate) mod separator_thread;
 pub mod status;

@@ -8,12 +8,17 @@ pub mod network;
 pub mod streaming;
 pub mod window;
 
+use std::any::Any;
+
 use realfft::num_complex::Complex32;
 
 /// Makes one mask per hop; implemented by networks and by test fakes.
 ///
 /// It runs on the separator thread and may block. The engine conceals late masks.
 pub trait Separator {
+    /// This separator as its own type, for runs of several streams at once.
+    fn as_any(&mut self) -> &mut dyn Any;
+
     /// Resets the state: the next frame begins a new stream.
     fn reset(&mut self);
 

@@ -187,7 +187,7 @@ fn ambiguous_text_has_a_part_for_each_meaning() {
         ("drums", Some(Include), &[]),
         ("no drums", Some(Include), &[]),
     ] {
-        let EncodedQuery { parts, matches } = encoder.encode(text).unwrap();
+        let EncodedQuery { parts, matches, .. } = encoder.encode(text).unwrap();
         let selected: Vec<_> =
             matches.iter().filter(|concept| concept.selected).map(|concept| concept.name.as_str()).collect();
         assert!(selected == names || selected.len() == 1 && names.is_empty(), "{text}: {selected:?}");

@@ -37,6 +37,7 @@ struct Part {
     floor: u8,
     smoothing: u8,
     listen_removed: bool,
+    with_rest: bool,
     bypass: bool,
     /// Lengths of the second instance's blocks; the last one repeats.
     blocks: Vec<u16>,
@@ -157,6 +158,7 @@ impl Part {
                 gain: &gain[range.clone()],
                 mode: if self.remove { Mode::Remove } else { Mode::Isolate },
                 query: usize::from(self.query) % SLOTS,
+                with_rest: self.with_rest,
                 shape: MaskShaping {
                     sharpness: 0.5 + 3.5 * f32::from(self.sharpness) / 255.0,
                     floor: f32::from(self.floor) / 255.0,

@@ -26,6 +26,8 @@ pub struct Controls<'a> {
     pub mode: Mode,
     /// Active query slot, 0 to 7.
     pub query: usize,
+    /// Whether what else is there competes with the described sound.
+    pub with_rest: bool,
     pub shape: MaskShaping,
     /// Whether the main output carries the removed sound instead.
     pub listen_removed: bool,
@@ -40,6 +42,7 @@ impl<'a> Controls<'a> {
             gain,
             mode: Mode::Isolate,
             query: 0,
+            with_rest: false,
             shape: MaskShaping::default(),
             listen_removed: false,
             bypass: false,

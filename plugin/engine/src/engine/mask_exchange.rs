@@ -53,11 +53,13 @@ impl MaskExchange {
 
     /// Sends the request for the newest frame, whose magnitude `write_magnitude` writes.
     ///
+    /// `query` is the active slot; `with_rest` lets what else is there compete with it.
+    ///
     /// While the model loads, only a host that renders offline sends requests.
     pub fn send(
         &mut self,
         frame: u64,
-        query: usize,
+        (query, with_rest): (usize, bool),
         wait: WaitLimit,
         write_magnitude: impl FnOnce(&mut [f32]),
     ) {
@@ -76,8 +78,8 @@ impl MaskExchange {
         if std::mem::take(&mut self.discontinuity) {
             self.stream = self.stream.wrapping_add(1);
         }
-        (request.stream, request.index, request.query, request.wait) =
-            (self.stream, frame, query as u8, wait);
+        (request.stream, request.index, request.wait) = (self.stream, frame, wait);
+        (request.query, request.with_rest) = (query as u8, with_rest);
         write_magnitude(&mut request.magnitude);
         self.requests[self.timing.ring_index(frame)] = RequestState::InFlight;
         self.queue.send(request);

@@ -1,5 +1,6 @@
 //! Tests of the engine with fake separators: properties that hold for any model.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -11,12 +12,11 @@ use crate::dsp::grid::SpectrogramFormat;
 use crate::dsp::mixer::Mode;
 use crate::dsp::stft::WindowFunction;
 use crate::engine::block::Config;
-use crate::inference::provider::ActiveProvider;
 use crate::model_service::ModelSource;
 use crate::package::SeparatorSection;
 use crate::query::encoder::EncodedQuery;
 use crate::query::slots::Queries;
-use crate::realtime::separator_thread::SeparatorFactory;
+use crate::realtime::separator_thread::{Networks, SeparatorFactory};
 use crate::realtime::status::Readiness;
 use crate::separator::Separator;
 use crate::separator::fake::FakeSeparator;
@@ -31,7 +31,7 @@ fn fork_unsupported() -> Result<Box<dyn Separator>, String> {
 }
 
 pub(crate) fn fake(make: impl FnMut(&[f32], &[f32], &mut [Complex32]) + Send + 'static) -> SeparatorFactory {
-    Box::new(move |_| Ok((Box::new(FakeSeparator(make)), ActiveProvider::default())))
+    Box::new(move |_| Ok(Networks::without_listener(Box::new(FakeSeparator(make)))))
 }
 
 pub(crate) fn constant(gain: f32) -> SeparatorFactory {
@@ -116,6 +116,7 @@ fn play(
             gain: &gain,
             mode: controls.mode,
             query: controls.query,
+            with_rest: false,
             shape: MaskShaping { floor: 0.0, ..MaskShaping::default() },
             listen_removed: controls.listen_removed,
             bypass: controls.bypass,
@@ -358,6 +359,10 @@ fn reset_removes_all_audio_of_old_stream() {
 fn status_has_presence_if_separator_returns_it() {
     struct PresenceSeparator;
     impl Separator for PresenceSeparator {
+        fn as_any(&mut self) -> &mut dyn Any {
+            self
+        }
+
         fn reset(&mut self) {}
         fn fork(&self) -> Result<Box<dyn Separator>, String> {
             fork_unsupported()
@@ -368,7 +373,7 @@ fn status_has_presence_if_separator_returns_it() {
         }
     }
     let mut with_presence = engine(
-        Box::new(|_| Ok((Box::new(PresenceSeparator), ActiveProvider::default()))),
+        Box::new(|_| Ok(Networks::without_listener(Box::new(PresenceSeparator)))),
         config(48_000.0, 512),
     );
     assert_eq!(with_presence.status().presence(), None, "no frame yet");
@@ -383,6 +388,10 @@ fn status_has_presence_if_separator_returns_it() {
 fn separator_state_is_reset_by_seek_and_reset_only() {
     struct ResetCounter(Arc<AtomicUsize>);
     impl Separator for ResetCounter {
+        fn as_any(&mut self) -> &mut dyn Any {
+            self
+        }
+
         fn reset(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -397,7 +406,7 @@ fn separator_state_is_reset_by_seek_and_reset_only() {
     let starts = Arc::new(AtomicUsize::new(0));
     let count = starts.clone();
     let mut engine = engine(
-        Box::new(move |_| Ok((Box::new(ResetCounter(count)), ActiveProvider::default()))),
+        Box::new(move |_| Ok(Networks::without_listener(Box::new(ResetCounter(count))))),
         config(48_000.0, 512),
     );
     let input = noise(20_000);
@@ -512,7 +521,7 @@ fn loading_model_passes_dry_and_counts_no_late_mask() {
     let factory: SeparatorFactory = Box::new(move |_| {
         let _ = load_receiver.recv();
         let silence = |_: &[f32], _: &[f32], mask: &mut [Complex32]| mask.fill(Complex32::ZERO);
-        Ok((Box::new(FakeSeparator(silence)), ActiveProvider::default()))
+        Ok(Networks::without_listener(Box::new(FakeSeparator(silence))))
     });
     let live = Config { offline: false, ..config(48_000.0, 512) };
     let mut engine = Engine::open(source(factory, 0), live, queries());

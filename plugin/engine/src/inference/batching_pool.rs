@@ -180,41 +180,53 @@ impl<T, J> PoolHandle<T, J> {
         }
     }
 
-    /// Runs `job` and returns it. The thread that gets an item runs waiting jobs of all threads by `run`, oldest first and at
-    /// most `max_batch` at once.
+    /// Runs `jobs` and returns them in their order. The thread that gets an item runs waiting jobs of all threads by `run`,
+    /// oldest first and at most `max_batch` at once.
     ///
     /// # Errors
-    /// [`CANCELLED`] if the token is cancelled first, or an error if `run` panics on another thread. The job is lost then.
+    /// [`CANCELLED`] if the token is cancelled first, or an error if `run` panics on another thread. The jobs are lost then.
     ///
     /// # Panics
     /// If `run` panics on this thread.
     pub fn submit(
         &self,
-        job: J,
+        jobs: impl IntoIterator<Item = J>,
         max_batch: usize,
         mut run: impl FnMut(&mut T, &mut [J]),
-    ) -> Result<J, String> {
+    ) -> Result<Vec<J>, String> {
         let mut state = self.pool.state.lock();
-        state.newest += 1;
-        let own = state.newest;
-        state.waiting.push_back((Ticket { number: own, owner: thread::current() }, job));
+        let first = state.newest + 1;
+        for job in jobs {
+            state.newest += 1;
+            let ticket = Ticket { number: state.newest, owner: thread::current() };
+            state.waiting.push_back((ticket, job));
+        }
+        let own = first..=state.newest;
         loop {
-            if let Some(at) = state.done.iter().position(|(number, _)| *number == own) {
-                return state.done.swap_remove(at).1.ok_or_else(|| PANICKED.into());
+            let done = state.done.iter().filter(|(number, _)| own.contains(number)).count();
+            if done == own.clone().count() {
+                let mut finished: Vec<_> =
+                    state.done.extract_if(.., |(number, _)| own.contains(number)).collect();
+                finished.sort_by_key(|(number, _)| *number);
+                return finished.into_iter().map(|(_, job)| job.ok_or_else(|| PANICKED.into())).collect();
             }
-            let position = state.waiting.iter().position(|(ticket, _)| ticket.number == own);
-            if position.is_some()
-                && let Some(item) = state.free.pop()
-            {
+            let is_waiting = state.waiting.iter().any(|(ticket, _)| own.contains(&ticket.number));
+            if is_waiting && let Some(item) = state.free.pop() {
                 drop(state);
                 self.run_batch(PoolGuard { pool: &self.pool, item: Some(item) }, max_batch, &mut run);
                 state = self.pool.state.lock();
                 continue;
             }
             if self.token.is_cancelled() {
-                match position {
-                    Some(at) => drop(state.waiting.remove(at)),
-                    None => state.cancelled.push(own),
+                for number in own {
+                    let is_own = |ticket: &Ticket| ticket.number == number;
+                    if let Some(at) = state.waiting.iter().position(|(ticket, _)| is_own(ticket)) {
+                        drop(state.waiting.remove(at));
+                    } else if let Some(at) = state.done.iter().position(|(done, _)| *done == number) {
+                        drop(state.done.swap_remove(at));
+                    } else {
+                        state.cancelled.push(number);
+                    }
                 }
                 // The wake-up for all waiting jobs may have come to this thread.
                 BatchingPool::wake_one(state);
@@ -384,7 +396,7 @@ mod tests {
                         let job = 10_000 * own + round;
                         let double =
                             |(): &mut (), jobs: &mut [i32]| jobs.iter_mut().for_each(|job| *job *= 2);
-                        assert_eq!(handle.submit(job, 3, double), Ok(2 * job));
+                        assert_eq!(handle.submit([job], 3, double), Ok(vec![2 * job]));
                     }
                 });
             }
@@ -401,7 +413,7 @@ mod tests {
         thread::scope(|scope| {
             for handle in bringing {
                 scope.spawn(|| {
-                    handle.submit(0, max_batch, |(), jobs| counts.lock().push(jobs.len())).unwrap()
+                    handle.submit([0], max_batch, |(), jobs| counts.lock().push(jobs.len())).unwrap()
                 });
             }
             until(|| handles[0].pool.state.lock().waiting.len() == number);
@@ -441,7 +453,7 @@ mod tests {
             };
             let raised = on_one_core && promote_current_thread_to_real_time(768, 48_000).is_ok();
             all.wait();
-            handle.submit(0, NUMBER, |(), jobs| counts.lock().push(jobs.len())).unwrap();
+            handle.submit([0], NUMBER, |(), jobs| counts.lock().push(jobs.len())).unwrap();
             raised
         };
         let bring = &bring;
@@ -462,7 +474,7 @@ mod tests {
         let (bringing, holding) = handles.split_at(3);
         thread::scope(|scope| {
             let guard = holding[0].acquire().unwrap();
-            let submit = |handle: &PoolHandle<(), i32>| handle.submit(0, 8, |(), _| panic!("broken run"));
+            let submit = |handle: &PoolHandle<(), i32>| handle.submit([0], 8, |(), _| panic!("broken run"));
             let outcomes: Vec<_> =
                 bringing.iter().map(|handle| scope.spawn(move || submit(handle))).collect();
             until(|| handles[0].pool.state.lock().waiting.len() == bringing.len());
@@ -474,7 +486,7 @@ mod tests {
             assert_eq!((panicked, failed.count()), (1, bringing.len() - 1));
         });
         assert!(handles[0].pool.state.lock().done.is_empty());
-        assert_eq!(handles[0].submit(3, 8, |(), jobs| jobs[0] = 4), Ok(4), "the pool still works");
+        assert_eq!(handles[0].submit([3], 8, |(), jobs| jobs[0] = 4), Ok(vec![4]), "the pool still works");
     }
 
     #[test]
@@ -482,9 +494,9 @@ mod tests {
         let handles = new_handles(1, 2);
         let guard = handles[0].acquire().unwrap();
         handles[1].token().cancel();
-        assert!(handles[1].submit(1, 8, |(), _| unreachable!("the item is in use")).is_err());
+        assert!(handles[1].submit([1], 8, |(), _| unreachable!("the item is in use")).is_err());
         drop(guard);
-        assert_eq!(handles[0].submit(2, 8, |(), jobs| assert_eq!(jobs, [2])), Ok(2));
+        assert_eq!(handles[0].submit([2], 8, |(), jobs| assert_eq!(jobs, [2])), Ok(vec![2]));
     }
 
     #[test]
@@ -492,7 +504,7 @@ mod tests {
         let handles = new_handles(1, 2);
         let (busy, over) = (AtomicUsize::new(usize::MAX), AtomicBool::new(false));
         let bring = |who: usize| {
-            handles[who].submit(0, 8, |(), jobs| {
+            handles[who].submit([0], 8, |(), jobs| {
                 assert_eq!(jobs.len(), 2);
                 busy.store(who, Ordering::SeqCst);
                 until(|| over.load(Ordering::SeqCst));
@@ -509,7 +521,7 @@ mod tests {
             handles[1 - busy].token().cancel();
             assert!(outcomes[1 - busy].take().unwrap().join().unwrap().is_err());
             over.store(true, Ordering::SeqCst);
-            assert_eq!(outcomes[busy].take().unwrap().join().unwrap(), Ok(0));
+            assert_eq!(outcomes[busy].take().unwrap().join().unwrap(), Ok(vec![0]));
         });
         let state = handles[0].pool.state.lock();
         assert!(state.done.is_empty() && state.cancelled.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::dsp::analyzer::Analyzer;
 use crate::engine::Engine;
 use crate::inference::provider::ActiveProvider;
-use crate::realtime::status::{MaskFaults, Readiness, Status};
+use crate::realtime::status::{HearingState, MaskFaults, Readiness, Status};
 
 /// State of an instance's newest engine at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub faults: MaskFaults,
     /// Probability that the described sound is in the newest frame; `None` if the model has no such output.
     pub presence: Option<f32>,
+    /// What the listener hears, and the rest that competes.
+    pub hearing: HearingState,
 }
 
 impl Snapshot {
@@ -85,6 +87,7 @@ impl MonitoredEngine {
             hop_time: self.status.hop_time(),
             faults: self.status.faults(),
             presence: self.status.presence(),
+            hearing: self.status.hearing(),
         }
     }
 }

@@ -10,10 +10,8 @@ use super::*;
 use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::tests::{delayed, largest_difference, largest_jump, sine, source};
 use crate::inference::cancel::CancelToken;
-use crate::inference::provider::ActiveProvider;
 use crate::query::encoder::EncodedQuery;
-use crate::realtime::separator_thread::SeparatorFactory;
-use crate::separator::Separator;
+use crate::realtime::separator_thread::{Networks, SeparatorFactory};
 use crate::separator::fake::FakeSeparator;
 
 const OFFLINE: Config = Config { sample_rate: 48_000.0, max_block: 256, channels: 1, offline: true };
@@ -84,7 +82,7 @@ fn load(
     live: Arc<AtomicUsize>,
     gate: &AtomicBool,
     token: &CancelToken,
-) -> Result<(Box<dyn Separator>, ActiveProvider), String> {
+) -> Result<Networks, String> {
     while name.contains("gated") && !gate.load(Ordering::SeqCst) {
         if token.is_cancelled() {
             return Err("cancelled".into());
@@ -100,7 +98,7 @@ fn load(
         let _ = &live;
         mask.fill(Complex32::new(gain * embedding[0], 0.0));
     });
-    Ok((Box::new(separator), ActiveProvider::default()))
+    Ok(Networks::without_listener(Box::new(separator)))
 }
 
 /// Processes `input` at full strength and returns the output.

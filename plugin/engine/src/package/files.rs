@@ -17,6 +17,7 @@ pub const MAX_CARD_BYTES: u64 = 1 << 20;
 pub const MAX_NETWORK_BYTES: u64 = 4 << 30;
 pub const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 pub const MAX_CONCEPTS_BYTES: u64 = 64 << 20;
+pub const MAX_EMBEDDINGS_BYTES: u64 = 256 << 20;
 
 /// Bytes that are read or hashed between two checks of the cancel token.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -15,6 +15,9 @@ const MAX_LOOKAHEAD: usize = 64;
 /// Largest context of a window model, in frames.
 const MAX_CONTEXT: usize = 8192;
 
+/// Most frames per run of a listener.
+const MAX_LISTENER_FRAMES: usize = 64;
+
 // The memory of an engine, and its work per block, grow with these.
 /// Largest number of values in the context of a window model.
 const MAX_WINDOW_VALUES: usize = 1 << 23;
@@ -39,6 +42,8 @@ pub struct Manifest {
     pub audio: SpectrogramFormat,
     pub separator: SeparatorSection,
     pub query: QuerySection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<ListenerSection>,
 }
 
 fn first_format() -> u32 {
@@ -116,6 +121,20 @@ pub struct QuerySection {
     /// Text put before every query.
     #[serde(default)]
     pub prefix: String,
+}
+
+/// Table `[listener]`: the network that recognises sounds; optional.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSection {
+    pub file: String,
+    pub sha256: String,
+    /// Frames per run.
+    pub frames: usize,
+    /// Names and relations of the concepts, and the rule by which the rest competes, as JSON.
+    pub concepts: String,
+    /// Embeddings of the concepts, as 16-bit floats.
+    pub embeddings: String,
 }
 
 /// The field of a manifest that every format has.
@@ -243,11 +262,25 @@ impl Manifest {
         if !(3..=512).contains(&self.query.max_tokens) {
             return fault("query.max_tokens", format!("is {}; expected 3 to 512", self.query.max_tokens));
         }
-        for (field, file) in [
+        let mut files = vec![
             ("separator.file", &self.separator.file),
             ("query.file", &self.query.file),
             ("query.tokenizer", &self.query.tokenizer),
-        ] {
+        ];
+        if let Some(ListenerSection { file, frames, concepts, embeddings, .. }) = &self.listener {
+            if !(1..=MAX_LISTENER_FRAMES).contains(frames) {
+                return fault(
+                    "listener.frames",
+                    format!("is {frames}; expected 1 to {MAX_LISTENER_FRAMES} frames"),
+                );
+            }
+            files.extend([
+                ("listener.file", file),
+                ("listener.concepts", concepts),
+                ("listener.embeddings", embeddings),
+            ]);
+        }
+        for (field, file) in files {
             let mut parts = Path::new(file).components();
             if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
                 return fault(
@@ -329,6 +362,17 @@ mod tests {
         }
     }
 
+    /// The last line of the manifest and a table of a listener with `fields`.
+    fn listener(fields: &str) -> String {
+        let rest = match fields.contains("embeddings") {
+            true => "",
+            false => "embeddings = \"listener.f16\"",
+        };
+        format!(
+            "max_tokens = 64\n[listener]\nfile = \"listener.onnx\"\nsha256 = \"00\"\nconcepts = \"listener.json\"\n{fields}\n{rest}"
+        )
+    }
+
     fn refusal(manifest: &str) -> String {
         Manifest::parse(manifest, Path::new("models/x/package.toml")).unwrap_err().to_string()
     }
@@ -364,6 +408,9 @@ mod tests {
                 "audio.n_fft",
             ),
             ("kind = \"streaming\"", "kind = \"window\"\ncontext = 8192\nadvance = 160", "separator.advance"),
+            ("max_tokens = 64", &listener("frames = 0"), "listener.frames"),
+            ("max_tokens = 64", &listener("frames = 65"), "listener.frames"),
+            ("max_tokens = 64", &listener("frames = 8\nembeddings = \"../x\""), "listener.embeddings"),
             ("licence = \"MIT\"", "", "licence"),
             ("name = \"test\"", "format = 0\nname = \"test\"", "format"),
         ] {

@@ -70,6 +70,17 @@ struct Closeness {
     offset: f32,
 }
 
+impl Closeness {
+    fn of_cosine(self, cosine: f32) -> f32 {
+        1.0 / (1.0 + (-(self.slope * cosine + self.offset)).exp())
+    }
+}
+
+/// The cosine of two unit vectors.
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Concept {
@@ -144,6 +155,14 @@ impl Concepts {
         self.concepts.iter().map(|concept| concept.name.clone()).collect()
     }
 
+    /// Returns the names of all concepts that the query with the output `concept` can mean: with a closeness of at least
+    /// [`UNDERSTOOD`].
+    pub fn close_names<'a>(&'a self, concept: &[f32]) -> impl Iterator<Item = &'a str> {
+        let is_close =
+            |known: &&Concept| self.closeness.of_cosine(cosine(&known.direction, concept)) >= UNDERSTOOD;
+        self.concepts.iter().filter(is_close).map(|known| known.name.as_str())
+    }
+
     /// Returns the concepts nearest to the output `concept` of the query `text`, nearest first, at any distance.
     ///
     /// If the text contains the name of the nearest concept, only this one is selected: "an electric guitar" does not mean
@@ -161,7 +180,7 @@ impl Concepts {
                     direction.len()
                 ));
             }
-            cosines.push((direction.iter().zip(concept).map(|(a, b)| a * b).sum::<f32>(), name));
+            cosines.push((cosine(direction, concept), name));
         }
         cosines.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         cosines.truncate(MAX_MATCHES);
@@ -171,7 +190,7 @@ impl Concepts {
         let highest = cosines.first().map_or(0.0, |(cosine, _)| *cosine);
         let matches = cosines.iter().enumerate().map(|(rank, (cosine, name))| ConceptMatch {
             name: name.to_string(),
-            closeness: 1.0 / (1.0 + (-(self.closeness.slope * cosine + self.closeness.offset)).exp()),
+            closeness: self.closeness.of_cosine(*cosine),
             selected: rank == 0 || *cosine > highest - doubt,
         });
         Ok(matches.collect())
@@ -199,6 +218,13 @@ mod tests {
         assert!((near[0].closeness - 0.9933).abs() < 1e-4);
         assert!((near[1].closeness - 0.9526).abs() < 1e-4);
         assert!((near[2].closeness - 0.0067).abs() < 1e-4);
+    }
+
+    #[test]
+    fn close_names_are_those_that_the_query_can_mean() {
+        let concepts = Concepts::parse(CONCEPTS.as_bytes()).unwrap();
+        assert_eq!(concepts.close_names(&[1.0, 0.0]).collect::<Vec<_>>(), ["rain", "wind"]);
+        assert_eq!(concepts.close_names(&[-0.7, -0.7]).count(), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use ort::value::Tensor;
 use crate::inference::cancel::{CancelToken, with_timeout};
 use crate::inference::provider::Provider;
 use crate::inference::session::{LoadTurn, Session};
+use crate::listener::concepts::ListenerConcepts;
 use crate::package::{CONCEPTS_FILE, Package, PackageError};
 use crate::query::concepts::{ConceptMatch, Concepts, UNDERSTOOD};
 use crate::query::parts::{self, MAX_PARTS, PartRole, QueryPart};
@@ -38,12 +39,20 @@ pub struct EncodedQuery {
     ///
     /// For a text of several sounds, one match has the names of all and the lowest closeness of them.
     pub matches: Arc<[ConceptMatch]>,
+    /// For each concept of the package's listener, whether it can be the rest of its own accord.
+    ///
+    /// Empty if the package has no listener, or if the text is not understood or names what it excludes.
+    pub rest_candidates: Arc<[bool]>,
 }
 
 impl EncodedQuery {
     /// Creates the encoding of one sound without concepts.
     pub fn single(embedding: Arc<[f32]>) -> Self {
-        Self { parts: Arc::from([QueryPart { embedding, role: PartRole::Include }]), matches: Arc::default() }
+        Self {
+            parts: Arc::from([QueryPart { embedding, role: PartRole::Include }]),
+            matches: Arc::default(),
+            rest_candidates: Arc::default(),
+        }
     }
 }
 
@@ -54,6 +63,8 @@ struct EncodedSound {
     nearest: Vec<ConceptMatch>,
     /// Whether the text means everything but the sound; false if the package does not need the output `negation`.
     is_negated: bool,
+    /// Names of all concepts that the text can mean.
+    close: Vec<String>,
 }
 
 /// Query network of one package, with a cache of its results.
@@ -62,6 +73,8 @@ pub struct QueryEncoder {
     session: Session,
     cancel_token: CancelToken,
     concepts: Option<Concepts>,
+    /// `None` if the package has no listener, or a broken one.
+    heard_concepts: Option<ListenerConcepts>,
     cache: HashMap<String, EncodedQuery>,
 }
 
@@ -110,7 +123,11 @@ impl QueryEncoder {
                 return Err(error_in(&manifest.file, &problem));
             }
         }
-        let mut encoder = Self { tokenizer, session, cancel_token, concepts, cache: HashMap::new() };
+        let listener = package.listener.as_ref().and_then(|listener| listener.as_ref().ok());
+        // The separator thread reports what is wrong with the file.
+        let heard_concepts = listener.and_then(|files| ListenerConcepts::parse(&files.concepts).ok());
+        let mut encoder =
+            Self { tokenizer, session, cancel_token, concepts, heard_concepts, cache: HashMap::new() };
         encoder.encode("sound").map_err(|error| error_in(&manifest.file, &error))?;
         Ok(encoder)
     }
@@ -175,6 +192,8 @@ impl QueryEncoder {
             return Ok(None);
         }
         let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.is_negated).collect();
+        let rest_candidates =
+            self.rest_candidates(&sounds.iter().map(|(sound, _)| sound).collect::<Vec<_>>());
         let names: Vec<_> = sounds.iter().map(|(_, concept)| concept.name.as_str()).collect();
         let closeness = sounds.iter().map(|(_, concept)| concept.closeness).fold(1.0, f32::min);
         let all = ConceptMatch { name: names.join(" + "), closeness, selected: true };
@@ -183,7 +202,7 @@ impl QueryEncoder {
             .zip(sounds)
             .map(|(role, (sound, _))| QueryPart { embedding: sound.embedding, role })
             .collect();
-        Ok(Some(EncodedQuery { parts, matches: Arc::from([all]) }))
+        Ok(Some(EncodedQuery { parts, matches: Arc::from([all]), rest_candidates }))
     }
 
     /// Encodes a text that names one sound.
@@ -192,10 +211,13 @@ impl QueryEncoder {
     /// parts whose sound is absent pass hardly anything. The text itself is a further part if even the nearest concept
     /// may be wrong, or if the text negates, because the names do not.
     fn encode_single(&mut self, text: &str, run_options: &RunOptions) -> Result<EncodedQuery, String> {
-        let EncodedSound { embedding, nearest, is_negated } = self.encode_sound(text, run_options)?;
+        let sound = self.encode_sound(text, run_options)?;
+        let rest_candidates = self.rest_candidates(&[&sound]);
+        let EncodedSound { embedding, nearest, is_negated, .. } = sound;
         let selected: Vec<_> = nearest.iter().filter(|concept| concept.selected).collect();
         if selected.len() < 2 {
-            return Ok(EncodedQuery { matches: nearest.into(), ..EncodedQuery::single(embedding) });
+            let single = EncodedQuery::single(embedding);
+            return Ok(EncodedQuery { matches: nearest.into(), rest_candidates, ..single });
         }
         let (text_role, name_role) = if is_negated {
             (PartRole::ExcludeNegated, PartRole::ExcludeInverted)
@@ -210,7 +232,7 @@ impl QueryEncoder {
             let EncodedSound { embedding, .. } = self.encode_sound(&concept.name, run_options)?;
             parts.push(QueryPart { embedding, role: name_role });
         }
-        Ok(EncodedQuery { parts: parts.into(), matches: nearest.into() })
+        Ok(EncodedQuery { parts: parts.into(), matches: nearest.into(), rest_candidates })
     }
 
     /// Encodes the text of one sound.
@@ -221,7 +243,14 @@ impl QueryEncoder {
             None => Vec::new(),
         };
         let is_negated = negation.first().is_some_and(|&probability| probability >= 0.5);
-        Ok(EncodedSound { embedding: embedding.into(), nearest, is_negated })
+        let close = self.concepts.iter().flat_map(|concepts| concepts.close_names(&concept));
+        let close = close.map(str::to_owned).collect();
+        Ok(EncodedSound { embedding: embedding.into(), nearest, is_negated, close })
+    }
+
+    /// As [`EncodedQuery::rest_candidates`], for a text of these sounds.
+    fn rest_candidates(&self, sounds: &[&EncodedSound]) -> Arc<[bool]> {
+        self.heard_concepts.as_ref().map_or_else(Arc::default, |heard| rest_candidates(heard, sounds))
     }
 
     /// Runs the network and returns the values of [`OUTPUTS`], empty for those that the package does not need.
@@ -253,5 +282,81 @@ impl QueryEncoder {
             }
         }
         Ok(all)
+    }
+}
+
+/// Returns for each concept of the listener whether it can be the rest of a text of `sounds` of its own accord.
+///
+/// Empty if none can: a text that is not understood may mean what is heard, and a negated one means everything else.
+fn rest_candidates(heard: &ListenerConcepts, sounds: &[&EncodedSound]) -> Arc<[bool]> {
+    let is_plain = |sound: &&EncodedSound| {
+        !sound.is_negated && sound.nearest.first().is_some_and(|nearest| nearest.closeness >= UNDERSTOOD)
+    };
+    if !sounds.iter().all(is_plain) {
+        return Arc::default();
+    }
+    let selected = sounds.iter().flat_map(|sound| sound.nearest.iter().filter(|concept| concept.selected));
+    let is_close = |name: &str| sounds.iter().any(|sound| sound.close.iter().any(|close| close == name));
+    heard.candidates(selected.map(|concept| concept.name.as_str()), is_close).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// A case that the tests of the training share.
+    #[derive(Deserialize)]
+    struct Case {
+        name: String,
+        /// Selected concepts of each part.
+        wanted: Vec<Vec<String>>,
+        /// Closeness of all concepts for each part.
+        closeness: Vec<BTreeMap<String, f32>>,
+        #[serde(default)]
+        negated: bool,
+        expected: Vec<String>,
+    }
+
+    fn sound(wanted: &[String], closeness: &BTreeMap<String, f32>, is_negated: bool) -> EncodedSound {
+        let mut nearest: Vec<_> = closeness
+            .iter()
+            .map(|(name, &closeness)| ConceptMatch {
+                name: name.clone(),
+                closeness,
+                selected: wanted.contains(name),
+            })
+            .collect();
+        nearest.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
+        let close = nearest.iter().filter(|concept| concept.closeness >= UNDERSTOOD);
+        let close = close.map(|concept| concept.name.clone()).collect();
+        EncodedSound { embedding: Arc::default(), nearest, is_negated, close }
+    }
+
+    #[test]
+    fn rest_candidates_are_those_of_the_shared_cases() {
+        let json = include_str!("../../../../tests/cases/rest.json");
+        let all: serde_json::Value = serde_json::from_str(json).unwrap();
+        let table = &all["candidates"];
+        let rule = serde_json::json!({
+            "from": 0.5, "full": 0.9, "strength": 0.7, "fade": 0.1, "switch": 0.1, "margin": 0.1
+        });
+        let file = serde_json::json!({"concepts": table["concepts"], "rest": rule}).to_string();
+        let heard = ListenerConcepts::parse(file.as_bytes()).unwrap();
+        let cases: Vec<Case> = serde_json::from_value(table["cases"].clone()).unwrap();
+        assert!(!cases.is_empty());
+        for Case { name, wanted, closeness, negated, expected } in cases {
+            let sounds: Vec<_> = wanted
+                .iter()
+                .zip(&closeness)
+                .map(|(wanted, closeness)| sound(wanted, closeness, negated))
+                .collect();
+            let found = rest_candidates(&heard, &sounds.iter().collect::<Vec<_>>());
+            let names = heard.names().iter().zip(&*found).filter(|(_, is_candidate)| **is_candidate);
+            assert_eq!(names.map(|(name, _)| name.clone()).collect::<Vec<_>>(), expected, "{name}");
+        }
     }
 }

@@ -8,11 +8,15 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::query::concepts::ConceptMatch;
 use crate::query::encoder::EncodedQuery;
-use crate::query::parts::QueryPart;
 use crate::query::text::{normalise, truncate};
 
 /// Query slots of an instance.
 pub const SLOTS: usize = 8;
+
+/// Place of the text of the rest, after the slots.
+const REST: usize = SLOTS;
+
+const PLACES: usize = SLOTS + 1;
 
 /// Texts of a new instance.
 pub const DEFAULT_QUERIES: [&str; SLOTS] =
@@ -48,27 +52,27 @@ struct SlotText {
     draft: Option<String>,
 }
 
-/// Parts of the query in each slot; `None` before the first encoding and after a failed one.
-type SlotParts = [Option<Arc<[QueryPart]>>; SLOTS];
+/// Encoding of the text in each place; `None` before the first encoding and after a failed one.
+type Encodings = [Option<EncodedQuery>; PLACES];
 
-/// The eight queries of one instance, shared by its editor, host state, separator thread and the model service.
+/// The eight queries of one instance, and a text for the rest, shared by its editor, host state, separator thread and the model service.
 ///
 /// The audio thread never uses it.
 pub struct Queries {
-    texts: Mutex<[SlotText; SLOTS]>,
+    texts: Mutex<[SlotText; PLACES]>,
     /// Incremented with every change of a text.
     generation: AtomicU64,
-    states: [AtomicU8; SLOTS],
+    states: [AtomicU8; PLACES],
     problem: Mutex<Option<String>>,
     /// Called when a text changes, while an engine uses these queries.
     encoding_callback: Mutex<Option<RequestEncoding>>,
     /// Engine that owns the embeddings; incremented with every engine that is opened on these queries or leaves them.
     engine_id: AtomicU64,
     /// Locked only by the model service and the separator thread.
-    parts: Mutex<SlotParts>,
-    /// Notified when `parts`, a state or the engine's id changes.
-    parts_changed: Condvar,
-    concept_matches: Mutex<[Arc<[ConceptMatch]>; SLOTS]>,
+    encodings: Mutex<Encodings>,
+    /// Notified when `encodings`, a state or the engine's id changes.
+    encodings_changed: Condvar,
+    concept_matches: Mutex<[Arc<[ConceptMatch]>; PLACES]>,
     concept_names: Mutex<Arc<[String]>>,
 }
 
@@ -88,8 +92,8 @@ impl Queries {
             problem: Mutex::new(None),
             encoding_callback: Mutex::new(None),
             engine_id: AtomicU64::new(0),
-            parts: Default::default(),
-            parts_changed: Condvar::new(),
+            encodings: Default::default(),
+            encodings_changed: Condvar::new(),
             concept_matches: Default::default(),
             concept_names: Default::default(),
         };
@@ -101,7 +105,8 @@ impl Queries {
 
     /// Returns the texts for a saved state: drafts where there are any, else the committed texts.
     pub fn texts(&self) -> [String; SLOTS] {
-        self.texts.lock().clone().map(|text| text.draft.unwrap_or(text.committed))
+        let texts = self.texts.lock();
+        std::array::from_fn(|slot| texts[slot].draft.as_ref().unwrap_or(&texts[slot].committed).clone())
     }
 
     /// Stores a text that is being typed into `slot`, so that it is not lost when the editor closes.
@@ -186,10 +191,10 @@ impl Queries {
         }
     }
 
-    fn write(&self, texts: &mut [SlotText; SLOTS], slot: usize, text: String) {
+    fn write(&self, texts: &mut [SlotText; PLACES], slot: usize, text: String) {
         let state = if normalise(&text).is_empty() { SlotState::Empty } else { SlotState::Encoding };
         texts[slot].committed = text;
-        self.set_state(&self.parts.lock(), slot, state);
+        self.set_state(&self.encodings.lock(), slot, state);
         self.concept_matches.lock()[slot] = Arc::default();
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -200,15 +205,15 @@ impl Queries {
     /// encoded.
     pub(crate) fn connect(self: &Arc<Self>, callback: Option<RequestEncoding>) -> u64 {
         let mut texts = self.texts.lock();
-        for slot in 0..SLOTS {
+        for slot in 0..PLACES {
             let SlotText { committed, draft } = std::mem::take(&mut texts[slot]);
             self.write(&mut texts, slot, draft.unwrap_or(committed));
         }
-        let mut parts = self.parts.lock();
-        *parts = Default::default();
+        let mut encodings = self.encodings.lock();
+        *encodings = Default::default();
         let engine_id = self.engine_id.fetch_add(1, Ordering::AcqRel) + 1;
-        self.parts_changed.notify_all();
-        drop((parts, texts));
+        self.encodings_changed.notify_all();
+        drop((encodings, texts));
         *self.problem.lock() = None;
         self.set_concept_names(Arc::default());
         *self.encoding_callback.lock() = callback;
@@ -220,11 +225,11 @@ impl Queries {
     /// Ends waits for a text, which may never be encoded.
     pub(crate) fn disconnect(&self, engine_id: u64) {
         let mut callback = self.encoding_callback.lock();
-        let _parts = self.parts.lock();
+        let _encodings = self.encodings.lock();
         if self.engine_id() == engine_id {
             *callback = None;
             self.engine_id.fetch_add(1, Ordering::AcqRel);
-            self.parts_changed.notify_all();
+            self.encodings_changed.notify_all();
         }
     }
 
@@ -264,51 +269,73 @@ impl Queries {
         if normalise(&texts[slot].committed) != text || self.engine_id() != engine_id {
             return;
         }
-        let (state, new_parts) = match result {
-            Ok(EncodedQuery { parts, matches }) => {
-                self.concept_matches.lock()[slot] = matches;
-                (SlotState::Ready, Some(parts))
+        let (state, encoding) = match result {
+            Ok(encoding) => {
+                self.concept_matches.lock()[slot] = encoding.matches.clone();
+                (SlotState::Ready, Some(encoding))
             }
             Err(problem) => {
                 *self.problem.lock() = Some(problem);
                 (SlotState::Failed, None)
             }
         };
-        let mut parts = self.parts.lock();
-        parts[slot] = new_parts;
-        self.set_state(&parts, slot, state);
+        let mut encodings = self.encodings.lock();
+        encodings[slot] = encoding;
+        self.set_state(&encodings, slot, state);
     }
 
-    /// Changes a state under the lock of `parts`, so that no waiting thread misses the notification.
-    fn set_state(&self, _parts: &SlotParts, slot: usize, state: SlotState) {
+    /// Changes a state under the lock of `encodings`, so that no waiting thread misses the notification.
+    fn set_state(&self, _encodings: &Encodings, slot: usize, state: SlotState) {
         self.states[slot].store(state as u8, Ordering::Release);
-        self.parts_changed.notify_all();
+        self.encodings_changed.notify_all();
     }
 
     /// Blocks until every text is encoded or has failed, at most until `deadline`; returns whether that is so.
     pub(crate) fn wait_until_encoded(&self, deadline: Instant) -> bool {
-        let is_encoding = || (0..SLOTS).any(|slot| self.slot_state(slot) == SlotState::Encoding);
-        let mut parts = self.parts.lock();
-        while is_encoding() && !self.parts_changed.wait_until(&mut parts, deadline).timed_out() {}
+        let is_encoding = || (0..PLACES).any(|slot| self.slot_state(slot) == SlotState::Encoding);
+        let mut encodings = self.encodings.lock();
+        while is_encoding() && !self.encodings_changed.wait_until(&mut encodings, deadline).timed_out() {}
         !is_encoding()
     }
 
-    /// Returns the parts of the query in `slot`, at least one, if `engine_id` is the current engine.
+    /// Returns the encoding of the text in `slot` if `engine_id` is the current engine.
     ///
     /// Waits up to `timeout` for a text that is being encoded.
-    pub(crate) fn parts(&self, engine_id: u64, slot: usize, timeout: Duration) -> Option<Arc<[QueryPart]>> {
+    pub(crate) fn encoding(&self, engine_id: u64, slot: usize, timeout: Duration) -> Option<EncodedQuery> {
         let deadline = Instant::now() + timeout;
-        let mut parts = self.parts.lock();
+        let mut encodings = self.encodings.lock();
         while self.engine_id() == engine_id
             && self.slot_state(slot) == SlotState::Encoding
-            && !self.parts_changed.wait_until(&mut parts, deadline).timed_out()
+            && !self.encodings_changed.wait_until(&mut encodings, deadline).timed_out()
         {}
         match self.slot_state(slot) {
             _ if self.engine_id() != engine_id => None,
-            // The slot still has the parts of the text before it was emptied.
+            // The slot still has the encoding of the text before it was emptied.
             SlotState::Empty => None,
-            _ => parts[slot].clone(),
+            _ => encodings[slot].clone(),
         }
+    }
+
+    /// Sets the text of the sounds that compete with those of every slot as their rest; empty for none.
+    ///
+    /// As [`set_text`](Self::set_text).
+    pub fn set_rest(self: &Arc<Self>, text: &str) {
+        self.set_text(REST, text);
+    }
+
+    /// State of the text of the rest.
+    pub fn rest_state(&self) -> SlotState {
+        self.slot_state(REST)
+    }
+
+    /// Returns the concepts nearest to the text of the rest, as [`concept_matches`](Self::concept_matches).
+    pub fn rest_matches(&self) -> Arc<[ConceptMatch]> {
+        self.concept_matches(REST)
+    }
+
+    /// Returns the encoding of the text of the rest, as [`encoding`](Self::encoding).
+    pub(crate) fn rest_encoding(&self, engine_id: u64, timeout: Duration) -> Option<EncodedQuery> {
+        self.encoding(engine_id, REST, timeout)
     }
 }
 
@@ -325,7 +352,7 @@ mod tests {
 
     /// Returns the only value of the embedding in use.
     fn embedding(queries: &Queries, engine_id: u64, slot: usize, timeout: Duration) -> Option<f32> {
-        queries.parts(engine_id, slot, timeout).map(|parts| parts[0].embedding[0])
+        queries.encoding(engine_id, slot, timeout).map(|encoding| encoding.parts[0].embedding[0])
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct MaskRequest {
     pub index: u64,
     /// Query slot whose embedding conditions the mask.
     pub query: u8,
+    /// Whether what else is there competes with the described sound.
+    pub with_rest: bool,
     pub wait: WaitLimit,
     /// Whether `mask` was filled. False without an embedding or after an error.
     pub has_mask: bool,
@@ -50,6 +52,7 @@ impl MaskRequest {
             stream: 0,
             index: 0,
             query: 0,
+            with_rest: false,
             wait: WaitLimit::None,
             has_mask: false,
             magnitude: vec![0.0; bins].into(),

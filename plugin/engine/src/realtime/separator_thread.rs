@@ -10,10 +10,13 @@ use crate::dsp::analyzer::Analyzer;
 use crate::dsp::mask_processor::is_valid_gain;
 use crate::inference::cancel::{self, CancelToken};
 use crate::inference::provider::ActiveProvider;
+use crate::listener::load::LoadedListener;
 use crate::query::slots::Queries;
 use crate::realtime::denormals::FlushDenormals;
 use crate::realtime::mask_queue::{MaskRequest, QueueState, SeparatorEndpoint, WaitLimit};
 use crate::realtime::priority::RealtimePriority;
+use crate::realtime::rest_budget::RestBudget;
+use crate::realtime::rest_control::RestControl;
 use crate::realtime::status::Status;
 use crate::separator::Separator;
 use crate::separator::multi_part::MultiPartSeparator;
@@ -34,11 +37,27 @@ const MIN_RENDERED_HOPS: u32 = 16;
 /// Longest wait for an embedding, or for a reply, while the host renders.
 pub const WAIT_TIMEOUT: Duration = cancel::NETWORK_TIMEOUT;
 
-/// Constructor of the separator, called on its thread. Returns the provider in use as well.
+/// What the separator thread runs.
+pub struct Networks {
+    pub separator: Box<dyn Separator>,
+    /// `None` if the package has no listener; an error message if it is broken.
+    pub listener: Option<Result<LoadedListener, String>>,
+    /// Provider on which the separator runs.
+    pub provider: ActiveProvider,
+}
+
+#[cfg(test)]
+impl Networks {
+    /// A separator without a listener, on the CPU.
+    pub fn without_listener(separator: Box<dyn Separator>) -> Self {
+        Self { separator, listener: None, provider: ActiveProvider::default() }
+    }
+}
+
+/// Constructor of the networks, called on the separator thread.
 ///
 /// May block until the token is cancelled.
-pub type SeparatorFactory =
-    Box<dyn FnOnce(&CancelToken) -> Result<(Box<dyn Separator>, ActiveProvider), String> + Send>;
+pub type SeparatorFactory = Box<dyn FnOnce(&CancelToken) -> Result<Networks, String> + Send>;
 
 /// Handle of the separator thread. Drop cancels the network's run and ends the thread.
 pub struct SeparatorThread {
@@ -50,7 +69,7 @@ pub struct SeparatorThread {
 impl SeparatorThread {
     /// Starts the thread, which uses the embeddings that `queries` holds for `engine_id`.
     ///
-    /// There is a request per `hop` samples at `sample_rate` in hertz, and its mask is due `due_hops` hops later.
+    /// There is a request per `hop_samples` samples at `sample_rate` in hertz, and its mask is due `due_hops` hops later.
     /// Not real-time safe.
     pub fn start(
         factory: SeparatorFactory,
@@ -58,16 +77,26 @@ impl SeparatorThread {
         (queries, engine_id): (Arc<Queries>, u64),
         (status, analyzer): (Arc<Status>, Arc<Analyzer>),
         due_hops: usize,
-        (hop, sample_rate): (usize, f64),
+        (hop_samples, sample_rate): (usize, f64),
     ) -> Self {
         let queue = endpoint.state.clone();
         let thread_status = status.clone();
         let cancel = CancelToken::default();
         let cancelled = cancel.clone();
         let separate = move || match factory(&cancelled) {
-            Ok((separator, provider)) => {
+            Ok(Networks { separator, listener, provider }) => {
+                let listener = match listener.transpose() {
+                    Ok(listener) => listener,
+                    Err(problem) => {
+                        thread_status.update_hearing(|state| state.problem = Some(problem));
+                        None
+                    }
+                };
                 thread_status.set_ready(provider);
+                let hop = Duration::from_secs_f64(hop_samples as f64 / sample_rate);
                 SeparatorLoop {
+                    rest: RestControl::new(listener, thread_status.clone(), hop.as_secs_f64()),
+                    budget: RestBudget::new(thread_status.clone(), hop),
                     separator: MultiPartSeparator::new(separator),
                     endpoint,
                     queries,
@@ -76,10 +105,10 @@ impl SeparatorThread {
                     analyzer,
                     stream: None,
                     rendered_hops: 0,
-                    due: Duration::from_secs_f64((due_hops * hop) as f64 / sample_rate),
-                    hop: Duration::from_secs_f64(hop as f64 / sample_rate),
+                    due: due_hops as u32 * hop,
+                    hop,
                 }
-                .run(|| RealtimePriority::raise(hop, sample_rate));
+                .run(|| RealtimePriority::raise(hop_samples, sample_rate));
             }
             // Cancelled because the engine was dropped: no error.
             Err(_) if endpoint.state.is_closed() => {}
@@ -131,6 +160,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 /// State of the running thread.
 struct SeparatorLoop {
     separator: MultiPartSeparator,
+    rest: RestControl,
+    budget: RestBudget,
     endpoint: SeparatorEndpoint,
     queries: Arc<Queries>,
     engine_id: u64,
@@ -189,7 +220,12 @@ impl SeparatorLoop {
     /// Fills in the mask. Returns false if there is no embedding, or after an error.
     fn separate(&mut self, request: &mut MaskRequest) -> bool {
         let timeout = if request.wait == WaitLimit::Offline { WAIT_TIMEOUT } else { Duration::ZERO };
-        let Some(parts) = self.queries.parts(self.engine_id, request.query.into(), timeout) else {
+        let start = Instant::now();
+        // Also without a text: the window shows what could be asked for.
+        let is_watched = self.analyzer.is_active();
+        self.rest.hear(request.stream, &request.magnitude, request.with_rest || is_watched);
+        let listening = start.elapsed();
+        let Some(query) = self.queries.encoding(self.engine_id, request.query.into(), timeout) else {
             self.stream = None;
             self.status.set_presence(None);
             return false;
@@ -198,11 +234,19 @@ impl SeparatorLoop {
             self.separator.reset();
             self.stream = Some(request.stream);
         }
+        let is_live = !request.wait.is_wait_allowed();
+        let can_afford = self.budget.can_afford(is_live);
+        let said = match request.with_rest {
+            true => self.queries.rest_encoding(self.engine_id, timeout),
+            false => None,
+        };
+        let (parts, rest) = self.rest.select(&query, said.as_ref(), request.with_rest && can_afford);
+        self.status.update_hearing(|state| state.is_rest_paused = request.with_rest && !can_afford);
         let start = Instant::now();
-        let MaskRequest { magnitude, mask, wait, .. } = request;
+        let MaskRequest { magnitude, mask, .. } = request;
         // Offline results must not depend on load, and batching can change the last bits of a mask.
-        let outcome = self.separator.run(magnitude, &parts, mask, !wait.is_wait_allowed());
-        self.status.count_hop(start.elapsed());
+        let outcome = self.separator.run(magnitude, &parts, rest, mask, is_live);
+        self.status.count_hop(listening + start.elapsed());
         match outcome {
             Ok(presence) => self.status.set_presence(presence),
             Err(_) if self.endpoint.state.is_closed() => return false,
@@ -256,7 +300,7 @@ mod tests {
                 mask.fill(Complex32::new(gain(), 0.0));
             });
             let factory: SeparatorFactory =
-                Box::new(move |_| Ok((Box::new(separator), ActiveProvider::default())));
+                Box::new(move |_| Ok(Networks::without_listener(Box::new(separator))));
             let outputs = (status.clone(), Arc::new(Analyzer::new(&AUDIO)));
             let thread =
                 SeparatorThread::start(factory, endpoint, (queries, 0), outputs, 1, (AUDIO.hop, 32_000.0));

@@ -1,11 +1,13 @@
 //! Status of an engine for other threads, without locks on the audio thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::inference::provider::ActiveProvider;
+use crate::listener::suggestions::HeardSound;
 
 /// State of the separator's model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +42,11 @@ impl MaskFaults {
 /// Counters and messages of one engine.
 ///
 /// The separator thread and the audio thread write, any thread reads. All methods are real-time safe
-/// but those that concern the outcome of loading, which take a lock.
+/// but those that concern the outcome of loading and what is heard, which take a lock.
 pub struct Status {
     readiness: AtomicU8,
     outcome: Mutex<Outcome>,
+    hearing: Mutex<HearingState>,
     /// Notified when the model is loaded or fails.
     readiness_changed: Condvar,
     /// Number of hops per run of the network.
@@ -60,6 +63,28 @@ pub struct Status {
     presence: AtomicU32,
 }
 
+/// What a listener hears, and which rest competes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HearingState {
+    /// Sounds that are heard, in the order in which they appeared.
+    pub sounds: Arc<[HeardSound]>,
+    /// The rest that competes with the described sound.
+    pub rest: Option<RestSound>,
+    /// Whether the machine is too busy for a rest.
+    pub is_rest_paused: bool,
+    /// Error message of a broken listener. The described sound is separated without a rest then.
+    pub problem: Option<String>,
+}
+
+/// A rest that competes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestSound {
+    /// Name of the concept that is heard; `None` if the rest was said.
+    pub name: Option<String>,
+    /// How strongly it competes, above 0 and up to 1.
+    pub weight: f32,
+}
+
 /// Outcome of loading the model.
 #[derive(Default)]
 struct Outcome {
@@ -73,6 +98,7 @@ impl Status {
         Self {
             readiness: AtomicU8::new(Readiness::Loading as u8),
             outcome: Mutex::default(),
+            hearing: Mutex::default(),
             readiness_changed: Condvar::new(),
             advance: advance as u64,
             run_nanoseconds: AtomicU64::new(0),
@@ -151,6 +177,16 @@ impl Status {
     fn set_readiness(&self, readiness: Readiness) {
         self.readiness.store(readiness as u8, Ordering::Release);
         self.readiness_changed.notify_all();
+    }
+
+    /// What the listener hears.
+    pub fn hearing(&self) -> HearingState {
+        self.hearing.lock().clone()
+    }
+
+    /// Changes what the listener hears. Only the separator thread calls this.
+    pub(crate) fn update_hearing(&self, change: impl FnOnce(&mut HearingState)) {
+        change(&mut self.hearing.lock());
     }
 
     /// Records the time that the separator took for a hop. Only its thread calls this.

@@ -1,5 +1,7 @@
 //! A separator for tests.
 
+use std::any::Any;
+
 use realfft::num_complex::Complex32;
 
 use crate::separator::Separator;
@@ -7,7 +9,11 @@ use crate::separator::Separator;
 /// Separator whose mask is a function of magnitude and embedding. It supports one part only.
 pub struct FakeSeparator<F>(pub F);
 
-impl<F: FnMut(&[f32], &[f32], &mut [Complex32])> Separator for FakeSeparator<F> {
+impl<F: FnMut(&[f32], &[f32], &mut [Complex32]) + 'static> Separator for FakeSeparator<F> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
     fn reset(&mut self) {}
 
     fn fork(&self) -> Result<Box<dyn Separator>, String> {

@@ -4,13 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use ort::environment::Environment;
 use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
-use ort::value::{DynValue, Outlet, Shape, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, TensorRef};
 use realfft::num_complex::Complex32;
 
 use crate::inference::batching_pool::{BatchingPool, PoolHandle};
 use crate::inference::cancel::{CancelToken, with_timeout};
 use crate::inference::provider::{ActiveProvider, Provider, ProviderChoice};
 use crate::inference::session::{LoadTurn, Session};
+use crate::inference::tensors::{Signature, check_output, check_shape, tensor_shape};
+use crate::listener::network::ListenerPool;
 use crate::package::{Package, PackageError};
 use crate::separator::Separator;
 
@@ -20,9 +22,10 @@ pub type SessionPool = BatchingPool<Session, Box<StreamJob>>;
 /// Handle of one stream to the pool of sessions.
 pub type SessionHandle = PoolHandle<Session, Box<StreamJob>>;
 
-/// A package in memory with its pools of separator sessions, shared by all instances.
+/// A package in memory with its pools of sessions, shared by all instances.
 pub struct LoadedModel {
     pub package: Package,
+    pub listener_sessions: Arc<ListenerPool>,
     sessions: [ProviderSessions; Provider::ALL.len()],
 }
 
@@ -32,21 +35,6 @@ struct ProviderSessions {
     pool: Arc<SessionPool>,
     /// Signature of the network, known with the first session.
     signature: OnceLock<Signature>,
-}
-
-/// Inputs and outputs of a network, with their types.
-pub struct Signature {
-    pub inputs: Vec<(String, ValueType)>,
-    pub outputs: Vec<(String, ValueType)>,
-}
-
-impl Signature {
-    fn new(session: &Session) -> Self {
-        let types = |outlets: &[Outlet]| {
-            outlets.iter().map(|outlet| (outlet.name().to_owned(), outlet.dtype().clone())).collect()
-        };
-        Self { inputs: types(session.inputs()), outputs: types(session.outputs()) }
-    }
 }
 
 /// Separator of which each run uses a session of a pool.
@@ -67,9 +55,9 @@ pub trait NetworkSeparator: Separator {
 }
 
 impl LoadedModel {
-    /// Creates the model without sessions; they are made when a separator is loaded.
+    /// Creates the model without sessions; they are made when a separator and a listener are loaded.
     pub fn new(package: Package) -> Self {
-        Self { package, sessions: Default::default() }
+        Self { package, listener_sessions: Arc::default(), sessions: Default::default() }
     }
 
     fn sessions(&self, provider: Provider) -> &ProviderSessions {
@@ -251,26 +239,6 @@ impl TensorLayout {
     }
 }
 
-/// Checks the shape of an output of a run.
-///
-/// # Errors
-/// Fails if it is not `expected`.
-pub fn check_output(outputs: &SessionOutputs<'_>, name: &str, expected: &[usize]) -> ort::Result<()> {
-    let (shape, _) = outputs[name].try_extract_tensor::<f32>()?;
-    match has_shape(shape, expected) {
-        true => Ok(()),
-        false => Err(ort::Error::new(format!(
-            "a run gave `{name}` of shape {:?}; expected {expected:?}",
-            &**shape
-        ))),
-    }
-}
-
-fn has_shape(shape: &Shape, expected: &[usize]) -> bool {
-    shape.len() == expected.len()
-        && shape.iter().zip(expected).all(|(&length, &expected)| usize::try_from(length) == Ok(expected))
-}
-
 /// Loads the network of `model` and returns the separator that `create` makes of it, after a run on silence.
 ///
 /// The network runs on the provider of `choice`, or on the CPU if this fails. Each attempt has its own time, which begins
@@ -330,34 +298,4 @@ fn test_on_silence(
         true => Ok(()),
         false => Err("`mask` is not finite for silence; expected finite values".into()),
     }
-}
-
-/// Returns the shape of the float tensor `name`; −1 means a dynamic axis.
-///
-/// `side` is "input" or "output", for messages.
-///
-/// # Errors
-/// Fails if there is no such tensor, or it is not of 32-bit floats.
-pub fn tensor_shape(tensors: &[(String, ValueType)], side: &str, name: &str) -> Result<Vec<i64>, String> {
-    let (_, found) =
-        tensors.iter().find(|(found, _)| found == name).ok_or_else(|| format!("has no {side} `{name}`"))?;
-    match found {
-        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
-            Ok(shape.iter().copied().collect())
-        }
-        other => Err(format!("{side} `{name}` is {other}; expected a tensor of 32-bit floats")),
-    }
-}
-
-/// Checks a shape; dynamic axes match every length.
-///
-/// # Errors
-/// Fails if the shapes differ, or an expected length is 0.
-pub fn check_shape(name: &str, shape: &[i64], expected: &[usize]) -> Result<(), String> {
-    let matches =
-        |(&actual, &expected): (&i64, &usize)| actual == -1 || usize::try_from(actual) == Ok(expected);
-    if shape.len() == expected.len() && shape.iter().zip(expected).all(matches) && !expected.contains(&0) {
-        return Ok(());
-    }
-    Err(format!("`{name}` has shape {shape:?}; expected {expected:?}"))
 }

@@ -2,6 +2,7 @@
 //!
 //! One run can take a batch of several streams, which is cheaper than a run per stream.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use ort::environment::Environment;
@@ -11,15 +12,12 @@ use realfft::num_complex::Complex32;
 use crate::inference::cancel::{CANCELLED, CancelToken};
 use crate::inference::provider::{ActiveProvider, ProviderChoice};
 use crate::inference::session::Session;
+use crate::inference::tensors::{
+    MAX_STATE_VALUES, Signature, check_output, check_shape, single_stream_shape, tensor_shape, zero_state,
+};
 use crate::package::PackageError;
 use crate::separator::Separator;
-use crate::separator::network::{
-    self, LoadedModel, Network, NetworkSeparator, SessionHandle, Signature, StreamJob, check_output,
-    check_shape, tensor_shape,
-};
-
-/// Most values of all state tensors of a network batched.
-const MAX_STATE_VALUES: usize = 1 << 24;
+use crate::separator::network::{self, LoadedModel, Network, NetworkSeparator, SessionHandle, StreamJob};
 
 /// Most streams per batch. Larger batches save hardly any time and delay the first streams.
 const MAX_BATCH: usize = 16;
@@ -112,13 +110,24 @@ impl StreamingSeparator {
         mask: &mut [Complex32],
         infer: impl FnOnce(&Self, Box<StreamJob>) -> Result<Box<StreamJob>, String>,
     ) -> Result<Option<f32>, String> {
+        let job = self.begin(magnitude, embedding)?;
+        let job = infer(self, job)?;
+        self.end(job, mask)
+    }
+
+    /// Fills the job with the inputs of a run.
+    fn begin(&mut self, magnitude: &[f32], embedding: &[f32]) -> Result<Box<StreamJob>, String> {
         self.network.layout.check_embedding(embedding)?;
         let mut job = self.job.take().ok_or(CANCELLED)?;
         for (input, values) in [(&mut job.magnitude, magnitude), (&mut job.embedding, embedding)] {
             input.clear();
             input.extend_from_slice(values);
         }
-        let mut job = infer(self, job)?;
+        Ok(job)
+    }
+
+    /// Takes the outputs of a run.
+    fn end(&mut self, mut job: Box<StreamJob>, mask: &mut [Complex32]) -> Result<Option<f32>, String> {
         mask.copy_from_slice(&job.mask);
         let result = std::mem::replace(&mut job.result, Ok(None));
         self.job = Some(job);
@@ -226,7 +235,66 @@ impl StateTensor {
     }
 }
 
+/// A stream to run on a frame: its separator, its embedding, and the mask to fill in.
+pub struct StreamRun<'a> {
+    pub separator: &'a mut dyn Separator,
+    pub embedding: &'a [f32],
+    pub mask: &'a mut [Complex32],
+    /// Result of the run: the presence, if the separator estimates it.
+    pub presence: Option<f32>,
+}
+
+/// Runs all `streams` on the frame `magnitude`: in one batch if they are streams of one network that can, else one by one.
+///
+/// `is_batched` lets waiting frames of other instances into the batch, as [`Separator::run_batched`] does. Without it, the
+/// results depend on nothing else.
+///
+/// # Errors
+/// Fails if a run fails or is cancelled; the masks are then invalid.
+pub fn run_together(
+    magnitude: &[f32],
+    streams: &mut [StreamRun<'_>],
+    is_batched: bool,
+) -> Result<(), String> {
+    let can_batch = |stream: &mut StreamRun<'_>| {
+        let separator = stream.separator.as_any().downcast_ref::<StreamingSeparator>();
+        separator.is_some_and(|separator| separator.has_batch_axis)
+    };
+    if streams.len() < 2 || !streams.iter_mut().all(can_batch) {
+        for StreamRun { separator, embedding, mask, presence } in streams {
+            *presence = match is_batched {
+                true => separator.run_batched(magnitude, embedding, mask)?,
+                false => separator.run(magnitude, embedding, mask)?,
+            };
+        }
+        return Ok(());
+    }
+    let mut jobs = Vec::with_capacity(streams.len());
+    for stream in &mut *streams {
+        jobs.push(downcast(stream.separator).begin(magnitude, stream.embedding)?);
+    }
+    let first = downcast(streams[0].separator);
+    if is_batched {
+        jobs = first.network.sessions.submit(jobs, MAX_BATCH, |session, jobs| first.infer(session, jobs))?;
+    } else {
+        first.infer(&mut *first.network.sessions.acquire()?, &mut jobs);
+    }
+    for (stream, job) in streams.iter_mut().zip(jobs) {
+        let StreamRun { separator, mask, presence, .. } = stream;
+        *presence = downcast(*separator).end(job, mask)?;
+    }
+    Ok(())
+}
+
+fn downcast(separator: &mut dyn Separator) -> &mut StreamingSeparator {
+    separator.as_any().downcast_mut().expect("checked before the streams run together")
+}
+
 impl Separator for StreamingSeparator {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
     fn reset(&mut self) {
         let Some(job) = &mut self.job else { return };
         for (state, value) in self.states.iter().zip(&mut job.states) {
@@ -279,7 +347,9 @@ impl Separator for StreamingSeparator {
             return self.run(magnitude, embedding, mask);
         }
         self.with_job((magnitude, embedding), mask, |this, job| {
-            this.network.sessions.submit(job, MAX_BATCH, |session, jobs| this.infer(session, jobs))
+            let run = |session: &mut Session, jobs: &mut [Box<StreamJob>]| this.infer(session, jobs);
+            let mut jobs = this.network.sessions.submit([job], MAX_BATCH, run)?;
+            jobs.pop().ok_or_else(|| CANCELLED.into())
         })
     }
 }
@@ -303,28 +373,6 @@ impl NetworkSeparator for StreamingSeparator {
             Ok(job)
         })
     }
-}
-
-fn zero_state(shape: &[usize]) -> Result<DynValue, String> {
-    let values = vec![0.0_f32; shape.iter().product()];
-    Tensor::from_array((shape.to_vec(), values))
-        .map(ort::value::Value::into_dyn)
-        .map_err(|error| error.to_string())
-}
-
-/// Returns the shape of a state for one stream: length 1 on the batch axis; all other axes must be fixed.
-fn single_stream_shape(name: &str, shape: &[i64], batch_axis: Option<usize>) -> Result<Vec<usize>, String> {
-    shape
-        .iter()
-        .enumerate()
-        .map(|(axis, &length)| match usize::try_from(length) {
-            _ if batch_axis == Some(axis) => Ok(1),
-            Ok(length) if (1..=MAX_STATE_VALUES).contains(&length) => Ok(length),
-            _ => Err(format!(
-                "`{name}` has shape {shape:?}; expected a fixed shape of at most {MAX_STATE_VALUES} values"
-            )),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Window network: run every few frames on the latest frames, without state tensors.
 
+use std::any::Any;
+
 use ort::environment::Environment;
 use realfft::num_complex::Complex32;
 
@@ -56,6 +58,10 @@ impl WindowSeparator {
 }
 
 impl Separator for WindowSeparator {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
     fn reset(&mut self) {
         self.frames.clear();
     }

@@ -1,0 +1,194 @@
+//! What else is there: runs the listener on the frames of a stream, and selects the rest of each hop.
+
+use std::sync::Arc;
+
+use crate::listener::load::LoadedListener;
+use crate::listener::rest_selector::RestSelector;
+use crate::listener::suggestions::Suggestions;
+use crate::query::encoder::EncodedQuery;
+use crate::query::parts::{PartRole, QueryPart};
+use crate::realtime::status::{RestSound, Status};
+use crate::separator::multi_part::Rest;
+
+/// Most sounds of a rest that was said.
+const MAX_SAID: usize = 3;
+
+/// Weight of a rest that was said if the package has no listener: 0.7 and 0.3 of the logits.
+const UNTAUGHT_WEIGHT: f32 = 0.6;
+
+/// Time in seconds in which the weight of a rest that was said rises or falls while audio plays.
+const SAID_FADE_SECONDS: f64 = 0.25;
+
+/// The listener of a stream, with the states that follow from what it hears.
+struct Hearing {
+    loaded: LoadedListener,
+    selector: RestSelector,
+    suggestions: Suggestions,
+    /// Newest probability of each concept.
+    heard: Vec<f32>,
+    /// The selected concept, as a part with its embedding.
+    selected: Option<(usize, QueryPart)>,
+}
+
+/// A query's parts, divided into those to separate and the sounds of its rest that it says.
+#[derive(Default)]
+struct DividedQuery {
+    /// The parts that were divided.
+    source: Arc<[QueryPart]>,
+    kept: Arc<[QueryPart]>,
+    said: Vec<QueryPart>,
+}
+
+/// Selects the rest for each hop of a separator thread.
+pub struct RestControl {
+    hearing: Option<Hearing>,
+    status: Arc<Status>,
+    /// Stream of the states; `None` before the first frame.
+    stream: Option<u32>,
+    divided: DividedQuery,
+    /// Sounds of the newest rest that was said.
+    said: Vec<QueryPart>,
+    said_weight: f32,
+    /// Largest change of `said_weight` per hop.
+    said_step: f32,
+    /// Whether the stream has had a hop, so that weights change in ramps.
+    is_playing: bool,
+}
+
+impl RestControl {
+    /// Creates the control of a stream with a frame per `hop_seconds`. It reports to `status`.
+    pub fn new(loaded: Option<LoadedListener>, status: Arc<Status>, hop_seconds: f64) -> Self {
+        let hearing = loaded.map(|loaded| {
+            let concepts = loaded.concepts.names().len();
+            Hearing {
+                selector: RestSelector::new(*loaded.concepts.rule(), hop_seconds),
+                suggestions: Suggestions::new(concepts, hop_seconds),
+                heard: vec![0.0; concepts],
+                selected: None,
+                loaded,
+            }
+        });
+        Self {
+            hearing,
+            status,
+            stream: None,
+            divided: DividedQuery::default(),
+            said: Vec::new(),
+            said_weight: 0.0,
+            said_step: (hop_seconds / SAID_FADE_SECONDS).min(1.0) as f32,
+            is_playing: false,
+        }
+    }
+
+    /// Takes the frame `magnitude` of `stream`; with `is_needed`, the listener hears it.
+    ///
+    /// A listener that fails is reported and not used again.
+    pub fn hear(&mut self, stream: u32, magnitude: &[f32], is_needed: bool) {
+        if self.stream != Some(stream) {
+            self.stream = Some(stream);
+            self.reset();
+        }
+        let Some(hearing) = self.hearing.as_mut().filter(|_| is_needed) else { return };
+        match hearing.loaded.listener.hear(magnitude) {
+            Ok(heard) => hearing.heard.copy_from_slice(heard),
+            Err(problem) => {
+                self.hearing = None;
+                self.status.update_hearing(|state| {
+                    state.sounds = Arc::default();
+                    state.problem = Some(format!("listener: {problem}. Install the model again"));
+                });
+                return;
+            }
+        }
+        let Hearing { suggestions, heard, loaded, .. } = hearing;
+        if suggestions.step(heard, &loaded.concepts) {
+            let sounds = suggestions.sounds(heard, &loaded.concepts).into();
+            self.status.update_hearing(|state| state.sounds = sounds);
+        }
+    }
+
+    fn reset(&mut self) {
+        if let Some(hearing) = &mut self.hearing {
+            hearing.loaded.listener.reset();
+            hearing.selector.reset();
+            hearing.suggestions.reset();
+            hearing.heard.fill(0.0);
+            hearing.selected = None;
+        }
+        (self.said_weight, self.is_playing) = (0.0, false);
+        self.status.update_hearing(|state| (state.sounds, state.rest) = (Arc::default(), None));
+    }
+
+    /// Returns the parts of `query` to separate, and the rest that competes with them in this hop.
+    ///
+    /// `said`: the text of the rest, if there is one. Without `is_wanted`, a rest fades away and none takes its place.
+    pub fn select(
+        &mut self,
+        query: &EncodedQuery,
+        said: Option<&EncodedQuery>,
+        is_wanted: bool,
+    ) -> (Arc<[QueryPart]>, Rest<'_>) {
+        self.divide(query);
+        let has_said = is_wanted && (said.is_some() || !self.divided.said.is_empty());
+        if has_said {
+            let of_text = said.iter().flat_map(|said| said.parts.iter());
+            self.said.clear();
+            self.said.extend(self.divided.said.iter().chain(of_text).take(MAX_SAID).cloned());
+        }
+        let full = if self.hearing.is_some() { 1.0 } else { UNTAUGHT_WEIGHT };
+        let target = if has_said { full } else { 0.0 };
+        let change = if self.is_playing { self.said_step } else { 1.0 };
+        self.said_weight += (target - self.said_weight).clamp(-change, change);
+        self.is_playing = true;
+        // A sound that the query excludes limits its gains again when it is no longer the rest.
+        let kept = match has_said {
+            true => self.divided.kept.clone(),
+            false => query.parts.clone(),
+        };
+        let heard = self.hearing.as_mut().and_then(|hearing| {
+            let candidates = if is_wanted && !has_said { &*query.rest_candidates } else { &[] };
+            hearing.select(candidates)
+        });
+        let (parts, weight, name) = match heard {
+            _ if self.said_weight > 0.0 => (&*self.said, self.said_weight, None),
+            Some((part, weight, name)) => (std::slice::from_ref(part), weight, Some(name)),
+            None => (&[][..], 0.0, None),
+        };
+        self.status.update_hearing(|state| match &mut state.rest {
+            None if weight == 0.0 => {}
+            Some(rest) if rest.name.as_deref() == name && weight > 0.0 => rest.weight = weight,
+            rest => *rest = (weight > 0.0).then(|| RestSound { name: name.map(str::to_owned), weight }),
+        });
+        (kept, Rest { parts, weight })
+    }
+
+    /// Divides `query`, if it has included parts: sounds that it excludes are its rest.
+    fn divide(&mut self, query: &EncodedQuery) {
+        if Arc::ptr_eq(&self.divided.source, &query.parts) {
+            return;
+        }
+        let is_included = |part: &&QueryPart| part.role == PartRole::Include;
+        let kept: Arc<[QueryPart]> = query.parts.iter().filter(is_included).cloned().collect();
+        let (kept, said) = match kept.is_empty() {
+            true => (query.parts.clone(), Vec::new()),
+            false => (kept, query.parts.iter().filter(|part| !is_included(part)).cloned().collect()),
+        };
+        self.divided = DividedQuery { source: query.parts.clone(), kept, said };
+    }
+}
+
+impl Hearing {
+    /// Selects the rest among `candidates`: its part, weight and name.
+    fn select(&mut self, candidates: &[bool]) -> Option<(&QueryPart, f32, &str)> {
+        let Some((concept, weight)) = self.selector.step(&self.heard, candidates) else {
+            self.selected = None;
+            return None;
+        };
+        if self.selected.as_ref().is_none_or(|(selected, _)| *selected != concept) {
+            let embedding = self.loaded.embeddings.row(concept).into();
+            self.selected = Some((concept, QueryPart { embedding, role: PartRole::Include }));
+        }
+        let (_, part) = self.selected.as_ref()?;
+        Some((part, weight, &self.loaded.concepts.names()[concept]))
+    }
+}
