@@ -192,3 +192,192 @@ impl Hearing {
         Some((part, weight, &self.loaded.concepts.names()[concept]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::concepts::{ConceptEmbeddings, ListenerConcepts};
+    use crate::listener::fake::FakeListener;
+
+    const HOP_SECONDS: f64 = 0.125;
+    const CONCEPTS: &[u8] = br#"{
+        "concepts": [
+            {"name": "speech", "members": [], "overlaps": []},
+            {"name": "music", "members": [], "overlaps": []},
+            {"name": "rain", "members": [], "overlaps": []}
+        ],
+        "rest": {"from": 0.5, "full": 1.0, "strength": 1.0, "fade": 0.5, "switch": 0.5, "margin": 0.125}
+    }"#;
+
+    /// Listener that hears the magnitudes as probabilities of the three concepts.
+    fn listener() -> LoadedListener {
+        let halves = [1.0, 2.0, 3.0].map(half::f16::from_f32);
+        let bytes: Vec<u8> = halves.iter().flat_map(|value| value.to_le_bytes()).collect();
+        LoadedListener {
+            listener: Box::new(FakeListener::new(3, |magnitude: &[f32], heard: &mut [f32]| {
+                heard.copy_from_slice(magnitude);
+            })),
+            concepts: Arc::new(ListenerConcepts::parse(CONCEPTS).unwrap()),
+            embeddings: Arc::new(ConceptEmbeddings::parse(&bytes, 3, 1).unwrap()),
+        }
+    }
+
+    fn part(value: f32, role: PartRole) -> QueryPart {
+        QueryPart { embedding: Arc::from([value]), role }
+    }
+
+    fn query(parts: &[QueryPart], rest_candidates: &[bool]) -> EncodedQuery {
+        EncodedQuery { parts: parts.into(), matches: Arc::default(), rest_candidates: rest_candidates.into() }
+    }
+
+    /// A text that means speech.
+    fn speech() -> EncodedQuery {
+        query(&[part(0.0, PartRole::Include)], &[false, true, true])
+    }
+
+    struct Fixture {
+        control: RestControl,
+        status: Arc<Status>,
+    }
+
+    impl Fixture {
+        fn new(listener: Option<LoadedListener>) -> Self {
+            let status = Arc::new(Status::new(1));
+            Self { control: RestControl::new(listener, status.clone(), HOP_SECONDS), status }
+        }
+
+        /// Hears the frame and selects; returns the embeddings' values of the rest, its weight, and the number of kept parts.
+        fn hop(
+            &mut self,
+            heard: [f32; 3],
+            query: &EncodedQuery,
+            said: Option<&EncodedQuery>,
+        ) -> (Vec<f32>, f32, usize) {
+            self.hop_in((0, true), heard, query, said)
+        }
+
+        fn hop_in(
+            &mut self,
+            (stream, is_wanted): (u32, bool),
+            heard: [f32; 3],
+            query: &EncodedQuery,
+            said: Option<&EncodedQuery>,
+        ) -> (Vec<f32>, f32, usize) {
+            self.control.hear(stream, &heard, is_wanted);
+            let (kept, rest) = self.control.select(query, said, is_wanted);
+            (rest.parts.iter().map(|part| part.embedding[0]).collect(), rest.weight, kept.len())
+        }
+
+        fn rest(&self) -> Option<RestSound> {
+            self.status.hearing().rest
+        }
+    }
+
+    #[test]
+    fn surest_sound_that_the_text_does_not_mean_is_the_rest() {
+        let mut fixture = Fixture::new(Some(listener()));
+        assert_eq!(fixture.hop([1.0, 0.9, 0.6], &speech(), None), (vec![2.0], 0.25, 1));
+        assert_eq!(fixture.rest(), Some(RestSound { name: Some("music".into()), weight: 0.25 }));
+        assert_eq!(fixture.hop([1.0, 1.0, 0.6], &speech(), None).1, 0.5);
+        assert_eq!(fixture.rest().unwrap().weight, 0.5);
+    }
+
+    #[test]
+    fn nothing_is_the_rest_where_nothing_else_is_heard() {
+        let mut fixture = Fixture::new(Some(listener()));
+        assert_eq!(fixture.hop([1.0, 0.4, 0.4], &speech(), None), (vec![], 0.0, 1));
+        assert_eq!(fixture.rest(), None);
+        let unknown = query(&[part(0.0, PartRole::Include)], &[]);
+        assert_eq!(fixture.hop([1.0, 1.0, 1.0], &unknown, None), (vec![], 0.0, 1));
+    }
+
+    #[test]
+    fn rest_that_was_said_counts_fully_and_alone() {
+        let mut fixture = Fixture::new(Some(listener()));
+        let parts: Vec<_> = [5.0, 6.0, 7.0, 8.0].map(|value| part(value, PartRole::Include)).into();
+        let said = query(&parts, &[]);
+        assert_eq!(fixture.hop([1.0; 3], &speech(), Some(&said)), (vec![5.0, 6.0, 7.0], 1.0, 1));
+        assert_eq!(fixture.rest(), Some(RestSound { name: None, weight: 1.0 }));
+    }
+
+    #[test]
+    fn without_a_listener_a_said_rest_counts_for_less() {
+        let mut fixture = Fixture::new(None);
+        let said = query(&[part(5.0, PartRole::Include)], &[]);
+        assert_eq!(fixture.hop([1.0; 3], &speech(), Some(&said)), (vec![5.0], 0.6, 1));
+    }
+
+    #[test]
+    fn sounds_excluded_beside_a_wanted_one_are_its_rest() {
+        let mut fixture = Fixture::new(Some(listener()));
+        let parts = [part(0.0, PartRole::Include), part(9.0, PartRole::ExcludeNegated)];
+        let both = query(&parts, &[]);
+        assert_eq!(fixture.hop([1.0; 3], &both, None), (vec![9.0], 1.0, 1));
+        assert_eq!(
+            fixture.hop_in((1, false), [1.0; 3], &both, None),
+            (vec![], 0.0, 2),
+            "they limit gains without"
+        );
+        let excluded = query(&parts[1..], &[]);
+        assert_eq!(fixture.hop_in((2, true), [1.0; 3], &excluded, None), (vec![], 0.0, 1));
+    }
+
+    #[test]
+    fn weight_of_a_said_rest_changes_in_a_ramp_while_audio_plays() {
+        let mut fixture = Fixture::new(Some(listener()));
+        let said = query(&[part(5.0, PartRole::Include)], &[]);
+        fixture.hop([0.0; 3], &speech(), None);
+        assert_eq!(fixture.hop([0.0; 3], &speech(), Some(&said)).1, 0.5);
+        assert_eq!(fixture.hop([0.0; 3], &speech(), Some(&said)).1, 1.0);
+        assert_eq!(fixture.hop([0.0; 3], &speech(), None), (vec![5.0], 0.5, 1));
+        assert_eq!(fixture.hop([0.0; 3], &speech(), None), (vec![], 0.0, 1));
+    }
+
+    #[test]
+    fn new_text_begins_with_what_is_heard_already() {
+        let mut fixture = Fixture::new(Some(listener()));
+        for _ in 0..4 {
+            fixture.hop([1.0, 1.0, 0.0], &speech(), None);
+        }
+        let music = query(&[part(0.5, PartRole::Include)], &[true, false, true]);
+        let weights: Vec<_> = (0..5).map(|_| fixture.hop([1.0, 1.0, 0.0], &music, None)).collect();
+        assert_eq!(weights[2], (vec![2.0], 0.25, 1), "the rest that is now wanted fades first");
+        assert_eq!(weights[4], (vec![1.0], 0.25, 1), "speech, heard all the time, takes over at once");
+    }
+
+    #[test]
+    fn new_stream_forgets_what_was_heard() {
+        let mut fixture = Fixture::new(Some(listener()));
+        for _ in 0..10 {
+            fixture.hop([1.0, 1.0, 0.0], &speech(), None);
+        }
+        assert_eq!(fixture.status.hearing().sounds.len(), 2);
+        assert_eq!(fixture.hop_in((1, true), [1.0, 0.9, 0.0], &speech(), None).1, 0.25);
+        assert!(fixture.status.hearing().sounds.is_empty());
+    }
+
+    #[test]
+    fn failing_listener_is_reported_and_not_asked_again() {
+        struct Failing;
+        impl crate::listener::network::Listener for Failing {
+            fn reset(&mut self) {}
+            fn hear(&mut self, _: &[f32]) -> Result<&[f32], String> {
+                Err("broken".into())
+            }
+        }
+        let mut fixture = Fixture::new(Some(LoadedListener { listener: Box::new(Failing), ..listener() }));
+        assert_eq!(fixture.hop([1.0; 3], &speech(), None), (vec![], 0.0, 1));
+        let problem = fixture.status.hearing().problem.unwrap();
+        assert_eq!(problem, "listener: broken. Install the model again");
+        assert_eq!(fixture.hop([1.0; 3], &speech(), None), (vec![], 0.0, 1));
+    }
+
+    #[test]
+    fn listener_rests_while_nobody_needs_it() {
+        let mut fixture = Fixture::new(Some(listener()));
+        for _ in 0..10 {
+            fixture.hop_in((0, false), [1.0, 1.0, 0.0], &speech(), None);
+        }
+        assert!(fixture.status.hearing().sounds.is_empty());
+    }
+}
