@@ -7,7 +7,7 @@ use audio_thread_priority::{demote_current_thread_from_real_time, promote_curren
 use sift_engine::{DEFAULT_QUERIES, Grid, ModelChoice};
 use sift_tests::audio::Audio;
 
-use crate::separator::{HopTime, LivePlayer};
+use crate::separator::{HopTime, LivePlayer, Rest};
 use crate::table::Table;
 use crate::{BLOCK, RATE};
 
@@ -21,20 +21,9 @@ const TRIALS: usize = 3;
 
 /// Adds the rows of many instances that play from one thread.
 pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
-    let player = || LivePlayer::new(ModelChoice::BuiltIn, DEFAULT_QUERIES[0], mixture.width(), false);
-    let mut players = Vec::new();
-    let mut held = 0;
-    let mut live = Vec::new();
-    while players.len() < MAX_INSTANCES {
-        players.push(player()?);
-        if (0..TRIALS)
-            .all(|_| play_all(&mut players, mixture, TRIAL_SECONDS, StopCondition::LateMask).late_masks > 0)
-        {
-            break;
-        }
-        held = players.len();
-        live.push(mean_hop_time(&players));
-    }
+    let player = || player(Rest::Off, mixture);
+    let MostInstances { mut players, live } = most_instances(Rest::Off, mixture)?;
+    let mut held = live.len();
     let held_in_trials = held;
     let resize = |players: &mut Vec<LivePlayer>, number| -> Result<()> {
         while players.len() < number {
@@ -107,7 +96,43 @@ pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Tabl
         held as f64 / ceiling,
         &format!("tried downwards from the row above in steps of an eighth; {meaning_ceiling}"),
     );
+    let beside = most_instances(Rest::Heard, mixture)?.live.len();
+    table.row_over(
+        &format!("Instances on {cores} cores that listen to the rest, in {TRIAL_SECONDS} s"),
+        format!("{beside}"),
+        beside as f64 / held_in_trials.max(1) as f64,
+        "as above, and none is so short of time that it gives the rest up; ceiling: the same trials without a rest",
+    );
     Ok(())
+}
+
+fn player(rest: Rest, mixture: &Audio) -> Result<LivePlayer> {
+    LivePlayer::new(ModelChoice::BuiltIn, DEFAULT_QUERIES[0], rest, mixture.width(), false)
+}
+
+/// The first number of instances that has late masks.
+struct MostInstances {
+    players: Vec<LivePlayer>,
+    /// Mean time per hop of each smaller number.
+    live: Vec<Duration>,
+}
+
+/// Finds how many instances play for [`TRIAL_SECONDS`] without a late mask, and without giving up their rest.
+fn most_instances(rest: Rest, mixture: &Audio) -> Result<MostInstances> {
+    let mut found = MostInstances { players: Vec::new(), live: Vec::new() };
+    while found.players.len() < MAX_INSTANCES {
+        found.players.push(player(rest, mixture)?);
+        let mut is_too_much = || {
+            let late =
+                play_all(&mut found.players, mixture, TRIAL_SECONDS, StopCondition::LateMask).late_masks;
+            late > 0 || found.players.iter().any(|player| player.snapshot().hearing.is_rest_paused)
+        };
+        if (0..TRIALS).all(|_| is_too_much()) {
+            break;
+        }
+        found.live.push(mean_hop_time(&found.players));
+    }
+    Ok(found)
 }
 
 /// Time per hop that the separators measure now, mean over `players`.

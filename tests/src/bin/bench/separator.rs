@@ -1,10 +1,15 @@
 //! The separator alone: the time per hop, and from a typed text to its effect.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sift_engine::inference::library;
+use sift_engine::inference::provider::ProviderChoice;
+use sift_engine::listener;
 use sift_engine::package::PackageInfo;
+use sift_engine::separator::network::LoadedModel;
+use sift_engine::separator::streaming::StreamingSeparator;
 use sift_engine::{
     AuxOutputs, CancelToken, Config, Controls, Grid, Instance, ModelChoice, Processor, QueryEncoder,
     SlotState, Snapshot,
@@ -19,6 +24,8 @@ use crate::{BLOCK, LOAD_TIMEOUT, RATE};
 /// Texts of one, two and four sounds; each sound is separated by itself.
 pub const TEXTS: [&str; 3] =
     ["a person speaking", "a person speaking and drums", "a person speaking, drums, rain and a dog"];
+/// Sound that competes in the rows with a rest.
+const REST: &str = "music";
 /// Work of the test package `heavy` for the word `x1024`: number of matrix products, and side of the matrices.
 const GEMMS: (usize, usize) = (1024, 128);
 
@@ -57,12 +64,12 @@ pub fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
     let lasts = Duration::from_secs_f64(Grid::new(&built_in.manifest.audio, RATE).hop_seconds());
     let per_second = built_in.manifest.separator.multiply_accumulates;
     let per_second = per_second.context("the default model's manifest gives its multiply-accumulates")?;
-    let [time, two, four] = TEXTS.map(|text| hop_time(ModelChoice::BuiltIn, text, mixture));
+    let [time, two, four] = TEXTS.map(|text| hop_time(ModelChoice::BuiltIn, text, Rest::Off, mixture));
     let time = time?;
     let (units, side) = GEMMS;
     let heavy = ModelChoice::Folder(fixtures::package("heavy"));
     let excerpt = mixture.slice(0..mixture.frames().min(2 * RATE as usize));
-    let products = hop_time(heavy, &format!("x{units}"), &excerpt)?;
+    let products = hop_time(heavy, &format!("x{units}"), Rest::Off, &excerpt)?;
     let accumulates = (units * side * side * side) as f64;
     let floor = products.mul_f64(per_second * lasts.as_secs_f64() / accumulates);
     let hop = HopTime { time, floor, lasts };
@@ -85,12 +92,64 @@ pub fn separator(mixture: &Audio, table: &mut Table) -> Result<HopTime> {
             "every sound of a text is separated by itself; floor: the row for one sound",
         );
     }
+    let beside = hop_time(ModelChoice::BuiltIn, TEXTS[0], Rest::Said(REST), mixture)?;
+    table.row_over(
+        "Separator per hop, with a rest",
+        format!("{:.2} ms", 1e3 * beside.as_secs_f64()),
+        beside.div_duration_f64(hop.time),
+        &format!("{REST:?} competes in all hops, in one batch; floor: the row for one sound"),
+    );
+    let listening = listening_time(&built_in)?;
+    table.row_over(
+        "Listener per hop",
+        format!("{:.3} ms", 1e3 * listening.as_secs_f64()),
+        listening.div_duration_f64(hop.time),
+        "alone, a run divided by its hops, median of 1000 runs; floor: the row of the separator for one sound",
+    );
     Ok(hop)
 }
 
+/// Median time per hop of the listener of the package `info`.
+fn listening_time(info: &PackageInfo) -> Result<Duration> {
+    let package = info.load()?;
+    let section = package.manifest.listener.as_ref().context("the default model has a listener")?;
+    let (environment, token) = (library::environment()?, CancelToken::default());
+    let embedding_size = StreamingSeparator::new(
+        environment,
+        &LoadedModel::new(info.load()?),
+        &ProviderChoice::default(),
+        &token,
+    )?
+    .0
+    .embedding_size();
+    let loaded = listener::load::load(environment, &package, &Arc::default(), embedding_size, &token);
+    let mut listener = loaded.context("the default model has a listener")??.listener;
+    // The time does not depend on the values.
+    let frame = vec![1.0; package.manifest.audio.bins()];
+    let mut times = Vec::new();
+    for _ in 0..1000 {
+        let begin = Instant::now();
+        for _ in 0..section.frames {
+            listener.hear(&frame).map_err(anyhow::Error::msg)?;
+        }
+        times.push(begin.elapsed() / section.frames as u32);
+    }
+    Ok(median(&mut times))
+}
+
+/// What competes with the text of a [`LivePlayer`].
+#[derive(Clone, Copy, PartialEq)]
+pub enum Rest {
+    Off,
+    /// What the listener hears.
+    Heard,
+    /// This text.
+    Said(&'static str),
+}
+
 /// Median over `sound` of the time per hop of the separator of `model`.
-fn hop_time(model: ModelChoice, query: &str, sound: &Audio) -> Result<Duration> {
-    let mut player = LivePlayer::new(model, query, sound.width(), true)?;
+fn hop_time(model: ModelChoice, query: &str, rest: Rest, sound: &Audio) -> Result<Duration> {
+    let mut player = LivePlayer::new(model, query, rest, sound.width(), true)?;
     let mut times = Vec::new();
     for start in (0..sound.frames() - BLOCK).step_by(BLOCK) {
         player.play(sound, start);
@@ -103,17 +162,21 @@ fn hop_time(model: ModelChoice, query: &str, sound: &Audio) -> Result<Duration> 
 pub struct LivePlayer {
     pub processor: Processor,
     instance: Instance,
+    rest: Rest,
     block: Vec<Vec<f32>>,
 }
 
 impl LivePlayer {
-    pub fn new(model: ModelChoice, query: &str, channels: usize, offline: bool) -> Result<Self> {
+    pub fn new(model: ModelChoice, query: &str, rest: Rest, channels: usize, offline: bool) -> Result<Self> {
         let config = Config { sample_rate: RATE, max_block: BLOCK, channels, offline };
         let instance = Instance::new(model);
         instance.queries().set_text(0, query);
+        if let Rest::Said(text) = rest {
+            instance.queries().set_rest(text);
+        }
         let processor = instance.start(config);
         instance.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
-        Ok(Self { processor, instance, block: vec![vec![0.0; BLOCK]; channels] })
+        Ok(Self { processor, instance, rest, block: vec![vec![0.0; BLOCK]; channels] })
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -123,7 +186,7 @@ impl LivePlayer {
     /// Processes the block of `sound` at `start`.
     pub fn play(&mut self, sound: &Audio, start: usize) {
         let ones = [1.0; BLOCK];
-        let controls = Controls::new(&ones, &ones);
+        let controls = Controls { with_rest: self.rest != Rest::Off, ..Controls::new(&ones, &ones) };
         for (block, channel) in self.block.iter_mut().zip(sound.channels()) {
             block.copy_from_slice(&channel[start..start + BLOCK]);
         }
@@ -134,7 +197,7 @@ impl LivePlayer {
 
 /// Adds the rows of a query change: from a text to the embedding that the next hop is separated by.
 pub fn query_change(table: &mut Table) -> Result<()> {
-    let player = LivePlayer::new(ModelChoice::BuiltIn, TEXTS[0], 1, false)?;
+    let player = LivePlayer::new(ModelChoice::BuiltIn, TEXTS[0], Rest::Off, 1, false)?;
     let queries = player.instance.queries();
     let encode = |text: &str| {
         let begin = Instant::now();
