@@ -10,6 +10,8 @@ Their masks are known in advance, so a test knows the exact output:
   recurrent  the mask is 1 / (1 + state), half of it without KEPT_WORD; each frame, state = 0.9 state + mean of the bins
   heavy      the mask is 0.6 if the query has KEPT_WORD, else 0.3; with the word xN the network does N times the work
   window     as gate, of the window kind and complex: run every 4 frames on the last 12, with masks 3 frames late
+  listener   knows the sounds of SOUNDS, which are bands of the spectrum, and hears them; the mask is a row of profiles(),
+             times 1 / 2, 3 / 4, 7 / 8 ... in the first frames of a stream; takes several streams per run
 
 and, in `hostile`, separators that the plugin must reject:
 
@@ -65,6 +67,17 @@ CONSTANTS = 2 << 30
 FUNCTIONS = 40
 FOREVER = 1 << 62
 HUGE = 1e10
+# The sounds of the package `listener`, and the frequencies in hertz at which one ends and the next begins.
+SOUNDS = ["low", "middle", "high"]
+EDGES = [1_000, 4_000]
+# Smallest and largest gain of their masks, and the gain of a text that names none of them.
+SMALL_GAIN, LARGE_GAIN, UNKNOWN_GAIN = 0.05, 0.95, 0.3
+# Words that mean everything but the sound.
+NEGATIONS = ["no", "without"]
+# Frames per run of the listener, and the runs that it remembers: 1.02 s.
+LISTENER_FRAMES, LISTENER_RUNS = 4, 16
+# Power of a band, the sum of its squared magnitudes, that is heard with a probability of 0.5: a sine of -26 dBFS.
+HEARD_POWER = 300.0
 OPSET, IR_VERSION = 17, 9
 
 
@@ -81,7 +94,13 @@ def model(name: str, nodes: list, inputs: list, outputs: list, constants: dict) 
 
 def words(kind: str) -> list[str]:
     """The tokens, in the order of their numbers."""
-    return VOCABULARY + list(WORK) if kind == "heavy" else VOCABULARY
+    match kind:
+        case "heavy":
+            return VOCABULARY + list(WORK)
+        case "listener":
+            return [VOCABULARY[0], *SOUNDS, *NEGATIONS, "a", "and", "sound"]
+        case _:
+            return VOCABULARY
 
 
 def query(kind: str) -> bytes:
@@ -231,6 +250,157 @@ def window_separator() -> bytes:
     ]
     outputs = [helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 2, CONTEXT, BINS])]
     return model("separator-window", nodes, inputs, outputs, constants)
+
+
+def listener_query() -> bytes:
+    """token ids [1, L] → embedding [1, 4], concept [1, 4], negation [1, 1].
+
+    `concept` has a 1 for each named sound, scaled to length 1; an unknown word is the last column. `embedding` is the same
+    without the scale, of a negated text 1 less that for the three sounds.
+    """
+    known = words("listener")
+    table = np.zeros((len(known), len(SOUNDS) + 2), np.float32)
+    table[1 : len(SOUNDS) + 1, : len(SOUNDS)] = np.eye(len(SOUNDS))
+    table[0, len(SOUNDS)] = 1.0
+    table[[known.index(word) for word in NEGATIONS], len(SOUNDS) + 1] = 1.0
+    constants = {
+        "table": table,
+        "last": np.array([2], np.int64),
+        "sizes": np.array([len(SOUNDS) + 1, 1], np.int64),
+        "is sound": np.array([[1.0] * len(SOUNDS) + [0.0]], np.float32),
+        "tiny": np.float32(1e-6),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
+        helper.make_node("Cast", ["attention_mask"], ["weight"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["weight", "last"], ["weights"]),
+        helper.make_node("Mul", ["rows", "weights"], ["attended"]),
+        helper.make_node("ReduceMax", ["attended"], ["all"], axes=[1], keepdims=0),
+        helper.make_node("Split", ["all", "sizes"], ["named", "negation"], axis=1),
+        helper.make_node("ReduceL2", ["named"], ["length"], axes=[1], keepdims=1),
+        helper.make_node("Max", ["length", "tiny"], ["divisor"]),
+        helper.make_node("Div", ["named", "divisor"], ["concept"]),
+        helper.make_node("Mul", ["negation", "is sound"], ["inverted"]),
+        helper.make_node("Sub", ["inverted", "named"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["embedding"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(key, TensorProto.INT64, [1, "L"]) for key in ("input_ids", "attention_mask")
+    ]
+    outputs = [
+        helper.make_tensor_value_info(key, TensorProto.FLOAT, [1, size])
+        for key, size in {"embedding": len(SOUNDS) + 1, "concept": len(SOUNDS) + 1, "negation": 1}.items()
+    ]
+    return model("query-listener", nodes, inputs, outputs, constants)
+
+
+def profiles() -> np.ndarray:
+    """Masks of the three sounds and of an unknown one, [4, F]: LARGE_GAIN within the sound's band, SMALL_GAIN outside.
+
+    Each sound reaches into its neighbours' bands: at an edge, both have a gain of 0.91.
+    """
+    octaves = np.log2(np.maximum(np.arange(BINS) * SAMPLE_RATE / N_FFT, 1.0))
+
+    def is_above(edge: float, shift: float) -> np.ndarray:
+        return 1.0 / (1.0 + np.exp(-6.0 * (octaves - np.log2(edge) - shift)))
+
+    shares = np.ones((len(SOUNDS), BINS))
+    for number, edge in enumerate(EDGES):
+        shares[number] *= 1.0 - is_above(edge, 0.5)
+        shares[number + 1] *= is_above(edge, -0.5)
+    gains = SMALL_GAIN + (LARGE_GAIN - SMALL_GAIN) * shares
+    return np.vstack([gains, np.full((1, BINS), UNKNOWN_GAIN)]).astype(np.float32)
+
+
+def listener_separator() -> bytes:
+    """magnitude [B, 1, F], embedding [B, 4], state_0 [B, 1] → mask [B, 1, 1, F], next_state_0 [B, 1].
+
+    The state is the factor of the mask: 0 before a stream, then (state + 1) / 2.
+    """
+    constants = {
+        "profiles": profiles(),
+        "largest": np.float32(LARGE_GAIN),
+        "half": np.float32(0.5),
+        "axes": np.array([1, 2], np.int64),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["embedding", "profiles"], ["sum"]),
+        helper.make_node("Min", ["sum", "largest"], ["gain"]),
+        helper.make_node("Mul", ["state_0", "half"], ["kept"]),
+        helper.make_node("Add", ["kept", "half"], ["next_state_0"]),
+        helper.make_node("Mul", ["gain", "next_state_0"], ["value"]),
+        helper.make_node("Unsqueeze", ["value", "axes"], ["mask"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, ["B", 1, BINS]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", len(SOUNDS) + 1]),
+        helper.make_tensor_value_info("state_0", TensorProto.FLOAT, ["B", 1]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["B", 1, 1, BINS]),
+        helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, ["B", 1]),
+    ]
+    return model("separator-listener", nodes, inputs, outputs, constants)
+
+
+def listener() -> bytes:
+    """magnitude [N, T, F], state_0 [N, R, 3] → heard [N, 3], next_state_0 [N, R, 3].
+
+    The state has the power of each band in the last R runs. `heard` is p / (p + HEARD_POWER) for the highest power p.
+    """
+    frequencies = np.arange(BINS) * SAMPLE_RATE / N_FFT
+    bands = np.eye(len(SOUNDS), dtype=np.float32)[np.searchsorted(EDGES, frequencies, side="right")]
+    constants = {
+        "bands": bands,
+        "begin": np.array([1], np.int64),
+        "end": np.array([LISTENER_RUNS], np.int64),
+        "level": np.float32(HEARD_POWER),
+    }
+    nodes = [
+        helper.make_node("Mul", ["magnitude", "magnitude"], ["powers"]),
+        helper.make_node("MatMul", ["powers", "bands"], ["frames"]),
+        helper.make_node("ReduceMean", ["frames"], ["newest"], axes=[1], keepdims=1),
+        helper.make_node("Slice", ["state_0", "begin", "end", "begin"], ["before"]),
+        helper.make_node("Concat", ["before", "newest"], ["next_state_0"], axis=1),
+        helper.make_node("ReduceMax", ["next_state_0"], ["highest"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["highest", "level"], ["divisor"]),
+        helper.make_node("Div", ["highest", "divisor"], ["heard"]),
+    ]
+    state = ["N", LISTENER_RUNS, len(SOUNDS)]
+    inputs = [
+        helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, ["N", LISTENER_FRAMES, BINS]),
+        helper.make_tensor_value_info("state_0", TensorProto.FLOAT, state),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("heard", TensorProto.FLOAT, ["N", len(SOUNDS)]),
+        helper.make_tensor_value_info("next_state_0", TensorProto.FLOAT, state),
+    ]
+    return model("listener", nodes, inputs, outputs, constants)
+
+
+def listener_files() -> dict[str, bytes]:
+    """The files of the package `listener`, but for the manifest."""
+    directions = np.eye(len(SOUNDS), len(SOUNDS) + 1, dtype=np.float32)
+    concepts = {
+        "closeness": {"slope": 10.0, "offset": -5.0},
+        "concepts": [
+            {"name": name, "direction": direction.tolist()} for name, direction in zip(SOUNDS, directions, strict=True)
+        ],
+        "conjunctions": [" and ", ","],
+    }
+    heard = {
+        "concepts": [{"name": name, "members": [], "overlaps": []} for name in SOUNDS],
+        "rest": {"from": 0.5, "full": 0.9, "strength": 0.7, "fade": 0.25, "switch": 1.0, "margin": 0.1},
+    }
+    return {
+        "separator.onnx": listener_separator(),
+        "query.onnx": listener_query(),
+        "tokenizer.json": tokenizer("listener"),
+        "concepts.json": json.dumps(concepts, indent=2).encode() + b"\n",
+        "listener.onnx": listener(),
+        "listener.json": json.dumps(heard, indent=2).encode() + b"\n",
+        "listener.f16": directions.astype("<f2").tobytes(),
+    }
 
 
 def constant(graph: onnx.GraphProto, name: str, value: object) -> None:
@@ -463,10 +633,20 @@ def tokenizer(kind: str) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def manifest(kind: str, separator_sha256: str, query_sha256: str) -> bytes:
+def manifest(kind: str, sha256: dict[str, str]) -> bytes:
     runs = 'kind = "streaming"\nlookahead = 0'
     if kind == "window":
         runs = f'kind = "window"\ncontext = {CONTEXT}\nadvance = {ADVANCE}\nlookahead = {LOOKAHEAD}'
+    listener = ""
+    if kind == "listener":
+        listener = f"""
+[listener]
+file = "listener.onnx"
+sha256 = "{sha256["listener.onnx"]}"
+frames = {LISTENER_FRAMES}
+concepts = "listener.json"
+embeddings = "listener.f16"
+"""
     return f"""\
 format = 1
 name = "{NAME}"
@@ -481,26 +661,29 @@ window = "sqrt_hann"
 
 [separator]
 file = "separator.onnx"
-sha256 = "{separator_sha256}"
+sha256 = "{sha256["separator.onnx"]}"
 {runs}
 
 [query]
 file = "query.onnx"
-sha256 = "{query_sha256}"
+sha256 = "{sha256["query.onnx"]}"
 tokenizer = "tokenizer.json"
 max_tokens = 32
 prefix = ""
-""".encode()
+{listener}""".encode()
 
 
 def main() -> None:
-    for kind in ("identity", "half", "by-query", "nan", "gate", "recurrent", "heavy", "window"):
+    for kind in ("identity", "half", "by-query", "nan", "gate", "recurrent", "heavy", "window", "listener"):
         folder = Path(__file__).parent / kind
         folder.mkdir(exist_ok=True)
-        network = window_separator() if kind == "window" else separator(kind)
-        files = {"separator.onnx": network, "query.onnx": query(kind), "tokenizer.json": tokenizer(kind)}
+        if kind == "listener":
+            files = listener_files()
+        else:
+            network = window_separator() if kind == "window" else separator(kind)
+            files = {"separator.onnx": network, "query.onnx": query(kind), "tokenizer.json": tokenizer(kind)}
         sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        files["package.toml"] = manifest(kind, sha256["separator.onnx"], sha256["query.onnx"])
+        files["package.toml"] = manifest(kind, sha256)
         for name, content in files.items():
             (folder / name).write_bytes(content)
 
