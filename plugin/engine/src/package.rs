@@ -152,7 +152,7 @@ impl PackageInfo {
                 Cow::Borrowed(embedded::QUERY),
                 Cow::Borrowed(embedded::TOKENIZER),
                 Some(Cow::Borrowed(embedded::CONCEPTS)),
-                None,
+                Some(Ok(embedded::LISTENER)),
             ),
             Origin::Folder(folder) => (
                 read_network(&folder.join(&separator.file), "separator.sha256", &separator.sha256, token)?
@@ -194,12 +194,21 @@ impl Package {
 }
 
 mod embedded {
+    use std::borrow::Cow;
+
+    use super::ListenerFiles;
+
     pub const MANIFEST: &str = include_str!("../../../models/default/package.toml");
     pub const CARD: &str = include_str!("../../../models/default/MODEL_CARD.md");
     pub static SEPARATOR: &[u8] = include_bytes!("../../../models/default/separator.onnx");
     pub static QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
     pub static TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
     pub static CONCEPTS: &[u8] = include_bytes!("../../../models/default/concepts.json");
+    pub const LISTENER: ListenerFiles = ListenerFiles {
+        network: Cow::Borrowed(include_bytes!("../../../models/default/listener.onnx")),
+        concepts: Cow::Borrowed(include_bytes!("../../../models/default/listener.json")),
+        embeddings: Cow::Borrowed(include_bytes!("../../../models/default/listener.f16")),
+    };
 }
 
 #[cfg(test)]
@@ -216,6 +225,8 @@ mod tests {
         assert_eq!(info.manifest.name, DEFAULT_PACKAGE);
         assert_eq!(sha256(&package.separator), info.manifest.separator.sha256);
         assert_eq!(sha256(&package.query), info.manifest.query.sha256);
+        let listener = package.listener.unwrap().unwrap();
+        assert_eq!(sha256(&listener.network), info.manifest.listener.unwrap().sha256);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use realfft::num_complex::Complex32;
 use crate::dsp::competition::compete;
 use crate::query::parts::{PartRole, QueryPart};
 use crate::separator::Separator;
-use crate::separator::streaming::{StreamRun, run_together};
+use crate::separator::streaming::group::{StreamRun, run_together};
 
 /// Sounds that compete with the included parts of a query.
 #[derive(Clone, Copy, Default)]

@@ -65,17 +65,26 @@ impl LoadedModel {
     }
 }
 
-/// Inputs and outputs of the run on one frame of a stream.
+/// Inputs and outputs of the run on one frame of one or more streams.
 pub struct StreamJob {
+    /// One stream after another, as `embedding` and `mask`.
     pub magnitude: Vec<f32>,
     pub embedding: Vec<f32>,
     /// State tensors in the order of the network's inputs: input of the run, then its output for the next frame.
     pub states: Vec<DynValue>,
     pub mask: Vec<Complex32>,
-    /// Presence, if the network has this output.
-    pub result: Result<Option<f32>, String>,
+    /// Presence of each stream, if the network has this output.
+    pub presence: Vec<Option<f32>>,
+    pub result: Result<(), String>,
     /// Options of a run that is not batched; they can cancel it.
     pub run_options: Arc<RunOptions>,
+}
+
+impl StreamJob {
+    /// Number of streams.
+    pub fn streams(&self) -> usize {
+        self.presence.len()
+    }
 }
 
 /// Separator network of a package; clones share its sessions.

@@ -6,7 +6,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use ort::environment::Environment;
-use ort::value::{DynValue, Tensor};
+use ort::session::SessionOutputs;
+use ort::value::DynValue;
+use parking_lot::Mutex;
 use realfft::num_complex::Complex32;
 
 use crate::inference::cancel::{CANCELLED, CancelToken};
@@ -18,19 +20,13 @@ use crate::inference::tensors::{
 use crate::package::PackageError;
 use crate::separator::Separator;
 use crate::separator::network::{self, LoadedModel, Network, NetworkSeparator, SessionHandle, StreamJob};
+use crate::separator::streaming::states::StateTensor;
 
-/// Most streams per batch. Larger batches save hardly any time and delay the first streams.
+pub mod group;
+mod states;
+
+/// Most jobs per batch. Larger batches save hardly any time and delay the first streams.
 const MAX_BATCH: usize = 16;
-
-/// A `state_*` input, fed from the `next_state_*` output of the previous run.
-struct StateTensor {
-    input: String,
-    output: String,
-    /// Shape for one stream.
-    shape: Vec<usize>,
-    /// Dynamic axis of the streams, if there is one.
-    batch_axis: Option<usize>,
-}
 
 /// Separator of a streaming model.
 pub struct StreamingSeparator {
@@ -38,9 +34,21 @@ pub struct StreamingSeparator {
     states: Arc<[StateTensor]>,
     /// Whether one run can take jobs of several streams.
     has_batch_axis: bool,
-    /// `None` while it is in a batch, and after a cancelled run.
-    job: Option<Box<StreamJob>>,
+    stream: Stream,
 }
+
+/// Where the state of a stream is.
+enum Stream {
+    /// In its own job.
+    Alone(Box<StreamJob>),
+    /// In the job of a group that runs together, at this place.
+    Grouped(Arc<Group>, usize),
+    /// Nowhere: it is in a batch, or its run was cancelled.
+    Lost,
+}
+
+/// The job of streams that run together; `None` after a cancelled run.
+type Group = Mutex<Option<Box<StreamJob>>>;
 
 impl StreamingSeparator {
     /// Loads the network of `model`, checks its tensors and runs it once on silence.
@@ -90,48 +98,49 @@ impl StreamingSeparator {
             let batch_axis = batch_axis.filter(|&axis| next_shape[axis] == -1);
             states.push(StateTensor { input: input.to_owned(), output, shape, batch_axis });
         }
-        let job = Box::new(StreamJob {
-            magnitude: Vec::new(),
-            embedding: Vec::new(),
-            states: states.iter().map(|state| zero_state(&state.shape)).collect::<Result<_, _>>()?,
-            mask: vec![Complex32::ZERO; bins],
-            result: Ok(None),
-            run_options: network.run_options.clone(),
-        });
+        let zeros = states.iter().map(|state| zero_state(&state.shape)).collect::<Result<_, _>>()?;
+        let stream = Stream::Alone(new_job(&network, zeros, 1));
         let has_batch_axis =
             network.layout.has_batch_axis && states.iter().all(|state| state.batch_axis.is_some());
-        Ok(Self { network, states: states.into(), has_batch_axis, job: Some(job) })
+        Ok(Self { network, states: states.into(), has_batch_axis, stream })
     }
 
-    /// Fills the job with the inputs, runs it by `infer`, and returns its outputs.
+    /// Fills the job of this stream alone, runs it by `infer`, and returns its outputs.
     fn with_job(
         &mut self,
         (magnitude, embedding): (&[f32], &[f32]),
         mask: &mut [Complex32],
         infer: impl FnOnce(&Self, Box<StreamJob>) -> Result<Box<StreamJob>, String>,
     ) -> Result<Option<f32>, String> {
-        let job = self.begin(magnitude, embedding)?;
-        let job = infer(self, job)?;
-        self.end(job, mask)
-    }
-
-    /// Fills the job with the inputs of a run.
-    fn begin(&mut self, magnitude: &[f32], embedding: &[f32]) -> Result<Box<StreamJob>, String> {
         self.network.layout.check_embedding(embedding)?;
-        let mut job = self.job.take().ok_or(CANCELLED)?;
+        let mut job = self.take_job()?;
         for (input, values) in [(&mut job.magnitude, magnitude), (&mut job.embedding, embedding)] {
             input.clear();
             input.extend_from_slice(values);
         }
-        Ok(job)
+        let mut job = infer(self, job)?;
+        mask.copy_from_slice(&job.mask);
+        let result = std::mem::replace(&mut job.result, Ok(()));
+        let presence = job.presence[0];
+        self.stream = Stream::Alone(job);
+        result.map(|()| presence)
     }
 
-    /// Takes the outputs of a run.
-    fn end(&mut self, mut job: Box<StreamJob>, mask: &mut [Complex32]) -> Result<Option<f32>, String> {
-        mask.copy_from_slice(&job.mask);
-        let result = std::mem::replace(&mut job.result, Ok(None));
-        self.job = Some(job);
-        result
+    /// Takes the job of this stream alone, out of its group if it is in one.
+    ///
+    /// # Errors
+    /// [`CANCELLED`] if a run was cancelled.
+    fn take_job(&mut self) -> Result<Box<StreamJob>, String> {
+        match std::mem::replace(&mut self.stream, Stream::Lost) {
+            Stream::Alone(job) => Ok(job),
+            Stream::Grouped(group, at) => {
+                let group = group.lock();
+                let job = group.as_ref().ok_or(CANCELLED)?;
+                let states = states::copy_stream(&self.states, job, at).map_err(|error| error.to_string())?;
+                Ok(new_job(&self.network, states, 1))
+            }
+            Stream::Lost => Err(CANCELLED.into()),
+        }
     }
 
     /// Runs all jobs in one batch, or each by itself if there is only one or the batch fails.
@@ -145,29 +154,31 @@ impl StreamingSeparator {
         }
     }
 
-    /// Runs one job and returns the presence.
-    fn infer_one(&self, session: &mut Session, job: &mut StreamJob) -> ort::Result<Option<f32>> {
+    /// Runs one job.
+    fn infer_one(&self, session: &mut Session, job: &mut StreamJob) -> ort::Result<()> {
         let layout = self.network.layout;
+        let streams = job.streams();
         let mut inputs = layout.inputs(&job.magnitude, &job.embedding)?;
         let states = self.states.iter().zip(&job.states);
         inputs.extend(states.map(|(state, value)| (state.input.as_str(), value.into())));
-        let mut outputs = session.run(inputs, &job.run_options)?;
+        let run_options = job.run_options.clone();
+        let mut outputs = session.run(inputs, &run_options)?;
         // All shapes before any state is replaced: after an error the job still has the state before the run.
-        layout.check_outputs(&outputs, 1)?;
+        layout.check_outputs(&outputs, streams)?;
         for state in &*self.states {
-            check_output(&outputs, &state.output, &state.shape)?;
+            check_output(&outputs, &state.output, &state.batch_shape(streams))?;
         }
-        layout.read_mask(&outputs, 0, 0, &mut job.mask)?;
-        let presence = layout.read_presence(&outputs, 0, 0)?;
+        self.read_outputs(&outputs, 0, job)?;
         for (state, value) in self.states.iter().zip(&mut job.states) {
             *value = outputs.remove(&state.output).expect("checked when the network was loaded");
         }
-        Ok(presence)
+        Ok(())
     }
 
-    /// Runs the jobs of several streams in one batch.
+    /// Runs all jobs in one batch.
     fn infer_batch(&self, session: &mut Session, jobs: &mut [Box<StreamJob>]) -> ort::Result<()> {
         let layout = self.network.layout;
+        let streams = jobs.iter().map(|job| job.streams()).sum();
         let magnitudes = jobs.iter().flat_map(|job| &job.magnitude).copied().collect::<Vec<f32>>();
         let embeddings = jobs.iter().flat_map(|job| &job.embedding).copied().collect::<Vec<f32>>();
         let mut inputs = layout.inputs(&magnitudes, &embeddings)?;
@@ -175,119 +186,49 @@ impl StreamingSeparator {
             inputs.push((state.input.as_str(), state.gather(jobs, number)?.into()));
         }
         let outputs = session.run(inputs, &self.network.run_options)?;
-        layout.check_outputs(&outputs, jobs.len())?;
+        layout.check_outputs(&outputs, streams)?;
         for state in &*self.states {
-            check_output(&outputs, &state.output, &state.batch_shape(jobs.len()))?;
+            check_output(&outputs, &state.output, &state.batch_shape(streams))?;
         }
         for (number, state) in self.states.iter().enumerate() {
             state.scatter(outputs[state.output.as_str()].try_extract_tensor()?.1, jobs, number)?;
         }
-        for (stream, job) in jobs.iter_mut().enumerate() {
-            layout.read_mask(&outputs, stream, 0, &mut job.mask)?;
-            job.result = Ok(layout.read_presence(&outputs, stream, 0)?);
+        let mut first = 0;
+        for job in jobs {
+            self.read_outputs(&outputs, first, job)?;
+            first += job.streams();
         }
+        Ok(())
+    }
+
+    /// Reads masks and presences of the streams of `job`, which begin at stream `first` of the outputs.
+    fn read_outputs(
+        &self,
+        outputs: &SessionOutputs<'_>,
+        first: usize,
+        job: &mut StreamJob,
+    ) -> ort::Result<()> {
+        let layout = self.network.layout;
+        for (stream, mask) in job.mask.chunks_exact_mut(layout.bins).enumerate() {
+            layout.read_mask(outputs, first + stream, 0, mask)?;
+            job.presence[stream] = layout.read_presence(outputs, first + stream, 0)?;
+        }
+        job.result = Ok(());
         Ok(())
     }
 }
 
-impl StateTensor {
-    /// Returns the number of contiguous values of one stream: the product of the axes after the batch axis.
-    fn chunk_length(&self) -> usize {
-        self.shape[self.batch_axis.map_or(0, |axis| axis + 1)..].iter().product()
-    }
-
-    /// Returns the shape for a batch of `streams`.
-    fn batch_shape(&self, streams: usize) -> Vec<usize> {
-        let mut shape = self.shape.clone();
-        if let Some(axis) = self.batch_axis {
-            shape[axis] = streams;
-        }
-        shape
-    }
-
-    /// Returns this state, state `number`, of all streams as one tensor.
-    fn gather(&self, jobs: &[Box<StreamJob>], number: usize) -> ort::Result<DynValue> {
-        let values = jobs
-            .iter()
-            .map(|job| Ok(job.states[number].try_extract_tensor::<f32>()?.1))
-            .collect::<ort::Result<Vec<_>>>()?;
-        let (length, size) = (self.chunk_length(), self.shape.iter().product::<usize>());
-        let mut all = Vec::with_capacity(jobs.len() * size);
-        for start in (0..size).step_by(length) {
-            for values in &values {
-                all.extend_from_slice(&values[start..start + length]);
-            }
-        }
-        Ok(Tensor::from_array((self.batch_shape(jobs.len()), all))?.into_dyn())
-    }
-
-    /// Copies this state, state `number`, of a batch back to its streams.
-    fn scatter(&self, all: &[f32], jobs: &mut [Box<StreamJob>], number: usize) -> ort::Result<()> {
-        let (length, streams) = (self.chunk_length(), jobs.len());
-        for (stream, job) in jobs.iter_mut().enumerate() {
-            let (_, values) = job.states[number].try_extract_tensor_mut::<f32>()?;
-            let chunks = all.chunks_exact(length).skip(stream).step_by(streams);
-            for (target, chunk) in values.chunks_exact_mut(length).zip(chunks) {
-                target.copy_from_slice(chunk);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A stream to run on a frame: its separator, its embedding, and the mask to fill in.
-pub struct StreamRun<'a> {
-    pub separator: &'a mut dyn Separator,
-    pub embedding: &'a [f32],
-    pub mask: &'a mut [Complex32],
-    /// Result of the run: the presence, if the separator estimates it.
-    pub presence: Option<f32>,
-}
-
-/// Runs all `streams` on the frame `magnitude`: in one batch if they are streams of one network that can, else one by one.
-///
-/// `is_batched` lets waiting frames of other instances into the batch, as [`Separator::run_batched`] does. Without it, the
-/// results depend on nothing else.
-///
-/// # Errors
-/// Fails if a run fails or is cancelled; the masks are then invalid.
-pub fn run_together(
-    magnitude: &[f32],
-    streams: &mut [StreamRun<'_>],
-    is_batched: bool,
-) -> Result<(), String> {
-    let can_batch = |stream: &mut StreamRun<'_>| {
-        let separator = stream.separator.as_any().downcast_ref::<StreamingSeparator>();
-        separator.is_some_and(|separator| separator.has_batch_axis)
-    };
-    if streams.len() < 2 || !streams.iter_mut().all(can_batch) {
-        for StreamRun { separator, embedding, mask, presence } in streams {
-            *presence = match is_batched {
-                true => separator.run_batched(magnitude, embedding, mask)?,
-                false => separator.run(magnitude, embedding, mask)?,
-            };
-        }
-        return Ok(());
-    }
-    let mut jobs = Vec::with_capacity(streams.len());
-    for stream in &mut *streams {
-        jobs.push(downcast(stream.separator).begin(magnitude, stream.embedding)?);
-    }
-    let first = downcast(streams[0].separator);
-    if is_batched {
-        jobs = first.network.sessions.submit(jobs, MAX_BATCH, |session, jobs| first.infer(session, jobs))?;
-    } else {
-        first.infer(&mut *first.network.sessions.acquire()?, &mut jobs);
-    }
-    for (stream, job) in streams.iter_mut().zip(jobs) {
-        let StreamRun { separator, mask, presence, .. } = stream;
-        *presence = downcast(*separator).end(job, mask)?;
-    }
-    Ok(())
-}
-
-fn downcast(separator: &mut dyn Separator) -> &mut StreamingSeparator {
-    separator.as_any().downcast_mut().expect("checked before the streams run together")
+/// Returns the job of as many streams, with these states.
+fn new_job(network: &Network, states: Vec<DynValue>, streams: usize) -> Box<StreamJob> {
+    Box::new(StreamJob {
+        magnitude: Vec::new(),
+        embedding: Vec::new(),
+        states,
+        mask: vec![Complex32::ZERO; streams * network.layout.bins],
+        presence: vec![None; streams],
+        result: Ok(()),
+        run_options: network.run_options.clone(),
+    })
 }
 
 impl Separator for StreamingSeparator {
@@ -296,34 +237,30 @@ impl Separator for StreamingSeparator {
     }
 
     fn reset(&mut self) {
-        let Some(job) = &mut self.job else { return };
-        for (state, value) in self.states.iter().zip(&mut job.states) {
-            if let Ok(zeros) = zero_state(&state.shape) {
-                *value = zeros;
-            }
+        if matches!(self.stream, Stream::Lost) {
+            return;
+        }
+        let zeros = self.states.iter().map(|state| zero_state(&state.shape)).collect::<Result<_, _>>();
+        if let Ok(zeros) = zeros {
+            self.stream = Stream::Alone(new_job(&self.network, zeros, 1));
         }
     }
 
     fn fork(&self) -> Result<Box<dyn Separator>, String> {
-        let job = self.job.as_ref().ok_or(CANCELLED)?;
-        let copies = self.states.iter().zip(&job.states).map(|(state, value)| {
-            let (_, values) = value.try_extract_tensor::<f32>()?;
-            Ok(Tensor::from_array((state.shape.clone(), values.to_vec()))?.into_dyn())
-        });
-        let states = copies.collect::<ort::Result<_>>().map_err(|error| error.to_string())?;
-        let job = StreamJob {
-            magnitude: Vec::new(),
-            embedding: Vec::new(),
-            states,
-            mask: job.mask.clone(),
-            result: Ok(None),
-            run_options: job.run_options.clone(),
+        let copy = |job: &StreamJob, at: usize| {
+            let states = states::copy_stream(&self.states, job, at).map_err(|error| error.to_string())?;
+            Ok::<_, String>(Stream::Alone(new_job(&self.network, states, 1)))
+        };
+        let stream = match &self.stream {
+            Stream::Alone(job) => copy(job, 0)?,
+            Stream::Grouped(group, at) => copy(group.lock().as_ref().ok_or(CANCELLED)?, *at)?,
+            Stream::Lost => return Err(CANCELLED.into()),
         };
         Ok(Box::new(Self {
             network: self.network.clone(),
             states: self.states.clone(),
             has_batch_axis: self.has_batch_axis,
-            job: Some(Box::new(job)),
+            stream,
         }))
     }
 
@@ -414,7 +351,7 @@ mod tests {
         for hop in 0..HOPS {
             let mut jobs = Vec::new();
             for (stream, separator) in batched.iter_mut().enumerate() {
-                let mut job = separator.job.take().unwrap();
+                let mut job = separator.take_job().unwrap();
                 (job.magnitude, job.embedding) = inputs(separator, stream, hop);
                 jobs.push(job);
             }
@@ -428,9 +365,9 @@ mod tests {
                 let difference = |(a, b): (&Complex32, &Complex32)| (a - b).norm();
                 let largest = mask.iter().zip(&job.mask).map(difference).fold(0.0, f32::max);
                 assert!(largest < 1e-4, "stream {stream}, hop {hop}: masks differ by {largest}");
-                let other = job.result.clone().unwrap().unwrap();
+                let other = job.presence[0].unwrap();
                 assert!((presence - other).abs() < 1e-4, "{presence} and {other}");
-                batched[stream].job = Some(job);
+                batched[stream].stream = Stream::Alone(job);
             }
         }
     }
@@ -493,7 +430,7 @@ mod tests {
         assert!(error.contains("`next_state_0` of shape [1, 0]; expected [1, 2]"), "{error}");
         assert_eq!(streams[0].run(&quiet, &embedding, &mut mask), Ok(None), "the state before is kept");
 
-        let mut jobs: Vec<_> = streams.iter_mut().map(|stream| stream.job.take().unwrap()).collect();
+        let mut jobs: Vec<_> = streams.iter_mut().map(|stream| stream.take_job().unwrap()).collect();
         for (job, magnitude) in jobs.iter_mut().zip([&quiet, &loud]) {
             (job.magnitude, job.embedding) = (magnitude.clone(), embedding.clone());
         }
