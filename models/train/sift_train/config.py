@@ -11,6 +11,8 @@ PACKAGE = REPOSITORY / "models" / "default"
 DEFAULT_CONFIG = TRAIN_FOLDER / "config.toml"
 DEFAULT_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "default.safetensors"
 ADAPTER = TRAIN_FOLDER / "checkpoints" / "languages.safetensors"
+LISTENER_CONFIG = TRAIN_FOLDER / "listener.toml"
+LISTENER_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "listener.safetensors"
 CONCEPTS = TRAIN_FOLDER / "checkpoints" / "concepts.safetensors"
 
 
@@ -23,6 +25,15 @@ def load(path=DEFAULT_CONFIG):
     corpus["further"] = [str((REPOSITORY / folder).resolve()) for folder in corpus["further"]]
     if "vocabulary" in config["query"]:
         config["query"]["vocabulary"] = str(REPOSITORY / config["query"]["vocabulary"])
+    return config
+
+
+def load_listener(path=LISTENER_CONFIG):
+    """Reads the listener's configuration; the corpora, vocabulary and mixing are those of its `material`."""
+    with open(path, "rb") as file:
+        own = tomllib.load(file)
+    config = load(Path(path).with_name(own.pop("material"))) | own
+    config["mixing"]["segment_seconds"] = config["mixtures"]["segment_seconds"]
     return config
 
 

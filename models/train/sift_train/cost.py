@@ -11,13 +11,14 @@ from torch import nn
 
 from . import config as configuration
 from .encoder import TextEncoder
+from .listener import StreamingListener
+from .listener_package import load_package_listener
 from .model import Model
 from .streaming import StreamingSeparator
 
 
-def count_multiply_accumulates(separator, audio):
-    """Counts the multiply-accumulates per second of audio. `audio`: the table [audio] of the configuration."""
-    streaming = StreamingSeparator(separator)
+def _count_layers(network, example):
+    """Counts the products in the layers of one run of a network."""
     counted = []
 
     def convolution(module, inputs, output):
@@ -33,13 +34,26 @@ def count_multiply_accumulates(separator, audio):
         counted.append(module.weight_ih_l0.numel() + module.weight_hh_l0.numel())
 
     kinds = {nn.Conv2d: convolution, nn.ConvTranspose2d: transposed, nn.Linear: linear, nn.GRU: recurrent}
-    for module in streaming.modules():
-        if type(module) in kinds:
-            module.register_forward_hook(kinds[type(module)])
+    hooks = [module.register_forward_hook(kinds[type(module)]) for module in network.modules() if type(module) in kinds]
     with torch.no_grad():
-        streaming(*streaming.example())
-    frame = sum(counted) + separator.merge.numel() + separator.interpolate.numel()
-    return frame * audio["sample_rate"] / audio["hop"]
+        network(*example)
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+def count_multiply_accumulates(separator, audio):
+    """Counts the multiply-accumulates per second of audio. `audio`: the table [audio] of the configuration."""
+    streaming = StreamingSeparator(separator)
+    layers = _count_layers(streaming, streaming.example())
+    return (layers + separator.merge.numel() + separator.interpolate.numel()) * audio["sample_rate"] / audio["hop"]
+
+
+def count_listener_multiply_accumulates(listener, audio):
+    """Counts the same of a Listener with the outputs of the package."""
+    streaming = StreamingListener(listener)
+    layers = _count_layers(streaming, streaming.example(audio["n_fft"] // 2 + 1))
+    return (layers / listener.frames + listener.merge.numel()) * audio["sample_rate"] / audio["hop"]
 
 
 def count_parameters(module):
@@ -58,6 +72,11 @@ def main():
     print(f"separator          {count_parameters(model.separator) / 1e6:.2f} million parameters")
     print(f"query projection   {count_parameters(model.query) / 1e6:.2f} million parameters")
     print(f"text encoder       {count_parameters(TextEncoder()) / 1e6:.2f} million parameters")
+    listener_config = configuration.load_listener()
+    listener = load_package_listener(listener_config)
+    listener_second = count_listener_multiply_accumulates(listener, listener_config["audio"])
+    print(f"listener           {count_parameters(listener) / 1e6:.2f} million parameters")
+    print(f"its second         {listener_second / 1e9:.3f} billion multiply-accumulates")
     print(f"one frame          {second / hops / 1e6:.2f} million multiply-accumulates")
     print(f"second of audio    {second / 1e9:.3f} billion multiply-accumulates")
 

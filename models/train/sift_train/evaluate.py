@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import time
+import tomllib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,10 +24,12 @@ from tqdm import tqdm
 
 from . import concepts, query_parts
 from . import config as configuration
+from . import rest as rest_rules
 from .captions import usual_caption
 from .data import INSTRUMENTS, Corpus, energy, spectrogram, waveform
 from .encoder import encode
 from .metrics import sdr, si_sdr
+from .package_streams import HeardRest, PackageListener, SaidRest, SeparatorStream
 from .report import draw_spectrograms, make_markdown, write_into_card
 from .validation_list import PEAK, SECONDS, ValidationList
 
@@ -45,30 +48,37 @@ HELD_OUT_OUTPUTS = {"held-out captions": "held_out", "held-out Korean captions":
 """Outputs for captions that were not used in training, with their part of `captions_of`."""
 
 
+AUTOMATIC = "automatic"
+"""The rest of a text that the listener selects."""
+
+
 class Package:
     """Runs an exported package as the plugin does."""
 
     def __init__(self, folder, config, threads=1):
         self.audio = config["audio"]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         folder = Path(folder)
-        self._query = onnxruntime.InferenceSession(folder / "query.onnx", options)
-        self._separator = onnxruntime.InferenceSession(folder / "separator.onnx", options)
+        self._options = onnxruntime.SessionOptions()
+        self._options.intra_op_num_threads = threads
+        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._query = self._session(folder / "query.onnx")
+        self._separator = self._session(folder / "separator.onnx")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        # Named dimensions are the number of streams, here 1.
-        self._state_shapes = {
-            tensor.name: [length if isinstance(length, int) else 1 for length in tensor.shape]
-            for tensor in self._separator.get_inputs()
-            if tensor.name.startswith("state_")
-        }
         self._embeddings = {}
         table = json.loads((folder / concepts.CONCEPTS_FILE).read_text(encoding="utf-8"))
         self._names = [concept["name"] for concept in table["concepts"]]
         self._directions = np.array([concept["direction"] for concept in table["concepts"]])
         self._closeness = table["closeness"]
         self._doubt = table["doubt"]
+        self.listener = None
+        """The package's PackageListener, or None."""
+        with open(folder / "package.toml", "rb") as file:
+            manifest = tomllib.load(file)
+        if "listener" in manifest:
+            self.listener = PackageListener(folder, manifest["listener"], self._session)
+
+    def _session(self, path):
+        return onnxruntime.InferenceSession(path, self._options)
 
     def query(self, text):
         """Runs the query network: text → `embedding` [1, E], `concept` [1, S] and `negation` [1, 1]."""
@@ -94,9 +104,25 @@ class Package:
         """Returns the name of the concept that is nearest to a text."""
         return self.analyse(text).concepts[0]
 
+    def closeness(self, text):
+        """Returns the closeness of a text to every concept by name."""
+        _, concept, _ = self.query(text)
+        values = concepts.compute_closeness(self._directions @ concept[0], **self._closeness)
+        return dict(zip(self._names, values.tolist()))
+
     def split_query(self, text):
         """Splits a text into its parts: [(words, PartRole)]."""
         return query_parts.split_query(text, self.analyse)
+
+    def rest_candidates(self, text):
+        """Lists the indices of the listener's concepts that can be the rest of a text. Empty for negated texts."""
+        sounds = query_parts.find_sounds(text, self.analyse)
+        words = [text] if sounds is None else list(sounds.values())
+        analyses = [self.analyse(part) for part in words]
+        if any(analysis.negated for analysis in analyses):
+            return []
+        wanted = [analysis.concepts for analysis in analyses]
+        return rest_rules.find_candidates(self.listener.concepts, wanted, [self.closeness(part) for part in words])
 
     def embedding(self, text):
         """Returns the embedding of a text [1, E], computed once per text."""
@@ -104,31 +130,52 @@ class Package:
             self._embeddings[text] = self.query(text)[0]
         return self._embeddings[text]
 
+    def stream(self):
+        """Returns a SeparatorStream at its start."""
+        return SeparatorStream(self._separator)
+
     def run(self, magnitude, embedding):
         """Runs the separator frame by frame: magnitudes [T, F] → gains [T, F] and presence [T]."""
-        names = list(self._state_shapes)
-        states = {name: np.zeros(shape, np.float32) for name, shape in self._state_shapes.items()}
-        outputs = ["mask", "presence", *(f"next_{name}" for name in names)]
-        masks, presences = [], []
-        for frame in magnitude:
-            feed = {"magnitude": frame[None, None], "embedding": embedding, **states}
-            mask, presence, *newest = self._separator.run(outputs, feed)
-            states = dict(zip(names, newest))
-            masks.append(mask[0, 0, 0])
-            presences.append(presence[0, 0])
+        stream = self.stream()
+        masks, presences = zip(*(stream.run(frame, embedding) for frame in magnitude))
         return np.stack(masks), np.stack(presences)
 
-    def separate(self, mixture, text):
-        """Separates the sound that `text` describes: samples [N] → samples [N] and presence [T]."""
-        spectrum = spectrogram(torch.from_numpy(mixture)[None], self.audio)
-        magnitude = spectrum[0].abs().numpy()
+    def _competitor(self, text, rest, magnitude):
+        """Returns the object that lets the gains of `text` compete with those of its rest, hop by hop, or None."""
+        if rest is None:
+            return None
+        if rest == AUTOMATIC:
+            rest = HeardRest
+        if callable(rest):
+            hop_seconds = self.audio["hop"] / self.audio["sample_rate"]
+            return rest(self.listener, self.rest_candidates(text), magnitude, hop_seconds)
+        weight = rest_rules.SAID_WEIGHT if self.listener else rest_rules.SAID_WEIGHT_WITHOUT_LISTENER
+        return SaidRest([(self.stream(), self.embedding(name)) for name in rest], weight)
+
+    def gains(self, magnitude, text, rest=None):
+        """Runs a text hop by hop: magnitudes [T, F] → gains [T, F] and presence [T]. `rest`: as in `separate`."""
         words, roles = zip(*self.split_query(text))
-        masks, presences = zip(*(self.run(magnitude, self.embedding(part)) for part in words))
-        mask = torch.from_numpy(query_parts.combine_masks(masks, roles))
-        direct = [
-            presence for presence, role in zip(presences, roles) if role is not query_parts.PartRole.EXCLUDE_INVERTED
-        ]
-        return waveform(mask * spectrum, self.audio, len(mixture))[0].numpy(), np.maximum.reduce(direct)
+        streams = [self.stream() for _ in words]
+        embeddings = [self.embedding(part) for part in words]
+        competitor = self._competitor(text, rest, magnitude)
+        combined, presences = [], []
+        for hop, frame in enumerate(magnitude):
+            before = streams[0].fork()
+            masks, present = zip(*(stream.run(frame, part) for stream, part in zip(streams, embeddings)))
+            mask = query_parts.combine_masks(masks, roles)
+            combined.append(competitor(hop, frame, mask, before) if competitor else mask)
+            direct = [value for value, role in zip(present, roles) if role is not query_parts.PartRole.EXCLUDE_INVERTED]
+            presences.append(max(direct))
+        return np.stack(combined), np.stack(presences)
+
+    def separate(self, mixture, text, rest=None):
+        """Separates the sound that `text` describes: samples [N] → samples [N] and presence [T].
+
+        `rest`: None, `AUTOMATIC` for what the listener hears beside the text, or a tuple of names of other sounds.
+        """
+        spectrum = spectrogram(torch.from_numpy(mixture)[None], self.audio)
+        mask, presence = self.gains(spectrum[0].abs().numpy(), text, rest)
+        return waveform(torch.from_numpy(mask) * spectrum, self.audio, len(mixture))[0].numpy(), presence
 
 
 class QuickCheck:
@@ -207,7 +254,7 @@ def relative_level(estimate, mixture):
     return max(-100.0, 10 * np.log10((energy(estimate) + 1e-12) / (energy(mixture) + 1e-12)))
 
 
-def _map_cases(measurement, cases, name):
+def map_cases(measurement, cases, name):
     """Applies `measurement` to all cases, with one thread per processor."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(tqdm(pool.map(measurement, cases), total=len(cases), desc=name))
@@ -221,7 +268,7 @@ def measure_levels(package, cases):
         return si_sdr(case.target, package.separate(gain * case.mixture, case.caption)[0])
 
     levels = (0, -20, -40, -60)
-    rows = _map_cases(lambda case: [si_sdr_at(case, level) for level in levels], cases, "levels")
+    rows = map_cases(lambda case: [si_sdr_at(case, level) for level in levels], cases, "levels")
     return dict(zip(map(str, levels), np.mean(rows, axis=0).tolist()))
 
 
@@ -234,7 +281,7 @@ def measure_drift(package, cases):
         first, last = (estimate[n * len(case.mixture) :][: len(case.mixture)] for n in (1, repetitions - 1))
         return {"label": case.label, "second": si_sdr(case.target, first), "last": si_sdr(case.target, last)}
 
-    return _map_cases(ends, cases, "drift")
+    return map_cases(ends, cases, "drift")
 
 
 def measure_encoding_milliseconds(package, texts):
@@ -286,15 +333,15 @@ def evaluate(package, validation):
         text = f"{case.caption} and {usual_caption(case.labels[1])}"
         return measure(case, package.separate(case.mixture, text)[0], case.parts[0] + case.parts[1])
 
-    rows, presences = zip(*_map_cases(present, validation.present, "present"))
+    rows, presences = zip(*map_cases(present, validation.present, "present"))
     measured = [list(column) for column in zip(*rows)]
-    residues, absent_presences = map(np.array, zip(*_map_cases(absent, validation.absent, "absent")))
+    residues, absent_presences = map(np.array, zip(*map_cases(absent, validation.absent, "absent")))
     presences = np.array(presences)
-    further = {name: summarise(_map_cases(usual, cases, name)) for name, cases in validation.further.items()}
+    further = {name: summarise(map_cases(usual, cases, name)) for name, cases in validation.further.items()}
     further["everything but one of two sources"] = summarise(
-        _map_cases(everything_but, validation.everything_but, "but")
+        map_cases(everything_but, validation.everything_but, "but")
     )
-    further["two of three sources of equal energy"] = summarise(_map_cases(both, validation.both, "both"))
+    further["two of three sources of equal energy"] = summarise(map_cases(both, validation.both, "both"))
     labels = defaultdict(list)
     for row in measured[0]:
         labels[row["label"]].append(row)

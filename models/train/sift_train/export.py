@@ -5,14 +5,11 @@ a training run, which replace the committed ones; the last weights of the run ar
 """
 
 import argparse
-import contextlib
 import os
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
-import onnx
 import torch
 from torch import nn
 from torch.nn import functional
@@ -22,11 +19,11 @@ from . import config as configuration
 from .attribution import make_attribution
 from .cost import count_multiply_accumulates
 from .encoder import TextEncoder, load_tokenizer
+from .export_graph import export_graph
+from .listener_package import EMBEDDINGS_FILE, GRAPH_FILE, LISTENER_FILE, write_listener
 from .model import Model
 from .streaming import ConditionHead, StreamingSeparator
 from .weights import read_weights, write_weights
-
-OPSET = 17
 
 PACKAGE_TOML = """\
 format = 1
@@ -73,8 +70,8 @@ class QueryHead(nn.Module):
         # In double precision and rounded once, so that all processors give the same bits.
         linear, directions = model.query.linear, known.directions.double()
         usual = functional.linear(known.usual.double(), linear.weight.double(), linear.bias.double())
-        self.register_buffer("usual", functional.relu(usual).float())
-        self.register_buffer("directions", functional.normalize(directions, dim=1).T.float())
+        self.register_buffer("usual", functional.relu(usual).float().detach())
+        self.register_buffer("directions", functional.normalize(directions, dim=1).T.float().detach())
 
     def forward(self, sentence):
         """`sentence` [B, 384] → embedding [B, E], concept [B, S]."""
@@ -109,7 +106,7 @@ def export_separator(separator, path):
     """Writes the graph that separates one frame of any number of streams; all other dimensions are fixed."""
     streaming = StreamingSeparator(separator)
     states = streaming.state_names()
-    _export(
+    export_graph(
         streaming,
         # With one stream, the tracer would treat the axis as constant.
         streaming.example(streams=2),
@@ -123,7 +120,7 @@ def export_separator(separator, path):
 def export_query(encoder, model, known, path):
     """Writes the graph from the tokens of one text, of any length, to embedding, concept and negation."""
     ids = torch.tensor([[101, 1037, 3899, 102]])
-    _export(
+    export_graph(
         QueryNet(encoder, model, known).eval(),
         (ids, torch.ones_like(ids)),
         path,
@@ -133,18 +130,6 @@ def export_query(encoder, model, known, path):
         # Constant folding would convert the eight-bit weights to floats.
         do_constant_folding=False,
     )
-
-
-def _export(module, inputs, path, **options):
-    # The TorchScript exporter writes a GRU as one node, and half as many nodes in total as the newer one. Its
-    # deprecation warnings are suppressed.
-    with warnings.catch_warnings(), torch.no_grad(), open(os.devnull, "w") as null:
-        warnings.simplefilter("ignore")
-        with contextlib.redirect_stdout(null):
-            torch.onnx.export(module, inputs, str(path), opset_version=OPSET, dynamo=False, **options)
-    model = onnx.load(path)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
 
 
 def write_package(model, config, folder):
@@ -160,6 +145,14 @@ def write_package(model, config, folder):
         concepts.write(known, scratch / concepts.CONCEPTS_FILE)
         load_tokenizer(max_tokens).save(str(scratch / "tokenizer.json"), pretty=False)
         names = ["separator.onnx", "query.onnx", "tokenizer.json", concepts.CONCEPTS_FILE]
+        listener_table = write_listener(
+            scratch,
+            configuration.load_listener(),
+            config["audio"]["n_fft"] // 2 + 1,
+            QueryHead(model, known),
+            ConditionHead(model.separator),
+        )
+        names += [GRAPH_FILE, LISTENER_FILE, EMBEDDINGS_FILE]
         folders = [config["corpus"]["path"], *config["corpus"]["further"]]
         indexes = [Path(folder) / "index.csv" for folder in folders]
         missing = [str(index) for index in indexes if not index.is_file()]
@@ -175,7 +168,7 @@ def write_package(model, config, folder):
             separator_sha256=configuration.digest(scratch / "separator.onnx"),
             query_sha256=configuration.digest(scratch / "query.onnx"),
         )
-        (scratch / "package.toml").write_text(table, encoding="utf-8")
+        (scratch / "package.toml").write_text(table + listener_table, encoding="utf-8")
         for name in [*names, "package.toml"]:
             (scratch / name).chmod(0o644)
             os.replace(scratch / name, folder / name)

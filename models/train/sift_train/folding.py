@@ -13,13 +13,18 @@ def _deviation(norm):
     return (norm.running_var.double() + norm.eps).sqrt()
 
 
-class _Affine(nn.Module):
+def norm_scale_and_shift(norm):
+    """Returns the scale and shift [C] of a batch normalisation with fixed statistics, in double precision."""
+    scale = norm.weight.double() / _deviation(norm)
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+class AffineNorm(nn.Module):
     """A batch normalisation with fixed statistics, as scale and shift."""
 
     def __init__(self, norm):
         super().__init__()
-        scale = norm.weight.double() / _deviation(norm)
-        shift = norm.bias.double() - norm.running_mean.double() * scale
+        scale, shift = norm_scale_and_shift(norm)
         self.register_buffer("scale", scale.float().detach()[:, None])
         self.register_buffer("shift", shift.float().detach()[:, None])
 
@@ -32,7 +37,7 @@ class _Affine(nn.Module):
 def fold_norms(separator):
     """Returns a copy whose batch normalisations are folded into FiLM's linear layer; its output is the same."""
     folded = copy.deepcopy(separator).eval()
-    folded.input_norm = _Affine(folded.input_norm)
+    folded.input_norm = AffineNorm(folded.input_norm)
     mean = torch.cat([activation.norm.running_mean.double() for activation in folded.activations])
     deviation = torch.cat([_deviation(activation.norm) for activation in folded.activations])
     for tensor in (folded.film.weight, folded.film.bias):

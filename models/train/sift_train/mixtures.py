@@ -106,7 +106,7 @@ class VocabularyMixtureGenerator:
         weights = np.array([self.weights[concept] for concept in concepts])
         return concepts[rng.choice(len(concepts), p=weights / weights.sum())]
 
-    def _concepts_of(self, names):
+    def concepts_of(self, names):
         """Returns the concepts that match one of these names and have recordings."""
         members = set().union(*(self.vocabulary.members[name] for name in names))
         return sorted(concept for concept in members if concept in self.recordings)
@@ -125,15 +125,15 @@ class VocabularyMixtureGenerator:
         counts = options["interferer_counts"]
         count = 1 + int(rng.choice(len(counts), p=counts))
         forbidden = self.vocabulary.conflicts[target]
-        parts = [(target, self._scale_to_level(self.draw_segment(rng, target), 0.0))]
+        parts = [(target, self.scale_to_level(self.draw_segment(rng, target), 0.0))]
         snr = float(np.clip(rng.normal(0, options["snr_deviation"]), -options["snr_limit"], options["snr_limit"]))
         others = []
         for _ in range(count):
             concept = self._draw_interferer(rng, target, forbidden)
-            others.append((concept, self._scale_to_level(self.draw_segment(rng, concept), rng.uniform(-8, 0))))
+            others.append((concept, self.scale_to_level(self.draw_segment(rng, concept), rng.uniform(-8, 0))))
         if self._is_music(target) and rng.random() < options["pairing"]["music_beside_speech"]:
-            concept = self._draw_concept(rng, self._concepts_of(["speech"]))
-            others[0] = (concept, self._scale_to_level(self.draw_segment(rng, concept), 0.0))
+            concept = self._draw_concept(rng, self.concepts_of(["speech"]))
+            others[0] = (concept, self.scale_to_level(self.draw_segment(rng, concept), 0.0))
         interference = energy(sum(samples for _, samples in others)) + 1e-9
         gain = np.float32((energy(parts[0][1]) / interference * 10 ** (-snr / 10)) ** 0.5)
         return parts + [(concept, samples * gain) for concept, samples in others]
@@ -152,7 +152,7 @@ class VocabularyMixtureGenerator:
         return "music" in self.vocabulary.umbrellas_of[concept]
 
     @staticmethod
-    def _scale_to_level(samples, decibels):
+    def scale_to_level(samples, decibels):
         """Scales `samples` to this level relative to unit energy."""
         return samples * np.float32(10 ** (decibels / 20) / np.sqrt(energy(samples) + 1e-6))
 
@@ -175,22 +175,22 @@ class VocabularyMixtureGenerator:
                     parts[concept] = Augmentation(rng, self.length, self.sample_rate, self.options)(samples)
         for role, names in BAND_ROLES.items():
             taken = set().union(*(self.vocabulary.conflicts[name] for name in names)) if role != "chords" else set()
-            is_filled = any(concept in parts for concept in self._concepts_of(names)) or taken & parts.keys()
+            is_filled = any(concept in parts for concept in self.concepts_of(names)) or taken & parts.keys()
             if is_filled or rng.random() >= options["roles"][role]:
                 continue
-            candidates = [found for name in names if (found := self._concepts_of([name]))]
+            candidates = [found for name in names if (found := self.concepts_of([name]))]
             if not candidates:
                 continue
             concept = self._draw_concept(rng, candidates[rng.integers(len(candidates))])
             if concept not in parts:
                 parts[concept] = self.draw_segment(rng, concept)
         while len(parts) < 2:
-            concept = self._draw_concept(rng, self._concepts_of(["instrument"]))
+            concept = self._draw_concept(rng, self.concepts_of(["instrument"]))
             parts[concept] = self.draw_segment(rng, concept)
         levelled = []
         for concept, samples in parts.items():
             level = options["levels"].get(self._role_of(concept), options["levels"]["other"])
-            levelled.append((concept, self._scale_to_level(samples, level + rng.normal(0, options["level_deviation"]))))
+            levelled.append((concept, self.scale_to_level(samples, level + rng.normal(0, options["level_deviation"]))))
         return self._compress(rng, levelled)
 
     def _role_of(self, concept):

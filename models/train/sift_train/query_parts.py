@@ -93,15 +93,15 @@ def assign_roles(text, negated):
     return found
 
 
-def split_query(text, analyse):
-    """Splits a text into its parts: [(words, PartRole)].
+def find_sounds(text, analyse):
+    """Finds the sounds that a text names: {(nearest concept, negated): words}, or None if the text is one sound.
 
     `analyse`: words → TextAnalysis. A piece that is not understood is joined with the next one. If a piece remains, or
     fewer than two sounds are found, the text is not split.
     """
     pieces = split_at_conjunctions(text)
     if not 2 <= len(pieces) <= MAX_PARTS:
-        return _unsplit(text, analyse)
+        return None
     sounds = {}
     begin = pieces[0][0]
     for position, (_, end) in enumerate(pieces):
@@ -110,7 +110,13 @@ def split_query(text, analyse):
         if analysis.closeness >= UNDERSTOOD:
             sounds.setdefault((analysis.concepts[0], analysis.negated), words)
             begin = pieces[position + 1][0] if position + 1 < len(pieces) else len(text)
-    if begin < len(text) or len(sounds) < 2:
+    return None if begin < len(text) or len(sounds) < 2 else sounds
+
+
+def split_query(text, analyse):
+    """Splits a text into its parts: [(words, PartRole)]. `analyse`: words → TextAnalysis."""
+    sounds = find_sounds(text, analyse)
+    if sounds is None:
         return _unsplit(text, analyse)
     return list(zip(sounds.values(), assign_roles(text, [negated for _, negated in sounds])))
 

@@ -53,6 +53,9 @@ class Vocabulary:
     conflicts : dict
         The concepts that must not be interferers of each name: its members and the concepts that sound like them. A
         frozenset.
+    near : dict
+        The concepts whose recordings can contain each name or be taken for it. A frozenset. For an umbrella, those that
+        are near to half of its members.
     """
 
     def __init__(self, folder):
@@ -77,7 +80,9 @@ class Vocabulary:
             )
             for name in self.names
         }
-        self.conflicts = self._find_conflicts({row["concept"]: _split_names(row["near"]) for row in rows})
+        near = {row["concept"]: _split_names(row["near"]) for row in rows}
+        self.conflicts = self._find_conflicts(near)
+        self.near = self._find_near(near)
         self._phrases = self._read_captions(folder / "captions")
 
     def _find_conflicts(self, near):
@@ -97,6 +102,23 @@ class Vocabulary:
             members = self.members[name]
             conflicts[name] = frozenset(members.union(*(similar[member] for member in members)))
         return conflicts
+
+    def _find_near(self, near):
+        similar = {concept: set(others) for concept, others in near.items()}
+        for concept, others in near.items():
+            for other in others:
+                similar[other].add(concept)
+        for concept, umbrellas in self.umbrellas_of.items():
+            # A recording of an umbrella ("drums") can contain the concept ("kick drum").
+            similar[concept] |= umbrellas & self.umbrellas_of.keys()
+        found = {}
+        for name in self.names:
+            members = self.members[name]
+            often = (
+                other for other in similar if 2 * sum(other in similar[member] for member in members) >= len(members)
+            )
+            found[name] = frozenset(similar.get(name, set())).union(often) - members
+        return found
 
     def _read_captions(self, folder):
         phrases = {}

@@ -144,7 +144,8 @@ def test_manifest_has_the_files_and_their_hashes(config):
 def test_export_reproduces_the_package_on_all_processors(instructions, tmp_path):
     command = [sys.executable, "-m", "sift_train.export", "--out", tmp_path / "package"]
     subprocess.run(command, env=os.environ | instructions, check=True)
-    for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json", "concepts.json"):
+    listener = ("listener.onnx", "listener.json", "listener.f16")
+    for name in ("package.toml", "separator.onnx", "query.onnx", "tokenizer.json", "concepts.json", *listener):
         assert configuration.digest(tmp_path / "package" / name) == configuration.digest(configuration.PACKAGE / name)
 
 
