@@ -31,6 +31,9 @@ CONJUNCTIONS = (
 NO_CONJUNCTIONS = ("하고 있",)
 """Strings that contain a conjunction but do not separate sounds: "말하고 있는 사람" is a person speaking."""
 
+EXCLUSIONS = (" without ", " but no ", " but not ", " minus ")
+"""Words before a sound to exclude beside another, in lower case. They separate and belong to what follows them."""
+
 MAX_PARTS = 4
 """The largest number of parts: each costs one run of the network per hop."""
 UNDERSTOOD = 0.5
@@ -44,7 +47,7 @@ MAX_CONCEPTS = MAX_PARTS - 1
 """The largest number of concepts that a text may mean; its own words may be one more part."""
 
 # Of several that begin at one position, the longest is used.
-_WORDS = sorted(CONJUNCTIONS + NO_CONJUNCTIONS, key=len, reverse=True)
+_WORDS = sorted(CONJUNCTIONS + NO_CONJUNCTIONS + EXCLUSIONS, key=len, reverse=True)
 _CONJUNCTION = re.compile("|".join(map(re.escape, _WORDS)), re.IGNORECASE)
 _KOREAN = re.compile("[가-힣]")
 
@@ -69,8 +72,12 @@ class PartRole(enum.Enum):
 
 
 def split_at_conjunctions(text):
-    """Lists (begin, end) of the pieces between conjunctions, except empty ones."""
-    cuts = (found.span() for found in _CONJUNCTION.finditer(text) if found[0] not in NO_CONJUNCTIONS)
+    """Lists (begin, end) of the pieces between conjunctions and before exclusions, except empty ones."""
+    cuts = [
+        (found.start(), found.start() if found[0].lower() in EXCLUSIONS else found.end())
+        for found in _CONJUNCTION.finditer(text)
+        if found[0] not in NO_CONJUNCTIONS
+    ]
     ends = [*cuts, (len(text), len(text))]
     begins = [0, *(end for _, end in ends)]
     return [(begin, end) for begin, (end, _) in zip(begins, ends) if text[begin:end].strip()]

@@ -84,6 +84,7 @@ def test_committed_package_has_the_conjunctions_and_doubt():
     assert table["doubt"] == query_parts.DOUBT
     assert table["conjunctions"] == list(query_parts.CONJUNCTIONS)
     assert table["no_conjunctions"] == list(query_parts.NO_CONJUNCTIONS)
+    assert table["exclusions"] == list(query_parts.EXCLUSIONS)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,9 @@ def package(config):
         ("everything but the drums and the bass", [NEGATED, INVERTED]),
         ("피아노하고 바이올린", [INCLUDE, INCLUDE]),
         ("드럼하고 피아노 빼고 전부", [INVERTED, NEGATED]),
+        ("speech without music", [INCLUDE, NEGATED]),
+        ("speech, but no music", [INCLUDE, NEGATED]),
+        ("the whole mix without drums", [INCLUDE]),
         ("rock and roll", [INCLUDE]),
         ("thunder and lightning", [INCLUDE]),
         ("말하고 있는 사람", [INCLUDE]),

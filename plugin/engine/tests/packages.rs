@@ -154,6 +154,9 @@ fn text_of_several_sounds_is_split_if_each_is_understood() {
         ("everything but the drums and the bass", &[ExcludeNegated, ExcludeInverted]),
         ("피아노하고 바이올린", &[Include, Include]),
         ("드럼하고 피아노 빼고 전부", &[ExcludeInverted, ExcludeNegated]),
+        ("speech without music", &[Include, ExcludeNegated]),
+        ("speech, but no music", &[Include, ExcludeNegated]),
+        ("the whole mix without drums", &[Include]),
         ("rock and roll", &[Include]),
         ("thunder and lightning", &[Include]),
         ("말하고 있는 사람", &[Include]),
@@ -163,7 +166,12 @@ fn text_of_several_sounds_is_split_if_each_is_understood() {
         assert_eq!(actual, roles, "{text}");
         if let [_, _, ..] = roles {
             let [all] = &*encoded.matches else { panic!("{text}: {:?}", encoded.matches) };
-            assert_eq!(all.name.split(" + ").count(), roles.len(), "{}", all.name);
+            assert_eq!(
+                all.name.split(" + ").flat_map(|names| names.split(" without ")).count(),
+                roles.len(),
+                "{}",
+                all.name
+            );
             assert!((0.5..=1.0).contains(&all.closeness));
         }
     }
@@ -260,7 +268,10 @@ fn conjunctions_without_negation_output_are_refused() {
     copy.replace("query.onnx", &network);
     let problem = copy.problem();
     assert!(problem.contains("query.onnx") && problem.contains("`negation`"), "{problem}");
-    assert!(problem.contains("concepts.json has the field `conjunctions` or `doubt`"), "{problem}");
+    assert!(
+        problem.contains("concepts.json has the field `conjunctions`, `exclusions` or `doubt`"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -60,6 +60,9 @@ struct ConceptsFile {
     /// Words that contain a conjunction but do not separate sounds.
     #[serde(default)]
     no_conjunctions: Vec<String>,
+    /// Words before a sound to exclude, in lower case, with their spaces: " without ".
+    #[serde(default)]
+    exclusions: Vec<String>,
 }
 
 /// Calibration from a cosine to a probability: 1 / (1 + exp(−(slope·cosine + offset))).
@@ -104,7 +107,7 @@ impl Concepts {
     /// Fails if the JSON is invalid, directions differ in length, a value is not finite, `doubt` is negative, or there
     /// are empty or too many conjunctions.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let ConceptsFile { closeness, concepts, doubt, conjunctions, no_conjunctions } =
+        let ConceptsFile { closeness, concepts, doubt, conjunctions, no_conjunctions, exclusions } =
             serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
             return Err("field `closeness` is not finite; expected finite numbers".into());
@@ -125,14 +128,18 @@ impl Concepts {
                 return Err(format!("field `direction` of {name:?} is not finite; expected finite numbers"));
             }
         }
-        for (field, words) in [("conjunctions", &conjunctions), ("no_conjunctions", &no_conjunctions)] {
+        for (field, words) in [
+            ("conjunctions", &conjunctions),
+            ("no_conjunctions", &no_conjunctions),
+            ("exclusions", &exclusions),
+        ] {
             if words.len() > MAX_CONJUNCTIONS || words.iter().any(String::is_empty) {
                 return Err(format!(
                     "field `{field}` is invalid; expected at most {MAX_CONJUNCTIONS} strings, none of them empty"
                 ));
             }
         }
-        let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions };
+        let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions, exclusions };
         Ok(Self { closeness, concepts, doubt, conjunctions })
     }
 
@@ -140,7 +147,8 @@ impl Concepts {
     ///
     /// It must where a text can mean several sounds.
     pub fn needs_negation(&self) -> bool {
-        self.doubt > 0.0 || !self.conjunctions.words.is_empty()
+        let Conjunctions { words, exclusions, .. } = &self.conjunctions;
+        self.doubt > 0.0 || !words.is_empty() || !exclusions.is_empty()
     }
 
     /// Returns the words that separate the names of sounds.
@@ -252,13 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn doubt_or_conjunctions_need_negation() {
+    fn doubt_conjunctions_or_exclusions_need_negation() {
         let needs = |fields: &str| {
             let json = CONCEPTS.replace("\"concepts\"", &format!("{fields} \"concepts\""));
             Concepts::parse(json.as_bytes()).unwrap().needs_negation()
         };
         assert!(!needs("") && !needs("\"doubt\": 0.0,"));
         assert!(needs("\"doubt\": 0.1,") && needs("\"conjunctions\": [\" and \"],"));
+        assert!(needs("\"exclusions\": [\" without \"],"));
     }
 
     #[test]

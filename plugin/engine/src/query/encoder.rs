@@ -37,7 +37,8 @@ pub struct EncodedQuery {
     pub parts: Arc<[QueryPart]>,
     /// Nearest concepts, nearest first; empty if the package has no concepts.
     ///
-    /// For a text of several sounds, one match has the names of all and the lowest closeness of them.
+    /// For a text of several sounds, one match has the names of all ("drums + piano without speech") and the lowest
+    /// closeness of them.
     pub matches: Arc<[ConceptMatch]>,
     /// For each concept of the package's listener, whether it can be the rest of its own accord.
     ///
@@ -114,7 +115,7 @@ impl QueryEncoder {
         let concepts = package.concepts.as_deref().map(Concepts::parse).transpose();
         let concepts = concepts.map_err(|error| error_in(CONCEPTS_FILE, &error))?;
         let for_concepts = format!("the package has {CONCEPTS_FILE}");
-        let for_negation = format!("{CONCEPTS_FILE} has the field `conjunctions` or `doubt`");
+        let for_negation = format!("{CONCEPTS_FILE} has the field `conjunctions`, `exclusions` or `doubt`");
         let reasons = ["the separator takes it", &for_concepts, &for_negation];
         for ((name, is_needed), reason) in OUTPUTS.iter().zip(needed_outputs(concepts.as_ref())).zip(reasons)
         {
@@ -194,10 +195,11 @@ impl QueryEncoder {
         let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.is_negated).collect();
         let rest_candidates =
             self.rest_candidates(&sounds.iter().map(|(sound, _)| sound).collect::<Vec<_>>());
-        let names: Vec<_> = sounds.iter().map(|(_, concept)| concept.name.as_str()).collect();
+        let roles = PartRole::assign(text, &negated);
         let closeness = sounds.iter().map(|(_, concept)| concept.closeness).fold(1.0, f32::min);
-        let all = ConceptMatch { name: names.join(" + "), closeness, selected: true };
-        let parts = PartRole::assign(text, &negated)
+        let named = sounds.iter().zip(&roles).map(|((_, concept), role)| (concept.name.as_str(), *role));
+        let all = ConceptMatch { name: join_names(named), closeness, selected: true };
+        let parts = roles
             .into_iter()
             .zip(sounds)
             .map(|(role, (sound, _))| QueryPart { embedding: sound.embedding, role })
@@ -282,6 +284,18 @@ impl QueryEncoder {
             }
         }
         Ok(all)
+    }
+}
+
+/// Returns the names of the sounds of a text: "drums + piano", or "drums + piano without speech".
+fn join_names<'a>(sounds: impl Iterator<Item = (&'a str, PartRole)> + Clone) -> String {
+    let of = |is_included: bool| {
+        let found = sounds.clone().filter(|(_, role)| (*role == PartRole::Include) == is_included);
+        found.map(|(name, _)| name).collect::<Vec<_>>().join(" + ")
+    };
+    match (of(true), of(false)) {
+        (included, excluded) if included.is_empty() || excluded.is_empty() => included + &excluded,
+        (included, excluded) => format!("{included} without {excluded}"),
     }
 }
 

@@ -58,9 +58,11 @@ pub struct Conjunctions {
     pub words: Vec<String>,
     /// Words that contain a conjunction but do not separate sounds.
     pub exceptions: Vec<String>,
+    /// Words before a sound to exclude, such as " without ". They separate, and belong to what follows them.
+    pub exclusions: Vec<String>,
 }
 
-/// Returns the byte ranges of `text` between `conjunctions`, without blank ones.
+/// Returns the byte ranges of `text` between `conjunctions`, without blank ones. A range may begin with an exclusion.
 ///
 /// The longest of several words at one position counts. ASCII letters match in either case.
 pub fn split_at_conjunctions(text: &str, conjunctions: &Conjunctions) -> Vec<Range<usize>> {
@@ -73,7 +75,13 @@ pub fn split_at_conjunctions(text: &str, conjunctions: &Conjunctions) -> Vec<Ran
     let mut at = 0;
     while let Some(character) = lower[at..].chars().next() {
         let (word, exception) = (longest(&conjunctions.words, at), longest(&conjunctions.exceptions, at));
-        at += match word.max(exception) {
+        let exclusion = longest(&conjunctions.exclusions, at);
+        at += match word.max(exception).max(exclusion) {
+            Some(length) if exclusion > word.max(exception) => {
+                pieces.push(begin..at);
+                begin = at;
+                length
+            }
             Some(length) if word > exception => {
                 pieces.push(begin..at);
                 begin = at + length;
@@ -94,7 +102,11 @@ mod tests {
 
     fn split<'a>(text: &'a str, words: &[&str]) -> Vec<&'a str> {
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        let conjunctions = Conjunctions { words, exceptions: vec!["하고 있".to_owned()] };
+        let conjunctions = Conjunctions {
+            words,
+            exceptions: vec!["하고 있".to_owned()],
+            exclusions: vec![" without ".to_owned(), " but no ".to_owned()],
+        };
         split_at_conjunctions(text, &conjunctions).into_iter().map(|piece| text[piece].trim()).collect()
     }
 
@@ -114,6 +126,14 @@ mod tests {
     fn longest_conjunction_at_a_position_counts() {
         let korean = ["랑 ", "이랑 ", "하고 "];
         assert_eq!(split("베이스랑 드럼하고 바람이랑 비", &korean), ["베이스", "드럼", "바람", "비"]);
+    }
+
+    #[test]
+    fn exclusion_separates_and_belongs_to_what_follows() {
+        assert_eq!(split("speech without music", &[]), ["speech", "without music"]);
+        assert_eq!(split("Speech, but no music", &[","]), ["Speech", "but no music"]);
+        assert_eq!(split("drums and bass without a piano", &[" and "]), ["drums", "bass", "without a piano"]);
+        assert_eq!(split("without music", &[]), ["without music"]);
     }
 
     #[test]
