@@ -21,13 +21,13 @@ const TRIALS: usize = 3;
 
 /// Adds the rows of many instances that play from one thread.
 pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Table) -> Result<()> {
-    let player = || player(Rest::Off, mixture);
+    let new_player = || player(Rest::Off, mixture);
     let MostInstances { mut players, live } = most_instances(Rest::Off, mixture)?;
     let mut held = live.len();
     let held_in_trials = held;
     let resize = |players: &mut Vec<LivePlayer>, number| -> Result<()> {
         while players.len() < number {
-            players.push(player()?);
+            players.push(new_player()?);
         }
         players.truncate(number);
         Ok(())
@@ -96,6 +96,16 @@ pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Tabl
         held as f64 / ceiling,
         &format!("tried downwards from the row above in steps of an eighth; {meaning_ceiling}"),
     );
+    let mut watched = player(Rest::Heard, mixture)?;
+    watched.is_watched = true;
+    let PlayResult { late_masks, late_wake_ups } =
+        play_all(std::slice::from_mut(&mut watched), mixture, seconds, StopCondition::End);
+    table.row(
+        "Late masks of one instance with a rest and an open window",
+        format!("{late_masks}"),
+        &format!("{seconds} s in real time; the thread that plays woke late {late_wake_ups} times"),
+    );
+    drop(watched);
     let beside = most_instances(Rest::Heard, mixture)?.live.len();
     table.row_over(
         &format!("Instances on {cores} cores that listen to the rest, in {TRIAL_SECONDS} s"),

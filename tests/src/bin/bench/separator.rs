@@ -182,6 +182,8 @@ pub struct LivePlayer {
     pub processor: Processor,
     instance: Instance,
     rest: Rest,
+    /// Whether spectrum and levels are read, as by an open window.
+    pub is_watched: bool,
     block: Vec<Vec<f32>>,
 }
 
@@ -195,7 +197,7 @@ impl LivePlayer {
         }
         let processor = instance.start(config);
         instance.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
-        Ok(Self { processor, instance, rest, block: vec![vec![0.0; BLOCK]; channels] })
+        Ok(Self { processor, instance, rest, is_watched: false, block: vec![vec![0.0; BLOCK]; channels] })
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -211,6 +213,11 @@ impl LivePlayer {
         }
         let mut channels: Vec<&mut [f32]> = self.block.iter_mut().map(Vec::as_mut_slice).collect();
         self.processor.process(&mut channels, &mut AuxOutputs::default(), &controls);
+        if self.is_watched
+            && let Some(analyzer) = self.instance.analyzer()
+        {
+            analyzer.take_columns().for_each(drop);
+        }
     }
 }
 
