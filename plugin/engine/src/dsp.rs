@@ -10,3 +10,10 @@ pub mod grid;
 pub mod mask_processor;
 pub mod mixer;
 pub mod stft;
+
+/// Returns the sample, or 0 if it is NaN, infinite or at least 10⁶.
+///
+/// The power of such samples could overflow.
+pub(crate) fn sanitize(sample: f32) -> f32 {
+    if sample.abs() < 1e6 { sample } else { 0.0 }
+}

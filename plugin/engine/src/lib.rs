@@ -83,6 +83,26 @@
 //! }
 //! ```
 //!
+//! # Take a recording apart
+//!
+//! [`OfflineModel`](offline::OfflineModel) takes no text. It [listens](offline::OfflineModel::listen) to a recording, and
+//! [splits](offline::OfflineModel::split) it into the sounds that it heard and a rest. Together they are the input again.
+//!
+//! ```no_run
+//! use sift_engine::{ModelChoice, offline::OfflineModel};
+//!
+//! let mut model = OfflineModel::open(&ModelChoice::default())?;
+//! let recording = [vec![0.0; 480_000]]; // a vector per channel
+//! let mut listener = model.listen(48_000, 1);
+//! listener.push(&recording)?; // of any length, as often as there is audio
+//! let timeline = listener.finish()?;
+//!
+//! let sounds: Vec<_> = timeline.sure(model.concepts(), 4).iter().map(|sound| sound.concept).collect();
+//! let mut splitter = model.split(&sounds, 48_000, 1)?;
+//! let stems = splitter.push(&recording)?; // a stem per sound, then the rest; each a vector per channel
+//! # Ok::<(), String>(())
+//! ```
+//!
 //! The engine depends on no plugin framework and opens no window.
 //!
 //! # Modules
@@ -99,6 +119,7 @@
 //! | `query` | from texts to embeddings: normalisation, parts, concepts, tokenizer, encoder, slots |
 //! | [`separator`] | from magnitudes to masks: networks, streaming and window models, several parts |
 //! | `realtime` | the separator thread, its queue and priority, offline detection, status |
+//! | [`offline`] | whole recordings: a timeline of the sounds that are heard, and a stem per sound |
 //! | `model_service` | the threads that load packages and encode queries, one per package |
 //! | `engine` | the audio path with one model: `process`, and how an engine is built |
 //! | `instance` | [`Instance`], [`Processor`], [`Snapshot`]: texts and model, switching of models |
@@ -109,6 +130,7 @@ pub mod inference;
 mod instance;
 pub mod listener;
 mod model_service;
+pub mod offline;
 pub mod package;
 mod query;
 mod realtime;

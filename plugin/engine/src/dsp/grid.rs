@@ -6,7 +6,7 @@
 use realfft::num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
-use crate::dsp::stft::WindowFunction;
+use crate::dsp::stft::{Stft, WindowFunction};
 
 /// Number of the model's highest mask bins whose mean applies above its Nyquist frequency.
 const TOP_BINS: usize = 8;
@@ -84,6 +84,12 @@ impl Grid {
     pub fn latency(&self, model_delay: usize, max_block: usize) -> usize {
         self.size + self.delay_hops(model_delay, max_block) * self.hop
     }
+}
+
+/// Returns the factor from a magnitude of `stft`, at the host's rate, to one of the model's.
+pub(crate) fn model_scale(audio: &SpectrogramFormat, stft: &Stft) -> f32 {
+    let window_sum: f32 = audio.window.samples(audio.n_fft).iter().sum();
+    window_sum / stft.window_sum()
 }
 
 /// Writes the magnitude for the model: the root of the channels' mean power per bin, times `scale`.

@@ -8,6 +8,7 @@ use crate::dsp::analyzer::PeakLevels;
 use crate::dsp::delay_line::DelayLine;
 use crate::dsp::grid::{self, SpectrogramFormat};
 use crate::dsp::mixer::{MixWeights, Mixer};
+use crate::dsp::sanitize;
 use crate::dsp::stft::{AnalysisBuffer, OverlapAdd, Stft};
 use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::timing::Timing;
@@ -38,7 +39,6 @@ impl ChannelBank {
     pub fn new(audio: &SpectrogramFormat, timing: &Timing, channels: usize) -> Self {
         let grid = &timing.grid;
         let stft = Stft::new(grid.size, grid.hop, audio.window);
-        let model_window_sum: f32 = audio.window.samples(audio.n_fft).iter().sum();
         let spectrum = || vec![Complex32::ZERO; grid.bins()].into_boxed_slice();
         let channel = || ChannelState {
             history: AnalysisBuffer::new(grid.size),
@@ -47,7 +47,7 @@ impl ChannelBank {
             dry: DelayLine::new(timing.latency),
         };
         Self {
-            to_model_scale: model_window_sum / stft.window_sum(),
+            to_model_scale: grid::model_scale(audio, &stft),
             stft,
             channels: (0..channels).map(|_| channel()).collect(),
             scratch: MixScratch::new(grid.hop),
@@ -168,11 +168,4 @@ impl MixScratch {
             (main[at], target[at], residual[at]) = (out.main, out.target, out.residual);
         }
     }
-}
-
-/// Returns the sample, or 0 if it is NaN, infinite or at least 10⁶.
-///
-/// The power of such samples could overflow.
-fn sanitize(sample: f32) -> f32 {
-    if sample.abs() < 1e6 { sample } else { 0.0 }
 }

@@ -1,0 +1,292 @@
+//! From the probabilities of a listener to a timeline: which sounds there are, from when to when.
+
+use std::ops::Range;
+
+use crate::listener::concepts::ListenerConcepts;
+
+/// Time in seconds before a run of the listener that its probabilities are about.
+pub const LOOK_BACK_SECONDS: f64 = 1.0;
+
+/// Probability from which a sound begins.
+const BEGIN: f32 = 0.5;
+
+/// Probability below which it ends.
+const END: f32 = 0.35;
+
+/// Longest gap of a sound that is closed, in seconds, as the listener hears it: pauses within its look back are no gaps.
+const BRIDGED_SECONDS: f64 = 0.5;
+
+/// Duration of the shortest segment, in seconds.
+const MIN_SECONDS: f64 = 0.5;
+
+/// Probability of a segment from which its sound is surely there.
+pub const SURE: f32 = 0.7;
+
+/// A time for which a sound is heard.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Segment {
+    /// In seconds.
+    pub start: f64,
+    /// In seconds.
+    pub end: f64,
+    /// Mean probability that the sound is there.
+    pub probability: f32,
+}
+
+impl Segment {
+    /// Duration in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.end - self.start
+    }
+}
+
+/// A sound of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimelineSound {
+    /// Number of the concept.
+    pub concept: usize,
+    /// Name of the concept.
+    pub name: String,
+    /// When it is heard, in order; at least one.
+    pub segments: Vec<Segment>,
+}
+
+impl TimelineSound {
+    /// Time for which the sound is heard, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.segments.iter().map(Segment::seconds).sum()
+    }
+
+    /// Highest probability of a segment.
+    pub fn probability(&self) -> f32 {
+        self.segments.iter().map(|segment| segment.probability).fold(0.0, f32::max)
+    }
+
+    /// Expected time in seconds for which the sound is there.
+    fn expected_seconds(&self) -> f64 {
+        self.segments.iter().map(|segment| segment.seconds() * f64::from(segment.probability)).sum()
+    }
+}
+
+/// The sounds of a recording, in the order in which they begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// Duration of the recording in seconds.
+    pub seconds: f64,
+    pub sounds: Vec<TimelineSound>,
+}
+
+impl Timeline {
+    /// Creates the timeline of `heard`, shape [runs, concepts], with a run every `run_seconds`, and of a recording of
+    /// `seconds`.
+    ///
+    /// A sound begins at a probability of 0.5 and ends below 0.35. An umbrella is listed only where none of its members
+    /// is.
+    pub(super) fn new(concepts: &ListenerConcepts, heard: &[f32], run_seconds: f64, seconds: f64) -> Self {
+        let count = concepts.names().len();
+        let segments = |concept: usize| -> Vec<Segment> {
+            let probabilities: Vec<f32> = heard.iter().skip(concept).step_by(count).copied().collect();
+            find_segments(&probabilities, run_seconds, seconds)
+        };
+        let all: Vec<_> = (0..count).map(segments).collect();
+        let is_covering = |concept: usize, umbrella: usize| concepts.is_member(concept, umbrella);
+        let mut sounds = Vec::new();
+        for (umbrella, own) in all.iter().enumerate() {
+            let members = (0..count).filter(|&concept| is_covering(concept, umbrella));
+            let covered: Vec<_> = members.flat_map(|member| &all[member]).copied().collect();
+            let segments = subtract(own, &covered);
+            if !segments.is_empty() {
+                let name = concepts.names()[umbrella].clone();
+                sounds.push(TimelineSound { concept: umbrella, name, segments });
+            }
+        }
+        let begin = |sound: &TimelineSound| sound.segments[0].start;
+        sounds
+            .sort_by(|a, b| begin(a).total_cmp(&begin(b)).then(b.probability().total_cmp(&a.probability())));
+        Self { seconds, sounds }
+    }
+
+    /// The sounds that are surely there, with a probability of at least [`SURE`] in a segment: of them, the `max` with
+    /// the longest expected time.
+    ///
+    /// Of sounds that cannot be told from each other, or contain each other, only the first is among them.
+    pub fn sure(&self, concepts: &ListenerConcepts, max: usize) -> Vec<&TimelineSound> {
+        let is_sure = |sound: &&TimelineSound| sound.probability() >= SURE;
+        select_distinct(self.sounds.iter().filter(is_sure), concepts, max)
+    }
+
+    /// The `max` sounds with the longest expected time, however probable, as in [`sure`](Self::sure).
+    pub fn surest(&self, concepts: &ListenerConcepts, max: usize) -> Vec<&TimelineSound> {
+        select_distinct(self.sounds.iter(), concepts, max)
+    }
+}
+
+/// Returns at most `max` of `sounds`, by expected time, of which each can be told from the others.
+fn select_distinct<'a>(
+    sounds: impl Iterator<Item = &'a TimelineSound>,
+    concepts: &ListenerConcepts,
+    max: usize,
+) -> Vec<&'a TimelineSound> {
+    let mut sounds: Vec<_> = sounds.collect();
+    sounds.sort_by(|a, b| b.expected_seconds().total_cmp(&a.expected_seconds()));
+    let mut selected: Vec<&TimelineSound> = Vec::new();
+    for sound in sounds {
+        if selected.len() < max
+            && selected.iter().all(|other| concepts.is_distinct(sound.concept, other.concept))
+        {
+            selected.push(sound);
+        }
+    }
+    selected
+}
+
+/// Returns the segments of one sound from its probability in each run.
+fn find_segments(probabilities: &[f32], run_seconds: f64, seconds: f64) -> Vec<Segment> {
+    let bridged = (BRIDGED_SECONDS / run_seconds) as usize;
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    let mut is_heard = false;
+    for (run, &probability) in probabilities.iter().enumerate() {
+        is_heard = probability >= if is_heard { END } else { BEGIN };
+        match spans.last_mut() {
+            _ if !is_heard => {}
+            Some(last) if run - last.end <= bridged => last.end = run + 1,
+            _ => spans.push(run..run + 1),
+        }
+    }
+    let is_steady = |span: &Range<usize>| span.len() as f64 * run_seconds >= MIN_SECONDS;
+    let segment = |span: Range<usize>| {
+        let sum: f32 = probabilities[span.clone()].iter().sum();
+        let start = (span.start as f64 * run_seconds).min((seconds - MIN_SECONDS).max(0.0));
+        // A sound is heard for the time of the look back after its end.
+        let end = (span.end as f64 * run_seconds - LOOK_BACK_SECONDS).max(start + MIN_SECONDS).min(seconds);
+        Segment { start, end, probability: sum / span.len() as f32 }
+    };
+    spans.into_iter().filter(is_steady).map(segment).collect()
+}
+
+/// Returns what is left of `segments` outside of `covered`, without pieces that are too short.
+fn subtract(segments: &[Segment], covered: &[Segment]) -> Vec<Segment> {
+    let mut left = segments.to_vec();
+    for cover in covered {
+        let pieces = left.iter().flat_map(|segment| {
+            let before = Segment { end: segment.end.min(cover.start), ..*segment };
+            let after = Segment { start: segment.start.max(cover.end), ..*segment };
+            [before, after]
+        });
+        left = pieces.filter(|piece| piece.seconds() > 0.0).collect();
+    }
+    left.retain(|piece| piece.seconds() >= MIN_SECONDS || segments.contains(piece));
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run every tenth of a second.
+    const RUN: f64 = 0.1;
+
+    const CONCEPTS: &[u8] = br#"{
+        "concepts": [
+            {"name": "music", "members": ["guitar", "drums"], "overlaps": []},
+            {"name": "guitar", "members": [], "overlaps": ["harp"]},
+            {"name": "drums", "members": [], "overlaps": []},
+            {"name": "harp", "members": [], "overlaps": []}
+        ],
+        "rest": {"from": 0.5, "full": 0.9, "strength": 0.7, "fade": 0.25, "switch": 1.0, "margin": 0.1}
+    }"#;
+
+    /// The probabilities of runs: for each pair, as many runs with that probability.
+    fn runs(parts: &[(usize, f32)]) -> Vec<f32> {
+        parts.iter().flat_map(|&(count, probability)| vec![probability; count]).collect()
+    }
+
+    /// Start and end of each segment in a recording of 20 s, in tenths of a second.
+    fn segments(parts: &[(usize, f32)]) -> Vec<(i64, i64)> {
+        let tenths = |seconds: f64| (10.0 * seconds).round() as i64;
+        let found = find_segments(&runs(parts), RUN, 20.0);
+        found.iter().map(|segment| (tenths(segment.start), tenths(segment.end))).collect()
+    }
+
+    /// The timeline of a recording of 20 s, from the runs of each concept.
+    fn timeline(heard: [&[(usize, f32)]; 4]) -> (Timeline, ListenerConcepts) {
+        let rows = heard.map(runs);
+        let all: Vec<f32> = (0..rows[0].len()).flat_map(|run| rows.each_ref().map(|row| row[run])).collect();
+        let concepts = ListenerConcepts::parse(CONCEPTS).unwrap();
+        (Timeline::new(&concepts, &all, RUN, 20.0), concepts)
+    }
+
+    fn names<'a>(sounds: impl IntoIterator<Item = &'a TimelineSound>) -> Vec<&'a str> {
+        sounds.into_iter().map(|sound| &*sound.name).collect()
+    }
+
+    #[test]
+    fn end_is_earlier_by_the_look_back() {
+        assert_eq!(segments(&[(30, 0.0), (40, 0.9), (130, 0.0)]), [(30, 60)]);
+    }
+
+    #[test]
+    fn segment_begins_at_a_half_and_ends_below_035() {
+        assert_eq!(segments(&[(30, 0.45), (10, 0.5), (30, 0.35), (130, 0.34)]), [(30, 60)]);
+        assert_eq!(segments(&[(200, 0.49)]), []);
+    }
+
+    #[test]
+    fn short_gaps_are_closed_and_long_ones_are_not() {
+        assert_eq!(segments(&[(30, 0.9), (5, 0.1), (30, 0.9), (100, 0.0)]), [(0, 55)]);
+        assert_eq!(segments(&[(30, 0.9), (6, 0.1), (30, 0.9), (100, 0.0)]), [(0, 20), (36, 56)]);
+    }
+
+    #[test]
+    fn flicker_is_dropped_and_a_short_sound_has_half_a_second() {
+        assert_eq!(segments(&[(30, 0.0), (4, 0.9), (100, 0.0)]), []);
+        assert_eq!(segments(&[(30, 0.0), (11, 0.9), (100, 0.0)]), [(30, 35)]);
+    }
+
+    #[test]
+    fn segments_lie_within_the_recording() {
+        assert_eq!(segments(&[(190, 0.0), (30, 0.9)]), [(190, 200)]);
+        assert_eq!(segments(&[(198, 0.0), (12, 0.9)]), [(195, 200)]);
+        let short = find_segments(&runs(&[(13, 0.9)]), RUN, 0.3);
+        assert!(matches!(short[..], [Segment { start: 0.0, end: 0.3, .. }]), "{short:?}");
+    }
+
+    #[test]
+    fn probability_of_a_segment_is_the_mean() {
+        let found = find_segments(&runs(&[(10, 0.6), (10, 0.8), (100, 0.0)]), RUN, 20.0);
+        assert!((found[0].probability - 0.7).abs() < 1e-6);
+    }
+
+    #[test]
+    fn umbrella_is_listed_where_no_member_is() {
+        let (timeline, _) =
+            timeline([&[(200, 0.9)], &[(50, 0.0), (60, 0.8), (90, 0.0)], &[(200, 0.0)], &[(200, 0.0)]]);
+        assert_eq!(names(&timeline.sounds), ["music", "guitar"]);
+        let music: Vec<_> = timeline.sounds[0].segments.iter().map(|it| (it.start, it.end)).collect();
+        assert_eq!(music, [(0.0, 5.0), (10.0, 19.0)]);
+    }
+
+    #[test]
+    fn sounds_are_in_the_order_in_which_they_begin() {
+        let (timeline, _) = timeline([
+            &[(200, 0.0)],
+            &[(100, 0.0), (100, 0.9)],
+            &[(50, 0.0), (150, 0.6)],
+            &[(50, 0.0), (150, 0.7)],
+        ]);
+        assert_eq!(names(&timeline.sounds), ["harp", "drums", "guitar"]);
+    }
+
+    #[test]
+    fn sure_sounds_are_probable_and_distinct() {
+        let (timeline, concepts) = timeline([
+            &[(100, 0.9), (100, 0.0)],
+            &[(100, 0.0), (100, 0.9)],
+            &[(200, 0.6)],
+            &[(150, 0.0), (50, 0.8)],
+        ]);
+        assert_eq!(names(timeline.sure(&concepts, 4)), ["guitar"]);
+        assert_eq!(names(timeline.surest(&concepts, 4)), ["drums", "guitar"]);
+        assert_eq!(names(timeline.surest(&concepts, 1)), ["drums"]);
+    }
+}
