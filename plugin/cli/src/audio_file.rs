@@ -26,10 +26,15 @@ impl AudioFormat {
     /// The format that the ending of `path` names, if any.
     pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(OsStr::to_str)?;
-        [("wav", Self::Wav), ("flac", Self::Flac)]
-            .into_iter()
-            .find(|(name, _)| extension.eq_ignore_ascii_case(name))
-            .map(|(_, format)| format)
+        [Self::Wav, Self::Flac].into_iter().find(|format| extension.eq_ignore_ascii_case(format.extension()))
+    }
+
+    /// The ending of file names.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Flac => "flac",
+        }
     }
 }
 

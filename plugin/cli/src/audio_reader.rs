@@ -115,6 +115,15 @@ impl AudioReader {
         catch_panic(path, || Self::decode_first_block(Source::new(media)?, path, ffmpeg))
     }
 
+    /// Opens the same input once more, from its start. What could not seek is read from its copy.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open).
+    pub fn reopen(&self) -> Result<Self> {
+        let (source, ffmpeg) = (self.source.clone(), self.ffmpeg.clone());
+        catch_panic(&self.path, || Self::decode_first_block(source, &self.path, ffmpeg))
+    }
+
     fn decode_first_block(source: Source, path: &Path, ffmpeg: Ffmpeg) -> Result<Self> {
         let mut warnings = Vec::new();
         let parts = match find_parts(&source, &mut warnings) {

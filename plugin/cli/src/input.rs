@@ -1,4 +1,4 @@
-//! The inputs of `sift render`: files, or standard input.
+//! Inputs: files, or standard input.
 
 use std::ffi::OsStr;
 use std::fs;

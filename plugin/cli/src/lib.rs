@@ -1,4 +1,4 @@
-//! Sift on the command line: renders files, lists models, checks the installation.
+//! Sift on the command line: renders, splits and listens to files, lists models, checks the installation.
 //!
 //! Also a library, so that other programs of this workspace can use its audio reader.
 
@@ -9,12 +9,15 @@ mod doctor;
 mod flac;
 mod input;
 mod interruption;
+mod listen;
 mod message;
 mod model_argument;
 mod models;
 mod offline_renderer;
 mod output_paths;
+mod progress;
 mod render;
+mod split;
 #[cfg(test)]
 mod test_files;
 mod wav;
@@ -41,6 +44,8 @@ struct CliArguments {
 #[derive(Subcommand)]
 enum Command {
     Render(render::RenderArguments),
+    Listen(listen::ListenArguments),
+    Split(split::SplitArguments),
     /// Lists the installed model packages in order of precedence, and the problems of invalid ones.
     Models,
     Doctor(doctor::DoctorArguments),
@@ -51,10 +56,12 @@ pub fn main() -> ExitCode {
     let arguments = CliArguments::try_parse()
         .unwrap_or_else(|error| with_hint_to_dashes(error, std::env::args_os()).exit());
     let mut out = StandardOutput::lock();
+    let handle_signals =
+        || interruption::delete_unfinished_on_signals().context("signals: cannot be handled");
     let outcome = match arguments.command {
-        Command::Render(arguments) => interruption::delete_unfinished_on_signals()
-            .context("signals: cannot be handled")
-            .and_then(|()| render::run(&arguments, &mut out)),
+        Command::Render(arguments) => handle_signals().and_then(|()| render::run(&arguments, &mut out)),
+        Command::Listen(arguments) => handle_signals().and_then(|()| listen::run(&arguments, &mut out)),
+        Command::Split(arguments) => handle_signals().and_then(|()| split::run(&arguments, &mut out)),
         Command::Models => models::run(&mut out),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut out),
     };

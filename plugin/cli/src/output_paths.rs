@@ -1,4 +1,4 @@
-//! The paths of the output files of `sift render`: default names, and checks before any work.
+//! The paths of output files: default names, and checks before any work.
 
 use std::ffi::OsString;
 use std::fs;
@@ -51,31 +51,12 @@ impl OutputTargets {
             }
         }
         let all: Vec<_> = inputs.iter().map(|input| Self::new(input, choice)).collect();
-        let input_paths: Vec<_> = inputs.iter().filter_map(Input::path).map(resolve).collect();
-        let mut taken = Vec::new();
-        for target in all.iter().flat_map(Self::all) {
-            let (name, path) = (target.path.display(), resolve(&target.path));
-            ensure!(
-                !input_paths.contains(&path),
-                "{name}: is the input, which is never replaced. Choose another output with {}",
-                target.options
-            );
-            ensure!(
-                !taken.contains(&path),
-                "{name}: given for two outputs. Choose another output with {}",
-                target.options
-            );
-            taken.push(path);
-        }
+        check_distinct(inputs, all.iter().flat_map(Self::all))?;
         for targets in &all {
             targets.audio().try_for_each(ensure_audio_name)?;
             targets.plot.iter().try_for_each(ensure_png_name)?;
         }
-        if let Some(folder) = choice.folder {
-            fs::create_dir_all(folder).map_err(|error| {
-                anyhow!("{}: cannot be created: {error}. Choose another with --output-dir", folder.display())
-            })?;
-        }
+        choice.folder.map_or(Ok(()), create_folder)?;
         all.iter().flat_map(Self::all).try_for_each(|target| target.check().map(drop))?;
         Ok(all)
     }
@@ -100,6 +81,76 @@ impl OutputTargets {
 
     pub fn all(&self) -> impl Iterator<Item = &OutputTarget> {
         self.audio().chain(&self.plot)
+    }
+}
+
+/// Checks that no output is an input or another output.
+///
+/// # Errors
+/// If one is.
+fn check_distinct<'a>(inputs: &[Input], targets: impl Iterator<Item = &'a OutputTarget>) -> Result<()> {
+    let input_paths: Vec<_> = inputs.iter().filter_map(Input::path).map(resolve).collect();
+    let mut taken = Vec::new();
+    for target in targets {
+        let (name, path) = (target.path.display(), resolve(&target.path));
+        ensure!(
+            !input_paths.contains(&path),
+            "{name}: is the input, which is never replaced. Choose another output with {}",
+            target.options
+        );
+        ensure!(
+            !taken.contains(&path),
+            "{name}: given for two outputs. Choose another output with {}",
+            target.options
+        );
+        taken.push(path);
+    }
+    Ok(())
+}
+
+fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|error| {
+        anyhow!("{}: cannot be created: {error}. Choose another with --output-dir", folder.display())
+    })
+}
+
+/// Returns the output for the plot of `input` at `path`.
+///
+/// # Errors
+/// If it is the input, has the wrong extension, or exists and must not be replaced.
+pub fn plot_target(input: &Input, path: &Path, overwrite: bool) -> Result<OutputTarget> {
+    let target = OutputTarget { path: path.to_owned(), options: "--plot", overwrite };
+    check_distinct(std::slice::from_ref(input), [&target].into_iter())?;
+    ensure_png_name(&target)?;
+    target.check()?;
+    Ok(target)
+}
+
+/// The arguments that name the outputs of `sift split`.
+pub struct StemNames<'a> {
+    pub input: &'a Input,
+    pub folder: Option<&'a Path>,
+    pub format: AudioFormat,
+    pub overwrite: bool,
+}
+
+impl StemNames<'_> {
+    /// Returns an output for each of `titles`, such as `song-drums.wav`.
+    ///
+    /// # Errors
+    /// If an output is the input or another output, or exists and must not be replaced.
+    pub fn targets(&self, titles: &[&str]) -> Result<Vec<OutputTarget>> {
+        let folder = self.folder.unwrap_or(self.input.folder());
+        let target = |title: &&str| {
+            let mut name = self.input.stem().to_owned();
+            name.push(format!("-{}.{}", file_name_part(title), self.format.extension()));
+            OutputTarget { path: folder.join(name), options: "--output-dir", overwrite: self.overwrite }
+        };
+        let targets: Vec<_> = titles.iter().map(target).collect();
+        check_distinct(std::slice::from_ref(self.input), targets.iter())?;
+        self.folder.map_or(Ok(()), create_folder)?;
+        targets.iter().try_for_each(|target| target.check().map(drop))?;
+        Ok(targets)
     }
 }
 
@@ -291,5 +342,28 @@ mod tests {
         assert!(refusal(&inputs, &choice).contains("b-rain.wav: exists already"));
         OutputTargets::for_inputs(&inputs, &OutputChoice { overwrite: true, ..choice }).unwrap();
         assert_eq!(file_names(&out), ["b-rain.wav"]);
+    }
+
+    #[test]
+    fn stems_are_called_after_their_sounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let (song, out) = (input(Path::new("a").join("song.mp3")), folder.path().join("out"));
+        let names =
+            StemNames { input: &song, folder: Some(&out), format: AudioFormat::Flac, overwrite: false };
+        let targets = names.targets(&["bass guitar", "everything else"]).unwrap();
+        let paths: Vec<_> = targets.iter().map(|target| target.path.clone()).collect();
+        assert_eq!(paths, [out.join("song-bass-guitar.flac"), out.join("song-everything-else.flac")]);
+
+        fs::write(out.join("song-rain.flac"), "").unwrap();
+        let message = names.targets(&["rain"]).unwrap_err().to_string();
+        assert!(message.contains("song-rain.flac: exists already"), "{message}");
+        let message = names.targets(&["a/b", "a b"]).unwrap_err().to_string();
+        assert!(message.contains("two outputs"), "{message}");
+    }
+
+    #[test]
+    fn plot_that_is_the_input_is_refused() {
+        let message = plot_target(&input("in.png"), Path::new("in.png"), true).unwrap_err().to_string();
+        assert!(message.contains("is the input") && message.contains("--plot"), "{message}");
     }
 }

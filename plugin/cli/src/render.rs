@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sift_engine::{ConceptMatch, MAX_CHARACTERS, UNDERSTOOD};
 use sift_plot::SpectrogramPlot;
 
@@ -17,6 +16,7 @@ use crate::message::{remark, report, warn};
 use crate::model_argument::ModelArgument;
 use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest};
 use crate::output_paths::{OutputChoice, OutputTargets};
+use crate::progress::progress_bar;
 
 /// Isolates or removes the described sound in audio files
 ///
@@ -249,16 +249,6 @@ impl OutputFiles {
         }
         files.into_iter().try_for_each(AtomicFile::commit)
     }
-}
-
-/// A progress bar on standard error, if that is a terminal.
-fn progress_bar(length: Option<u64>) -> ProgressBar {
-    let (bar, template) = match length {
-        Some(length) => (ProgressBar::new(length), "{bar:40} {percent:>3} %  {eta} left"),
-        None => (ProgressBar::no_length(), "{spinner} {elapsed}"),
-    };
-    bar.set_draw_target(ProgressDrawTarget::stderr());
-    bar.with_style(ProgressStyle::with_template(template).expect("the template is valid"))
 }
 
 #[cfg(test)]

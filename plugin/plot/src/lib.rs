@@ -1,6 +1,7 @@
-//! A plot of three spectrograms below each other, with common scales.
+//! Plots of spectrograms: three below each other with common scales, or one below the sounds that are heard in it.
 
 pub mod spectrogram;
+pub mod timeline;
 
 use std::convert::Infallible;
 use std::io::{self, BufWriter, Write};
@@ -16,7 +17,7 @@ use self::spectrogram::{MIN_FREQUENCY, ROWS, Spectrogram};
 
 /// Width of the plot, in pixels.
 pub const WIDTH: u32 = 1_100;
-/// Height of the plot, in pixels.
+/// Height of the plot of three spectrograms, in pixels.
 pub const HEIGHT: u32 = 3 * PANEL_STEP + BOTTOM;
 /// Margins and sizes, in pixels.
 const LEFT: u32 = 64;
@@ -35,6 +36,8 @@ const FOREGROUND: Rgb888 = Rgb888::new(40, 40, 40);
 
 /// A drawn plot.
 pub struct Picture {
+    /// In pixels; the width is [`WIDTH`].
+    height: u32,
     /// Red, green and blue of each pixel, row by row.
     pixels: Vec<[u8; 3]>,
 }
@@ -46,7 +49,7 @@ impl Picture {
     /// Those of `to`.
     pub fn write_png(&self, to: impl Write) -> io::Result<()> {
         let mut to = BufWriter::new(to);
-        let mut encoder = png::Encoder::new(&mut to, WIDTH, HEIGHT);
+        let mut encoder = png::Encoder::new(&mut to, WIDTH, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         let mut encoder = encoder.write_header()?;
@@ -75,18 +78,14 @@ impl SpectrogramPlot {
         for spectrogram in [&mut self.mixture, &mut self.target, &mut self.residual] {
             spectrogram.finish();
         }
-        let background = [BACKGROUND.r(), BACKGROUND.g(), BACKGROUND.b()];
-        let mut canvas = Canvas(Picture { pixels: vec![background; (WIDTH * HEIGHT) as usize] });
+        let mut canvas = Canvas::new(HEIGHT);
         // The mixture's loudest point is 0 dB in all three.
         let reference = self.mixture.peak().max(f32::MIN_POSITIVE);
         let panels = [("Mixture", &self.mixture), ("Target", &self.target), ("Residual", &self.residual)];
         for (top, (title, spectrogram)) in (TITLE..).step_by(PANEL_STEP as usize).zip(panels) {
-            canvas.text(title, LEFT, top - 5, Alignment::Left, Baseline::Bottom);
-            canvas.panel(spectrogram, reference, top);
-            canvas.frequencies(spectrogram, top);
-            canvas.decibels(top);
+            canvas.spectrogram(title, spectrogram, reference, top);
         }
-        canvas.seconds(self.mixture.duration());
+        canvas.seconds(self.mixture.duration(), HEIGHT - BOTTOM - 8);
         canvas.0
     }
 }
@@ -94,9 +93,23 @@ impl SpectrogramPlot {
 struct Canvas(Picture);
 
 impl Canvas {
+    /// Creates an empty canvas of `height` pixels.
+    fn new(height: u32) -> Self {
+        let background = [BACKGROUND.r(), BACKGROUND.g(), BACKGROUND.b()];
+        Self(Picture { height, pixels: vec![background; (WIDTH * height) as usize] })
+    }
+
+    /// Draws a spectrogram from `top` on, with its scales, and `title` above it.
+    fn spectrogram(&mut self, title: &str, spectrogram: &Spectrogram, reference: f32, top: u32) {
+        self.text(title, LEFT, top - 5, Alignment::Left, Baseline::Bottom);
+        self.panel(spectrogram, reference, top);
+        self.frequencies(spectrogram, top);
+        self.decibels(top);
+    }
+
     /// Does nothing outside the picture.
     fn set_pixel(&mut self, x: u32, y: u32, colour: [u8; 3]) {
-        if x < WIDTH && y < HEIGHT {
+        if x < WIDTH && y < self.0.height {
             self.0.pixels[(y * WIDTH + x) as usize] = colour;
         }
     }
@@ -143,8 +156,8 @@ impl Canvas {
         }
     }
 
-    fn seconds(&mut self, duration: f64) {
-        let bottom = TITLE + 2 * PANEL_STEP + PANEL;
+    /// Draws the time axis below `bottom`.
+    fn seconds(&mut self, duration: f64, bottom: u32) {
         let step = tick_step(duration);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         for n in 0..=(duration / step) as u32 {
@@ -171,7 +184,7 @@ impl Canvas {
 
 impl OriginDimensions for Canvas {
     fn size(&self) -> Size {
-        Size::new(WIDTH, HEIGHT)
+        Size::new(WIDTH, self.0.height)
     }
 }
 

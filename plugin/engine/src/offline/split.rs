@@ -12,7 +12,7 @@ use crate::dsp::stft::OverlapAdd;
 use crate::offline::frame_analysis::FrameAnalysis;
 use crate::realtime::denormals::FlushDenormals;
 use crate::separator::Separator;
-use crate::separator::streaming::{StreamRun, run_together};
+use crate::separator::streaming::group::{StreamRun, run_together};
 
 /// A separator with the embedding of its sound.
 pub(super) type SoundStream = (Box<dyn Separator>, Vec<f32>);
