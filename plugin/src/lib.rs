@@ -94,6 +94,10 @@ impl Plugin for Sift {
         self.params.clone()
     }
 
+    fn filter_state(state: &mut PluginState) {
+        state::add_missing_parameters(state);
+    }
+
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<SiftEditor> {
         editor::create(self.params.clone(), self.instance.clone(), self.editor_threads.clone())
     }
@@ -166,7 +170,7 @@ impl Plugin for Sift {
             gain,
             mode: params.mode.value().into(),
             query: params.active_slot(),
-            with_rest: false,
+            with_rest: params.rest.value(),
             shape: params.shape(),
             listen_removed: params.listen.value() == ListenParam::Removed,
             bypass: params.bypass.value(),

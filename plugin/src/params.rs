@@ -60,6 +60,9 @@ pub struct SiftParams {
     /// It makes them mark the project as changed.
     #[id = "revision"]
     pub revision: IntParam,
+    // Later parameters follow, so that those of before keep their places in hosts that number them.
+    #[id = "rest"]
+    pub rest: BoolParam,
 
     #[nested]
     pub state: PersistedState,
@@ -98,6 +101,7 @@ impl SiftParams {
             revision: IntParam::new("Revision", 0, IntRange::Linear { min: 0, max: 1 })
                 .hide()
                 .non_automatable(),
+            rest: BoolParam::new("Listen to the rest", true),
             state: PersistedState::new(instance),
         }
     }
@@ -145,7 +149,8 @@ mod tests {
                 "gain",
                 "listen",
                 "bypass",
-                "revision"
+                "revision",
+                "rest"
             ]
         );
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nice_plug::params::persist::PersistentField;
+use nice_plug::plugin::ParamValue;
 use nice_plug::prelude::*;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,13 @@ impl PersistedState {
     }
 }
 
+/// Adds the parameters that the version which saved `state` did not have, with values that keep its sound.
+///
+/// Otherwise they would keep the values that they have when the state is loaded.
+pub fn add_missing_parameters(state: &mut PluginState) {
+    state.params.entry("rest".into()).or_insert(ParamValue::Bool(false));
+}
+
 /// The texts of all slots. Loading a state starts the encoding of its texts, also while the editor is closed.
 struct PersistedQueries(Arc<Queries>);
 
@@ -95,6 +103,24 @@ mod tests {
     use sift_engine::SLOTS;
 
     use super::*;
+
+    #[test]
+    fn state_without_a_rest_gets_it_switched_off() {
+        let state = |params: &[(&str, bool)]| PluginState {
+            version: "0.2.0".into(),
+            params: params.iter().map(|&(id, value)| (id.into(), ParamValue::Bool(value))).collect(),
+            fields: Default::default(),
+        };
+        for (saved, expected) in [
+            (state(&[("bypass", true)]), state(&[("bypass", true), ("rest", false)])),
+            (state(&[("rest", true)]), state(&[("rest", true)])),
+            (state(&[("rest", false)]), state(&[("rest", false)])),
+        ] {
+            let mut loaded = saved;
+            add_missing_parameters(&mut loaded);
+            assert_eq!(format!("{:?}", loaded.params), format!("{:?}", expected.params));
+        }
+    }
 
     #[test]
     fn loaded_state_sets_its_slots_and_empties_the_others() {

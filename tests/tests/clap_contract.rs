@@ -120,6 +120,7 @@ host_test!(state_of_a_newer_version_loads_its_known_fields, TestEnvironment::wit
 host_test!(state_saved_by_version_0_1_loads, TestEnvironment::with_package("half"), {
     let golden = fixtures::repository().join("tests/states/0.1.clap-state");
     let mut plugin = plugin();
+    assert_eq!(plugin.parameter_text("Listen to the rest").unwrap(), "On", "of a new instance");
     plugin.load_state(&std::fs::read(&golden).unwrap()).unwrap();
     let expected = [
         ("Mask strength", "42.0 %"),
@@ -131,6 +132,7 @@ host_test!(state_saved_by_version_0_1_loads, TestEnvironment::with_package("half
         ("Output gain", "-3.0 dB"),
         ("Listen to", "What was taken away"),
         ("Bypass", "On"),
+        ("Listen to the rest", "Off"),
     ];
     for (name, text) in expected {
         assert_eq!(plugin.parameter_text(name).unwrap(), text, "{name}");

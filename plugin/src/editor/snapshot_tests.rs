@@ -12,7 +12,7 @@ use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::dsp::analyzer::{PeakLevels, ROWS, SpectrumColumn};
 use sift_engine::inference::provider::ActiveProvider;
 use sift_engine::package::PackageInfo;
-use sift_engine::{MaskFaults, Readiness, Snapshot};
+use sift_engine::{HearingState, MaskFaults, Readiness, Snapshot};
 
 use super::mock_host::MockHost;
 use super::model_menu::{MenuEntry, ModelMenu};
@@ -38,6 +38,7 @@ pub fn running(readiness: Readiness) -> Snapshot {
         hop_time: Duration::from_micros(1_600),
         faults: MaskFaults::default(),
         presence: Some(0.8),
+        hearing: HearingState::default(),
     }
 }
 

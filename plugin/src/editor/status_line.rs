@@ -141,8 +141,8 @@ fn line(text: &str, color: Color32, rows: usize) -> Label {
 mod tests {
     use std::time::Duration;
 
-    use sift_engine::MaskFaults;
     use sift_engine::inference::provider::ActiveProvider;
+    use sift_engine::{HearingState, MaskFaults};
 
     use super::*;
 
@@ -158,6 +158,7 @@ mod tests {
             hop_time: Duration::from_micros(6_144),
             faults: MaskFaults::default(),
             presence: None,
+            hearing: HearingState::default(),
         }
     }
 
