@@ -4,6 +4,7 @@ mod clipboard;
 mod controls;
 mod fitted_editor;
 mod font_fallback;
+mod heard_sounds;
 mod keyboard_focus;
 mod meters;
 #[cfg(test)]

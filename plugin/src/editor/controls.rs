@@ -1,7 +1,7 @@
 //! The controls of all parameters except the active query.
 
 use egui::accesskit::Role;
-use egui::{Align2, CornerRadius, Rect, Response, Sense, Ui, UiBuilder, WidgetInfo, vec2};
+use egui::{Align2, CornerRadius, Rect, Response, Sense, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2};
 use nice_plug::prelude::*;
 use sift_engine::user::preferences::ThemeChoice;
 
@@ -30,6 +30,12 @@ const MODE_HEIGHT: f32 = 34.0;
 const LISTEN_WIDTH: f32 = 220.0;
 const BYPASS_WIDTH: f32 = 72.0;
 const THEME_WIDTH: f32 = 30.0;
+/// Width of [`rest_switch`].
+pub const REST_WIDTH: f32 = 148.0;
+/// Height of [`rest_switch`].
+pub const REST_HEIGHT: f32 = 22.0;
+/// Size of the track in which a switch's knob moves.
+const TRACK: Vec2 = vec2(26.0, 14.0);
 
 /// Draws the mask strength with the mode to its right.
 pub fn strength_and_mode(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
@@ -99,6 +105,32 @@ pub fn listen_bypass_and_theme(
     theme_button(ui)
 }
 
+/// Draws the switch for the rest at the right of the available width.
+pub fn rest_switch(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
+    let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click());
+    let param = &params.rest;
+    let is_on = param.value();
+    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, is_on, param.name()));
+    let palette = theme::of(ui);
+    let color = if is_on || response.hovered() { palette.text } else { palette.text_weak };
+    let painter = ui.painter();
+    let font = theme::font(theme::SMALL);
+    let label = painter.text(rect.right_center(), Align2::RIGHT_CENTER, param.name(), font, color);
+    let middle = pos2(label.left() - theme::GAP - TRACK.x / 2.0, rect.center().y);
+    let track = Rect::from_center_size(middle, TRACK);
+    painter.rect_filled(track, TRACK.y / 2.0, if is_on { palette.accent_dim } else { palette.outline });
+    let end = if is_on { track.right() - TRACK.y / 2.0 } else { track.left() + TRACK.y / 2.0 };
+    painter.circle_filled(pos2(end, middle.y), TRACK.y / 2.0 - 2.0, color);
+    theme::paint_focus(ui, &response, track.union(label).expand(3.0));
+    let response = response.on_hover_text(
+        "Also separates what else is heard, or what the text excludes, so that less of it remains. Takes up to half \
+         of the separator's time more",
+    );
+    if response.clicked() {
+        set_once(param, !is_on, setter);
+    }
+}
+
 /// Draws the two variants of `param` side by side, each as wide as its name needs. `colors` are those of the
 /// selected variant.
 fn switch<T: Enum + PartialEq + Copy + 'static>(
@@ -166,6 +198,7 @@ mod tests {
                 ui.set_height(30.0);
                 listen_bypass_and_theme(ui, &host.params, &host.setter());
             });
+            rest_switch(ui, &host.params, &host.setter());
         })
     }
 
@@ -179,21 +212,24 @@ mod tests {
         for choice in ["Isolate", "Remove", "Output", "What was taken away"] {
             editor.get_by_role_and_label(Role::RadioButton, choice);
         }
-        editor.get_by_role_and_label(Role::CheckBox, "Bypass");
+        for switch in ["Bypass", "Listen to the rest"] {
+            editor.get_by_role_and_label(Role::CheckBox, switch);
+        }
     }
 
     #[test]
     fn selection_is_one_complete_gesture() {
         let host = MockHost::default();
         let mut editor = harness(&host);
-        for choice in ["Remove", "What was taken away", "Bypass"] {
+        for choice in ["Remove", "What was taken away", "Bypass", "Listen to the rest"] {
             editor.get_by_label(choice).click();
             editor.run();
         }
         assert!(host.params.mode.value() == ModeParam::Remove);
         assert!(host.params.listen.value() == ListenParam::Removed);
         assert!(host.params.bypass.value());
-        let gestures = ["mode", "listen", "bypass"];
+        assert!(!host.params.rest.value());
+        let gestures = ["mode", "listen", "bypass", "rest"];
         let gestures = gestures.map(|id| ["begin", "set", "end"].map(|call| format!("{call} {id}")));
         assert_eq!(host.gestures(), gestures.concat());
     }

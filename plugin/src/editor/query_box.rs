@@ -9,10 +9,12 @@ use egui::{
     Align, Align2, Color32, Frame, Key, Label, Layout, Margin, Modifiers, Popup, PopupCloseBehavior,
     Response, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
 };
-use sift_engine::{ConceptMatch, MAX_CHARACTERS, Queries, Readiness, SlotState, UNDERSTOOD};
+use sift_engine::{
+    ConceptMatch, HearingState, MAX_CHARACTERS, Queries, Readiness, SlotState, Snapshot, UNDERSTOOD,
+};
 
-use super::clipboard;
 use super::theme::{self, Severity};
+use super::{clipboard, heard_sounds};
 
 /// Seconds without a keystroke after which the text takes effect.
 const TYPING_PAUSE: f64 = 0.4;
@@ -54,14 +56,14 @@ pub struct QueryBox {
 }
 
 impl QueryBox {
-    /// Draws the box for the `active` slot. Returns an edit when one is complete. `engine` is the running
-    /// engine's readiness.
+    /// Draws the box for the `active` slot, and below it how `engine` understands the text. Returns an edit when one
+    /// is complete.
     pub fn show(
         &mut self,
         ui: &mut Ui,
         queries: &Queries,
         active: usize,
-        engine: Option<Readiness>,
+        engine: Option<&Snapshot>,
     ) -> Option<Edit> {
         self.update_text(queries, active);
         let now = ui.input(|input| input.time);
@@ -222,22 +224,30 @@ impl QueryBox {
         response
     }
 
-    fn show_feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<Readiness>) {
+    fn show_feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<&Snapshot>) {
         let state = match self.pending {
             Some(_) => SlotState::Encoding,
             None => queries.slot_state(self.slot),
         };
-        let (mut text, severity) = feedback(state, engine, &queries.concept_matches(self.slot));
+        let (mut text, severity) =
+            feedback(state, engine.map(|engine| engine.readiness), &queries.concept_matches(self.slot));
         let color = severity.color(theme::of(ui));
         if self.slot != active {
             text = format!("Editing slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
         }
-        show_feedback_line(ui, &text, color, self.text.chars().count());
+        show_feedback_line(ui, &text, color, self.text.chars().count(), engine.map(|engine| &engine.hearing));
     }
 }
 
-/// Draws one line of feedback, truncated to the width, and the text's length when it nears the limit.
-fn show_feedback_line(ui: &mut Ui, text: &str, color: Color32, characters: usize) {
+/// Draws one line of feedback, truncated to the width. At its right are the rest, and the text's length when it nears
+/// the limit.
+fn show_feedback_line(
+    ui: &mut Ui,
+    text: &str,
+    color: Color32,
+    characters: usize,
+    hearing: Option<&HearingState>,
+) {
     let small = |text: &str, color| RichText::new(text).size(theme::SMALL).color(color);
     ui.horizontal(|ui| {
         let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL), Sense::hover());
@@ -246,6 +256,9 @@ fn show_feedback_line(ui: &mut Ui, text: &str, color: Color32, characters: usize
             if characters + LENGTH_WARNING > MAX_CHARACTERS {
                 let count = format!("{characters} of {MAX_CHARACTERS} characters");
                 ui.label(small(&count, theme::of(ui).text_weak));
+            }
+            if let Some(hearing) = hearing {
+                heard_sounds::show_rest(ui, hearing);
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 // Hovering shows the full text.
@@ -321,8 +334,10 @@ mod tests {
 
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
+    use sift_engine::RestSound;
 
     use super::*;
+    use crate::editor::snapshot_tests;
 
     /// Seconds between frames.
     const FRAME_INTERVAL: f32 = 0.05;
@@ -337,8 +352,9 @@ mod tests {
     }
 
     fn fixture() -> Harness<'static, Fixture> {
-        let show = |ui: &mut Ui, fixture: &mut Fixture| {
-            let edit = fixture.query_box.show(ui, &fixture.queries, fixture.active, Some(Readiness::Ready));
+        let engine = snapshot_tests::running(Readiness::Ready);
+        let show = move |ui: &mut Ui, fixture: &mut Fixture| {
+            let edit = fixture.query_box.show(ui, &fixture.queries, fixture.active, Some(&engine));
             if let Some(edit) = edit {
                 fixture.queries.set_text(edit.slot, &edit.text);
                 fixture.edits.push(edit);
@@ -504,9 +520,11 @@ mod tests {
         let text =
             "Not sure: understood as “construction site” or “underwater rumble” or “windshield wipers”";
         for characters in [10, MAX_CHARACTERS] {
+            let rest = RestSound { name: Some("construction site".into()), weight: 0.7 };
+            let hearing = HearingState { rest: Some(rest), ..HearingState::default() };
             let show = |ui: &mut Ui| {
                 let width = ui.available_width();
-                show_feedback_line(ui, text, Color32::WHITE, characters);
+                show_feedback_line(ui, text, Color32::WHITE, characters, Some(&hearing));
                 assert!(ui.min_rect().width() <= width, "{} of {width}", ui.min_rect().width());
             };
             let builder = Harness::builder().with_size(vec2(400.0, 100.0)).with_context_setup(theme::apply);

@@ -10,6 +10,7 @@ use nice_plug::prelude::*;
 use sift_engine::{Queries, SLOTS, SlotState};
 
 use super::clipboard;
+use super::heard_sounds::DraggedSound;
 use super::query_set_menu::{self, QuerySetMenu};
 use super::slider::set_once;
 use super::theme;
@@ -42,6 +43,21 @@ impl SlotBar {
         let wants_typing = slots(&mut ui.new_child(UiBuilder::new().max_rect(left)), queries, params, setter);
         self.menu.show(&mut ui.new_child(UiBuilder::new().max_rect(right)), queries, params, setter);
         wants_typing
+    }
+}
+
+/// Sets the text of `slot`. Marks the project as changed if it is another text.
+pub fn set_text(
+    queries: &Arc<Queries>,
+    slot: usize,
+    text: &str,
+    params: &SiftParams,
+    setter: &ParamSetter<'_>,
+) {
+    let has_changed = queries.text(slot) != text;
+    queries.set_text(slot, text);
+    if has_changed {
+        params.mark_edited(setter);
     }
 }
 
@@ -87,9 +103,14 @@ fn slot(
         WidgetInfo::selected(Role::RadioButton, true, is_active, format!("Slot {}: {text}", index + 1))
     });
 
+    let is_drop_target = response.dnd_hover_payload::<DraggedSound>().is_some();
+    if let Some(dropped) = response.dnd_release_payload::<DraggedSound>() {
+        set_text(queries, index, &dropped.0, params, setter);
+    }
+
     let (fill, outline, color) = match is_active {
         true => (theme::of(ui).accent, theme::of(ui).accent, theme::of(ui).on_accent),
-        false if response.hovered() => {
+        false if response.hovered() || is_drop_target => {
             (theme::of(ui).surface_hovered, theme::of(ui).outline, theme::of(ui).text)
         }
         false => (theme::of(ui).surface, theme::of(ui).outline, theme::of(ui).text),
@@ -101,6 +122,10 @@ fn slot(
     };
     let painter = ui.painter();
     painter.rect(rect, theme::RADIUS, fill, Stroke::new(1.0, outline), StrokeKind::Inside);
+    if is_drop_target {
+        let ring = if is_active { theme::of(ui).text } else { theme::of(ui).accent };
+        painter.rect_stroke(rect, theme::RADIUS, (2.0, ring), StrokeKind::Inside);
+    }
     let number = rect.left_center() + vec2(10.0, 0.0);
     let number =
         painter.text(number, Align2::LEFT_CENTER, index + 1, theme::font(theme::SMALL), number_color);
@@ -130,8 +155,7 @@ fn slot(
         let pasted = ui.button("Paste").clicked().then(clipboard::text).flatten();
         let cleared = ui.button("Clear").clicked().then(String::new);
         if let Some(text) = pasted.or(cleared) {
-            queries.set_text(index, &text);
-            params.mark_edited(setter);
+            set_text(queries, index, &text, params, setter);
         }
     });
     if (response.clicked() || wants_typing) && !is_active {

@@ -3,20 +3,22 @@
 //! `UPDATE_SNAPSHOTS=1` replaces the images. Look at them before you commit them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use egui::accesskit::Role;
-use egui::{Event, Ui, vec2};
+use egui::{Event, Ui, Vec2, vec2};
 use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use sift_engine::dsp::analyzer::{PeakLevels, ROWS, SpectrumColumn};
 use sift_engine::inference::provider::ActiveProvider;
 use sift_engine::package::PackageInfo;
-use sift_engine::{HearingState, MaskFaults, Readiness, Snapshot};
+use sift_engine::{HeardSound, HearingState, MaskFaults, Readiness, RestSound, Snapshot};
 
 use super::mock_host::MockHost;
 use super::model_menu::{MenuEntry, ModelMenu};
 use super::query_set_menu::QuerySetMenu;
+use super::size::MIN_SIZE;
 use super::theme;
 use super::view::{EditorData, EditorView};
 use crate::params::ModeParam;
@@ -24,6 +26,9 @@ use crate::state::DEFAULT_EDITOR_SIZE;
 
 /// Folder of the images, relative to this package.
 const FOLDER: &str = "../tests/snapshots";
+
+/// Width and height that the harness's margins take.
+const HARNESS_MARGINS: Vec2 = vec2(16.0, 16.0);
 
 /// A running engine with the default model.
 pub fn running(readiness: Readiness) -> Snapshot {
@@ -40,6 +45,11 @@ pub fn running(readiness: Readiness) -> Snapshot {
         presence: Some(0.8),
         hearing: HearingState::default(),
     }
+}
+
+/// Sounds that are heard, by their names.
+pub fn heard(names: &[&str]) -> Arc<[HeardSound]> {
+    names.iter().map(|&name| HeardSound { name: name.into(), probability: 0.9 }).collect()
 }
 
 /// Columns of a falling harmonic sound, of which the mask keeps one band.
@@ -61,9 +71,21 @@ fn installed() -> Vec<MenuEntry> {
     MenuEntry::list(vec![Ok(PackageInfo::built_in()), PackageInfo::read(Path::new("models/mine"))], None)
 }
 
-/// Draws the editor in both themes and compares it with the images called `name`. `prepare` sets the host's
-/// parameters, and `act` operates the editor.
+/// Draws the editor in its default size. As [`compare_in`].
 fn compare(
+    name: &str,
+    engine: Option<Snapshot>,
+    prepare: impl Fn(&MockHost),
+    act: impl Fn(&mut Harness<'_>),
+) {
+    let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
+    compare_in(size, name, engine, prepare, act);
+}
+
+/// Draws the editor of `size` points in both themes and compares it with the images called `name`. `prepare` sets the
+/// host's parameters, and `act` operates the editor.
+fn compare_in(
+    size: Vec2,
     name: &str,
     engine: Option<Snapshot>,
     prepare: impl Fn(&MockHost),
@@ -86,7 +108,6 @@ fn compare(
             let data = EditorData { engine: engine.as_ref(), columns, peaks, ..EditorData::default() };
             view.show(ui, host.queries(), &host.params, &host.setter(), data);
         };
-        let size = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
         let builder = Harness::builder().with_size(size).with_context_setup(theme::apply).with_theme(theme);
         let mut editor = builder.with_step_dt(0.05).build_ui(show);
         editor.run_steps(4);
@@ -106,6 +127,46 @@ fn not_running() {
 #[test]
 fn running_with_sound() {
     compare("running", Some(running(Readiness::Ready)), |_| (), |_| ());
+}
+
+/// An engine that hears three sounds.
+fn hearing(hearing: HearingState) -> Option<Snapshot> {
+    let sounds = heard(&["speech", "drums", "bass guitar"]);
+    Some(Snapshot { hearing: HearingState { sounds, ..hearing }, ..running(Readiness::Ready) })
+}
+
+#[test]
+fn sounds_heard_with_a_rest() {
+    let rest = Some(RestSound { name: Some("music".into()), weight: 0.7 });
+    compare("hearing", hearing(HearingState { rest, ..HearingState::default() }), |_| (), |_| ());
+}
+
+#[test]
+fn six_sounds_heard_in_the_smallest_window() {
+    let rest = Some(RestSound { name: Some("acoustic guitar".into()), weight: 0.3 });
+    let names = ["speech", "drums", "bass guitar", "crowd chatter", "saxophone", "rain"];
+    let hearing = HearingState { sounds: heard(&names), rest, ..HearingState::default() };
+    let engine = Snapshot { hearing, ..running(Readiness::Ready) };
+    compare_in(MIN_SIZE + HARNESS_MARGINS, "smallest", Some(engine), |_| (), |_| ());
+}
+
+#[test]
+fn sound_dragged_to_slot_3_while_the_rest_is_paused() {
+    let paused = hearing(HearingState { is_rest_paused: true, ..HearingState::default() });
+    compare(
+        "dragging",
+        paused,
+        |_| (),
+        |editor| {
+            let from = editor.get_by_label("Heard: drums").rect().center();
+            let to = editor.get_by_label("Slot 3: piano").rect().center();
+            editor.drag_at(from);
+            editor.run_steps(1);
+            editor.hover_at(from + vec2(0.0, 20.0));
+            editor.run_steps(1);
+            editor.hover_at(to);
+        },
+    );
 }
 
 #[test]

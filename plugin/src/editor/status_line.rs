@@ -75,6 +75,7 @@ pub fn status_text(
                 .or(other_problem)
                 .or(too_slow)
                 .or(invalid)
+                .or_else(|| engine.hearing.problem.clone())
                 .or_else(|| active_provider.fallback_reason.clone());
             let on = match active_provider.provider {
                 Provider::Cpu => String::new(),
@@ -248,6 +249,15 @@ mod tests {
         assert_eq!(status.severity, Severity::Warning);
         let problem = status.problem.unwrap();
         assert!(problem.contains("3 invalid masks") && problem.contains("another model"), "{problem}");
+    }
+
+    #[test]
+    fn broken_listener_is_a_warning_that_names_it() {
+        let problem = "models/mine/listener.onnx: is missing. Install the package again";
+        let hearing = HearingState { problem: Some(problem.into()), ..HearingState::default() };
+        let status = status_text(Some(&Snapshot { hearing, ..engine(Readiness::Ready) }), None, false, false);
+        assert_eq!(status.severity, Severity::Warning);
+        assert_eq!(status.problem.as_deref(), Some(problem));
     }
 
     #[test]

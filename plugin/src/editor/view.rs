@@ -8,10 +8,11 @@ use sift_engine::dsp::analyzer::{Analyzer, FrequencyScale, PeakLevels, SpectrumC
 use sift_engine::user::preferences::ThemeChoice;
 use sift_engine::{Queries, SlotState, Snapshot, package};
 
+use super::heard_sounds::HeardSounds;
 use super::meters::Meters;
 use super::model_menu::ModelMenu;
 use super::query_box::QueryBox;
-use super::slot_bar::SlotBar;
+use super::slot_bar::{self, SlotBar};
 use super::spectrogram::{MaskDisplay, Spectrogram};
 use super::status_line::{self, OverloadIndicator};
 use super::{controls, theme};
@@ -26,6 +27,8 @@ const SPECTROGRAM_GAP: f32 = 10.0;
 /// Height below which the spectrogram is left out.
 const MIN_SPECTROGRAM_HEIGHT: f32 = 70.0;
 const HEADER_HEIGHT: f32 = 30.0;
+/// Space between the feedback on the text and the sounds that are heard.
+const HEARD_GAP: f32 = 2.0;
 
 /// Data that one frame of the editor shows.
 pub struct EditorData<'a> {
@@ -60,6 +63,7 @@ impl<'a> EditorData<'a> {
 #[derive(Default)]
 pub struct EditorView {
     query_box: QueryBox,
+    heard_sounds: HeardSounds,
     spectrogram: Spectrogram,
     meters: Meters,
     pub slot_bar: SlotBar,
@@ -156,13 +160,13 @@ impl EditorView {
         setter: &ParamSetter<'_>,
         engine: Option<&Snapshot>,
     ) {
-        let readiness = engine.map(|engine| engine.readiness);
-        if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), readiness) {
-            let has_changed = queries.text(edit.slot) != edit.text;
-            queries.set_text(edit.slot, &edit.text);
-            if has_changed {
-                params.mark_edited(setter);
-            }
+        if let Some(edit) = self.query_box.show(ui, queries, params.active_slot(), engine) {
+            slot_bar::set_text(queries, edit.slot, &edit.text, params, setter);
+        }
+        ui.add_space(HEARD_GAP);
+        let heard = engine.map_or(&[][..], |engine| &engine.hearing.sounds);
+        if let Some(name) = self.heard_sounds.show(ui, heard, params, setter) {
+            slot_bar::set_text(queries, params.active_slot(), &name, params, setter);
         }
     }
 
@@ -350,6 +354,7 @@ mod tests {
             "Light theme",
             "a person speaking",
             "Paste",
+            "Listen to the rest",
             "Slot 1: a person speaking",
             "Slot 2: drums",
             "Slot 3: piano",
