@@ -120,6 +120,32 @@ def test_texts_in_any_script_are_the_same_after_save_and_load():
     assert stable, "a state that is loaded and saved again has other bytes"
 
 
+def rendered_with_rest(samples: np.ndarray) -> tuple[list[bool], list[np.ndarray]]:
+    """Whether the rest is on, and the output: of a new instance, with it switched off, and with a preset from before it."""
+    values, outputs = [], []
+    for is_off, is_old in [(False, False), (True, False), (False, True)]:
+        instance = plugin()
+        texts = vstpreset.queries(instance.preset_data)
+        preset = vstpreset.with_queries(instance.preset_data, ["low", *texts[1:]])
+        instance.preset_data = vstpreset.without_parameter(preset, "rest") if is_old else preset
+        if is_off:
+            instance.parameters["listen_to_the_rest"].raw_value = 0.0
+        outputs.append(instance.process(samples, 48_000, 512))
+        # The host's own copy of a parameter does not follow a preset.
+        values.append(vstpreset.state(instance.preset_data)["params"]["rest"]["bool"])
+    return values, outputs
+
+
+def test_preset_from_before_the_rest_loads_with_it_off_and_keeps_its_bits():
+    time = np.arange(96_000) / 48_000
+    tones = 0.2 * sum(np.sin(2 * np.pi * frequency * time) for frequency in (400, 1_000, 2_000))
+    samples = np.tile(tones.astype(np.float32), (2, 1))
+    values, (on, off, old) = support.in_process(rendered_with_rest, samples, package="listener")
+    assert values == [True, False, False]
+    assert np.array_equal(old, off)
+    assert np.abs(on - off).max() > 0.01, "the rest changes nothing"
+
+
 def gains(texts: list[str]) -> list[float]:
     """Gain with each text in the first slot, loaded one after another into one instance."""
     instance = plugin()

@@ -45,6 +45,13 @@ def state(preset: bytes) -> dict:
     return json.loads(chunks(preset)[b"Comp"])
 
 
+def without_parameter(preset: bytes, identifier: str) -> bytes:
+    """The preset as saved by a version that did not have the parameter."""
+    edited = state(preset)
+    del edited["params"][identifier]
+    return with_component(preset, json.dumps(edited, ensure_ascii=False).encode())
+
+
 def queries(preset: bytes) -> list[str]:
     """The texts of the eight query slots."""
     return json.loads(state(preset)["fields"]["queries"])

@@ -75,6 +75,16 @@ impl State {
         self
     }
 
+    /// This state as saved by a version that did not have the parameter `id`.
+    ///
+    /// # Panics
+    /// If the state has no such parameter.
+    pub fn without_parameter(mut self, id: &str) -> Self {
+        let removed = self.0["params"].as_object_mut().and_then(|params| params.remove(id));
+        removed.unwrap_or_else(|| panic!("the state has no parameter `{id}`"));
+        self
+    }
+
     /// This state with the model package `name` selected.
     pub fn with_model(mut self, name: &str) -> Self {
         self.set_field("model", &name.into());
