@@ -274,6 +274,8 @@ mod tests {
     use super::*;
     use crate::dsp::grid::SpectrogramFormat;
     use crate::dsp::stft::WindowFunction;
+    use crate::listener::concepts::{ConceptEmbeddings, ListenerConcepts};
+    use crate::listener::fake::FakeListener;
     use crate::query::encoder::EncodedQuery;
     use crate::realtime::mask_queue::{AudioEndpoint, mask_queue};
     use crate::realtime::status::Readiness;
@@ -291,16 +293,20 @@ mod tests {
 
     impl Fixture {
         fn new(mut gain: impl FnMut() -> f32 + Send + 'static) -> Self {
-            let queries = Arc::new(Queries::default());
-            let encoding = EncodedQuery::single(Arc::from([0.0]));
-            queries.set_encoded(0, 0, &queries.text(0), Ok(encoding));
-            let (mut audio, endpoint) = mask_queue(1, AUDIO.bins());
-            let status = Arc::new(Status::new(1));
             let separator = FakeSeparator(move |_: &[f32], _: &[f32], mask: &mut [Complex32]| {
                 mask.fill(Complex32::new(gain(), 0.0));
             });
-            let factory: SeparatorFactory =
-                Box::new(move |_| Ok(Networks::without_listener(Box::new(separator))));
+            Self::with_networks(move || Networks::without_listener(Box::new(separator)))
+        }
+
+        fn with_networks(networks: impl FnOnce() -> Networks + Send + 'static) -> Self {
+            let queries = Arc::new(Queries::default());
+            let encoding =
+                EncodedQuery { rest_candidates: Arc::from([true]), ..EncodedQuery::single(Arc::from([0.6])) };
+            queries.set_encoded(0, 0, &queries.text(0), Ok(encoding));
+            let (mut audio, endpoint) = mask_queue(1, AUDIO.bins());
+            let status = Arc::new(Status::new(1));
+            let factory: SeparatorFactory = Box::new(move |_| Ok(networks()));
             let outputs = (status.clone(), Arc::new(Analyzer::new(&AUDIO)));
             let thread =
                 SeparatorThread::start(factory, endpoint, (queries, 0), outputs, 1, (AUDIO.hop, 32_000.0));
@@ -315,7 +321,7 @@ mod tests {
 
         fn request_as(&mut self, wait: WaitLimit) -> Option<Box<MaskRequest>> {
             let mut request = self.audio.acquire().unwrap();
-            request.wait = wait;
+            (request.wait, request.with_rest) = (wait, true);
             self.audio.send(request);
             loop {
                 if let Some(reply) = self.audio.receive() {
@@ -335,6 +341,77 @@ mod tests {
         assert!(fixture.request().is_none());
         let problem = fixture.status.problem().unwrap();
         assert!(problem.contains("internal error: broken. Choose the model again"), "{problem}");
+    }
+
+    /// Separator whose gains are the embedding's first value.
+    #[derive(Clone)]
+    struct EmbeddedGain;
+
+    impl Separator for EmbeddedGain {
+        fn as_any(&mut self) -> &mut dyn Any {
+            self
+        }
+
+        fn reset(&mut self) {}
+
+        fn fork(&self) -> Result<Box<dyn Separator>, String> {
+            Ok(Box::new(self.clone()))
+        }
+
+        fn run(
+            &mut self,
+            _: &[f32],
+            embedding: &[f32],
+            mask: &mut [Complex32],
+        ) -> Result<Option<f32>, String> {
+            mask.fill(Complex32::new(embedding[0], 0.0));
+            Ok(None)
+        }
+    }
+
+    /// Listener that always hears its only concept, whose embedding is 0.9.
+    fn networks_that_hear() -> Networks {
+        let concepts = br#"{
+            "concepts": [{"name": "rain", "members": [], "overlaps": []}],
+            "rest": {"from": 0.5, "full": 0.9, "strength": 1.0, "fade": 0.0, "switch": 0.0, "margin": 0.0}
+        }"#;
+        let embedding = half::f16::from_f32(0.9).to_le_bytes();
+        Networks {
+            listener: Some(Ok(LoadedListener {
+                listener: Box::new(FakeListener::new(1, |_: &[f32], heard: &mut [f32]| heard.fill(1.0))),
+                concepts: Arc::new(ListenerConcepts::parse(concepts).unwrap()),
+                embeddings: Arc::new(ConceptEmbeddings::parse(&embedding, 1, 1).unwrap()),
+            })),
+            ..Networks::without_listener(Box::new(EmbeddedGain))
+        }
+    }
+
+    #[test]
+    fn rest_lowers_the_gain_until_masks_come_late() {
+        let mut fixture = Fixture::with_networks(networks_that_hear);
+        let gain = |fixture: &mut Fixture| {
+            let reply = fixture.request().unwrap();
+            let gain = reply.mask[0].re;
+            fixture.audio.release(reply);
+            gain
+        };
+        assert!(gain(&mut fixture) < 0.5);
+        assert_eq!(fixture.status.hearing().rest.unwrap().name.as_deref(), Some("rain"));
+        fixture.status.count_late_mask();
+        assert_eq!(gain(&mut fixture), 0.6);
+        let hearing = fixture.status.hearing();
+        assert!(hearing.is_rest_paused && hearing.rest.is_none());
+    }
+
+    #[test]
+    fn broken_listener_is_reported_and_masks_are_made_without_it() {
+        let mut fixture = Fixture::with_networks(|| Networks {
+            listener: Some(Err("listener.onnx: damaged. Install the package again".into())),
+            ..Networks::without_listener(Box::new(EmbeddedGain))
+        });
+        assert_eq!(fixture.request().unwrap().mask[0].re, 0.6);
+        let problem = fixture.status.hearing().problem.unwrap();
+        assert_eq!(problem, "listener.onnx: damaged. Install the package again");
     }
 
     #[test]
