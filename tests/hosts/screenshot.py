@@ -24,7 +24,7 @@ CLIENT = "sift"
 """The program's name as a client of JACK."""
 QUERY_BOX = (300, 75)
 """A position in the query box, in pixels of a window of the default size."""
-PICTURE = (slice(137, 360), slice(20, 600))
+PICTURE = (slice(161, 391), slice(20, 600))
 """Rows and columns of the spectrogram in a window of the default size."""
 PICTURE_SECONDS = 8.2
 """Duration that the spectrogram shows."""

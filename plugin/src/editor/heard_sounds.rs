@@ -107,7 +107,7 @@ fn name_button(ui: &Ui, rect: Rect, name: &str) -> Response {
     theme::paint_focus(ui, &response, rect);
     response
         .on_hover_cursor(CursorIcon::PointingHand)
-        .on_hover_text("Click: takes this sound as the active text. Drag it to a slot to put it there")
+        .on_hover_text("Click to make it the active text, or drag it to a slot")
 }
 
 /// Paints the sound that is dragged, next to the pointer.
@@ -208,6 +208,22 @@ mod tests {
         editor.key_press(Key::Enter);
         editor.run_steps(2);
         assert_eq!(host.queries().text(0), "speech");
+    }
+
+    #[test]
+    fn tab_reaches_names_and_switch_in_reading_order() {
+        let host = MockHost::default();
+        let mut editor = editor(&host, DEFAULT_SIZE, &NAMES[..2]);
+        editor.get_by_label("Paste").focus();
+        editor.run_steps(2);
+        for next in ["Heard: drums", "Heard: bass guitar", "Listen to the rest"] {
+            editor.key_press(Key::Tab);
+            editor.run_steps(2);
+            assert!(editor.get_by_label(next).is_focused(), "{next}");
+        }
+        editor.key_press(Key::Enter);
+        editor.run_steps(2);
+        assert!(!host.params.rest.value());
     }
 
     #[test]

@@ -210,7 +210,7 @@ mod tests {
     use egui::accesskit::Role;
     use egui_kittest::Harness;
     use egui_kittest::kittest::{NodeT, Queryable};
-    use sift_engine::Readiness;
+    use sift_engine::{HearingState, Readiness, RestSound};
 
     use super::*;
     use crate::editor::mock_host::{MockHost, editor, scaled_editor};
@@ -291,7 +291,10 @@ mod tests {
     #[test]
     fn layout_of_a_frame_takes_a_twentieth_of_its_time() {
         let host = MockHost::default();
-        let engine = snapshot_tests::running(Readiness::Ready);
+        let names = ["speech", "drums", "bass guitar", "crowd chatter", "saxophone", "rain"];
+        let rest = Some(RestSound { name: Some("music".into()), weight: 0.7 });
+        let hearing = HearingState { sounds: snapshot_tests::heard(&names), rest, ..Default::default() };
+        let engine = Snapshot { hearing, ..snapshot_tests::running(Readiness::Ready) };
         let mut view = EditorView::default();
         let ctx = egui::Context::default();
         theme::apply(&ctx);
@@ -395,6 +398,8 @@ mod tests {
                 assert!(screen.contains_rect(rect), "{slider} at {rect} is outside of {size}");
                 assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
             }
+            let switch = editor.get_by_role_and_label(Role::CheckBox, "Listen to the rest").rect();
+            assert!(screen.contains_rect(switch), "the switch at {switch} is outside of {size}");
             let spectrogram = editor.query_by_role(Role::Image).map_or(0.0, |image| image.rect().height());
             assert!(size == MIN_SIZE || spectrogram > 0.7 * size.y, "{size}: spectrogram {spectrogram}");
         }
