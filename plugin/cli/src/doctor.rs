@@ -13,7 +13,7 @@ use sift_engine::{DEFAULT_QUERIES, Mode, ModelChoice, Snapshot};
 
 use crate::message::one_line;
 use crate::model_argument::ModelArgument;
-use crate::offline_renderer::{OfflineRenderer, RenderRequest};
+use crate::offline_renderer::{OfflineRenderer, RenderRequest, RestChoice};
 
 /// Checks the installation and measures how fast one second of audio is separated
 ///
@@ -115,7 +115,12 @@ impl ModelTiming {
     /// Loads the model and renders one second of noise.
     fn measure(model: ModelChoice) -> Result<Self> {
         let start = Instant::now();
-        let request = RenderRequest { query: DEFAULT_QUERIES[0], mode: Mode::Isolate, strength: 1.0 };
+        let request = RenderRequest {
+            query: DEFAULT_QUERIES[0],
+            mode: Mode::Isolate,
+            strength: 1.0,
+            rest: RestChoice::Off,
+        };
         let mut renderer = OfflineRenderer::open(model, SAMPLE_RATE, CHANNELS, &request)?;
         let loading = start.elapsed();
 

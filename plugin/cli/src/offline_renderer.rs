@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use sift_engine::{
     AuxOutputs, ConceptMatch, Config, Controls, Instance, Mode, ModelChoice, Processor, Readiness, SLOTS,
     SlotState, Snapshot,
@@ -23,6 +23,18 @@ pub struct RenderRequest<'a> {
     pub mode: Mode,
     /// Mask strength, 0 to 1.
     pub strength: f32,
+    pub rest: RestChoice<'a>,
+}
+
+/// What competes with the described sound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RestChoice<'a> {
+    /// Nothing: the mask is that of the query alone.
+    Off,
+    /// The surest of the other sounds that the model hears, if it listens.
+    Auto,
+    /// The sounds that a text names.
+    Said(&'a str),
 }
 
 /// An instance that renders, and whose latency is removed from the output.
@@ -31,6 +43,7 @@ pub struct OfflineRenderer {
     processor: Processor,
     instance: Instance,
     mode: Mode,
+    with_rest: bool,
     strength: [f32; BLOCK_SIZE],
     gain: [f32; BLOCK_SIZE],
     /// Output samples still to skip, which precede the input.
@@ -65,14 +78,19 @@ impl OfflineRenderer {
         let renderer = Self::start(model, sample_rate, channels, request);
         let instance = &renderer.instance;
         instance.wait_until_ready(LOAD_TIMEOUT).map_err(anyhow::Error::msg)?;
-        match instance.queries().slot_state(0) {
+        let queries = instance.queries();
+        let not_encoded = |what: &str, text: &str| {
+            let problem = queries.problem().unwrap_or_default();
+            anyhow!("{what} {text:?}: cannot be encoded: {problem}. Describe the sound in other words")
+        };
+        match queries.slot_state(0) {
             SlotState::Empty => bail!("query: no text. Describe a sound, such as \"a dog barking\""),
-            SlotState::Failed => bail!(
-                "query {:?}: cannot be encoded: {}. Describe the sound in other words",
-                request.query,
-                instance.queries().problem().unwrap_or_default()
-            ),
-            SlotState::Encoding | SlotState::Ready => Ok(renderer),
+            SlotState::Failed => return Err(not_encoded("query", request.query)),
+            SlotState::Encoding | SlotState::Ready => {}
+        }
+        match (request.rest, queries.rest_state()) {
+            (RestChoice::Said(text), SlotState::Failed) => Err(not_encoded("rest", text)),
+            _ => Ok(renderer),
         }
     }
 
@@ -80,6 +98,9 @@ impl OfflineRenderer {
         let instance = Instance::new(model);
         let text = |slot| if slot == 0 { request.query } else { "" }.to_owned();
         instance.queries().set_texts(&std::array::from_fn::<_, SLOTS, _>(text));
+        if let RestChoice::Said(text) = request.rest {
+            instance.queries().set_rest(text);
+        }
         let processor = instance.start(Config {
             sample_rate: sample_rate.into(),
             max_block: BLOCK_SIZE,
@@ -89,6 +110,7 @@ impl OfflineRenderer {
         let channel_buffers = || vec![Vec::with_capacity(BLOCK_SIZE); channels];
         Self {
             mode: request.mode,
+            with_rest: request.rest != RestChoice::Off,
             strength: [request.strength; BLOCK_SIZE],
             gain: [1.0; BLOCK_SIZE],
             skip: processor.latency(),
@@ -103,6 +125,11 @@ impl OfflineRenderer {
     /// The concepts nearest to the query, nearest first; empty if the model has none.
     pub fn concept_matches(&self) -> Arc<[ConceptMatch]> {
         self.instance.queries().concept_matches(0)
+    }
+
+    /// The concepts nearest to the text of the rest, as [`concept_matches`](Self::concept_matches).
+    pub fn rest_matches(&self) -> Arc<[ConceptMatch]> {
+        self.instance.queries().rest_matches()
     }
 
     /// State of the engine.
@@ -174,8 +201,11 @@ impl OfflineRenderer {
         for channel in self.target.iter_mut().chain(&mut self.residual) {
             channel.resize(length, 0.0);
         }
-        let controls =
-            Controls { mode: self.mode, ..Controls::new(&self.strength[..length], &self.gain[..length]) };
+        let controls = Controls {
+            mode: self.mode,
+            with_rest: self.with_rest,
+            ..Controls::new(&self.strength[..length], &self.gain[..length])
+        };
         let mut aux = AuxOutputs {
             target: &mut slices_mut(&mut self.target),
             residual: &mut slices_mut(&mut self.residual),
@@ -210,7 +240,7 @@ mod tests {
 
     /// A renderer without a model: the engine returns the input, delayed by its latency.
     fn dry(sample_rate: u32, channels: usize) -> OfflineRenderer {
-        let request = RenderRequest { query: "", mode: Mode::Isolate, strength: 1.0 };
+        let request = RenderRequest { query: "", mode: Mode::Isolate, strength: 1.0, rest: RestChoice::Off };
         OfflineRenderer::start(
             ModelChoice::Installed("missing model".into()),
             sample_rate,

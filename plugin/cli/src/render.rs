@@ -1,10 +1,14 @@
 //! `sift render`: isolates or removes a sound in an audio file.
 
+mod rest_report;
+
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
+use serde_json::json;
 use sift_engine::{ConceptMatch, MAX_CHARACTERS, UNDERSTOOD};
 use sift_plot::SpectrogramPlot;
 
@@ -14,9 +18,10 @@ use crate::audio_reader::AudioReader;
 use crate::input::Input;
 use crate::message::{remark, report, warn};
 use crate::model_argument::ModelArgument;
-use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest};
+use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest, RestChoice};
 use crate::output_paths::{OutputChoice, OutputTargets};
 use crate::progress::progress_bar;
+use crate::render::rest_report::{RestReport, RestShare};
 
 /// Isolates or removes the described sound in audio files
 ///
@@ -45,6 +50,10 @@ pub struct RenderArguments {
     /// Keep only the described sound, or remove it
     #[arg(long, value_enum, default_value_t = Mode::Isolate)]
     mode: Mode,
+    /// What competes with the described sound: auto takes the surest other sound that the model hears, if it can listen, off
+    /// takes none, and any other text names up to three sounds, such as "drums, bass"
+    #[arg(long, value_name = "off|auto|TEXT", default_value = "auto", value_parser = parse_query)]
+    rest: String,
     /// How much of the mask is applied: 0 leaves the input unchanged, 1 applies it fully
     #[arg(long, value_name = "0..1", default_value = "1", value_parser = parse_strength)]
     strength: f32,
@@ -56,6 +65,28 @@ pub struct RenderArguments {
     /// Replace existing output files
     #[arg(long)]
     overwrite: bool,
+    /// Write a line of JSON per input instead of the outputs' paths: outputs, what the texts were understood as, and what
+    /// competed for how long
+    #[arg(long)]
+    json: bool,
+}
+
+impl RenderArguments {
+    fn rest(&self) -> RestChoice<'_> {
+        match &*self.rest {
+            "off" => RestChoice::Off,
+            "auto" => RestChoice::Auto,
+            text => RestChoice::Said(text),
+        }
+    }
+
+    /// The text of the rest; empty if none was said.
+    fn said(&self) -> &str {
+        match self.rest() {
+            RestChoice::Said(text) => text,
+            RestChoice::Off | RestChoice::Auto => "",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,8 +143,12 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
         mode: arguments.mode.into(),
     };
     let targets = OutputTargets::for_inputs(&inputs, &choice)?;
-    let request =
-        RenderRequest { query: &arguments.query, mode: arguments.mode.into(), strength: arguments.strength };
+    let request = RenderRequest {
+        query: &arguments.query,
+        mode: arguments.mode.into(),
+        strength: arguments.strength,
+        rest: arguments.rest(),
+    };
     let mut has_remarked = false;
     let mut failed = 0;
     for (input, targets) in inputs.iter().zip(&targets) {
@@ -123,14 +158,18 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
                 // Without model or query, no input can be rendered.
                 let renderer = OfflineRenderer::open(arguments.model.choice(), rate, channels, &request)?;
                 if !std::mem::replace(&mut has_remarked, true) {
-                    describe(&arguments.query, &renderer);
+                    describe(arguments, &renderer);
                 }
                 rendering.run(renderer)
             }
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(()) => {
+            Ok(rendered) if arguments.json => {
+                writeln!(out, "{}", rendered.json(arguments, input, targets))?;
+            }
+            Ok(rendered) => {
+                rendered.describe(arguments, input);
                 for target in targets.all() {
                     writeln!(out, "{}", target.path.display())?;
                 }
@@ -146,13 +185,75 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// Tells how the query was understood, and why the selected provider is not used.
-fn describe(query: &str, renderer: &OfflineRenderer) {
-    if let Some(understanding) = describe_understanding(query, &renderer.concept_matches()) {
+/// Tells how the texts were understood, and why the selected provider or the listener is not used.
+fn describe(arguments: &RenderArguments, renderer: &OfflineRenderer) {
+    if let Some(understanding) = describe_understanding(&arguments.query, &renderer.concept_matches()) {
         remark(understanding);
+    }
+    let rest = renderer.rest_matches();
+    if let Some(understanding) = describe_understanding(arguments.said(), &rest) {
+        match rest[0].closeness < UNDERSTOOD {
+            true => warn(format_args!("rest: {understanding}")),
+            false => remark(format_args!("rest: {understanding}")),
+        }
     }
     if let Some(reason) = renderer.snapshot().active_provider.fallback_reason {
         warn(reason);
+    }
+}
+
+/// What is known after the rendering of an input.
+struct Rendered {
+    query_matches: Arc<[ConceptMatch]>,
+    rest_matches: Arc<[ConceptMatch]>,
+    rest: RestReport,
+}
+
+impl Rendered {
+    /// Tells what competed, and warns if the listener is broken.
+    fn describe(&self, arguments: &RenderArguments, input: &Input) {
+        let name = input.name().display();
+        if let Some(problem) = self.rest.problem().filter(|_| arguments.rest() != RestChoice::Off) {
+            warn(format_args!("{name}: rendered without listening: {problem}"));
+        }
+        let competed = rest_report::describe(&self.rest.shares(arguments.said()));
+        if let Some(sounds) = competed.filter(|_| arguments.rest() == RestChoice::Auto) {
+            remark(format_args!("{name}: the rest, with its part of the time: {sounds}"));
+        }
+    }
+
+    fn json(&self, arguments: &RenderArguments, input: &Input, targets: &OutputTargets) -> serde_json::Value {
+        let two_decimals = |value: f64| (100.0 * value).round() / 100.0;
+        let matches = |matches: &[ConceptMatch]| -> Vec<_> {
+            let concept = |concept: &ConceptMatch| {
+                json!({
+                    "name": concept.name,
+                    "closeness": two_decimals(concept.closeness.into()),
+                    "selected": concept.selected,
+                })
+            };
+            matches.iter().map(concept).collect()
+        };
+        let share = |rest: &RestShare| {
+            json!({
+                "name": rest.name,
+                "share": two_decimals(rest.share),
+                "weight": two_decimals(rest.weight),
+            })
+        };
+        let shares: Vec<_> = self.rest.shares(arguments.said()).iter().map(share).collect();
+        let outputs: Vec<_> = targets.all().map(|target| target.path.to_string_lossy()).collect();
+        json!({
+            "input": input.name().to_string_lossy(),
+            "outputs": outputs,
+            "query": {"text": arguments.query, "understood": matches(&self.query_matches)},
+            "rest": {
+                "text": arguments.rest,
+                "understood": matches(&self.rest_matches),
+                "competed": shares,
+                "problem": self.rest.problem(),
+            },
+        })
     }
 }
 
@@ -170,14 +271,16 @@ impl FileRendering {
     }
 
     /// Renders the whole input. Only then do the outputs appear.
-    fn run(self, mut renderer: OfflineRenderer) -> Result<()> {
+    fn run(self, mut renderer: OfflineRenderer) -> Result<Rendered> {
         let Self { mut reader, mut outputs } = self;
+        let mut rest = RestReport::default();
         reader.take_warnings().iter().for_each(warn);
         let progress = progress_bar(reader.length());
         while let Some(block) = reader.next_block()? {
             outputs.add_input(block);
             renderer.push(block, |rendered| outputs.write(rendered))?;
             renderer.check()?;
+            rest.add(renderer.snapshot().hearing);
             progress.inc(block[0].len() as u64);
         }
         reader.take_warnings().iter().for_each(warn);
@@ -185,7 +288,8 @@ impl FileRendering {
         renderer.check()?;
         outputs.commit()?;
         progress.finish_and_clear();
-        Ok(())
+        let (query_matches, rest_matches) = (renderer.concept_matches(), renderer.rest_matches());
+        Ok(Rendered { query_matches, rest_matches, rest })
     }
 }
 
@@ -306,5 +410,19 @@ mod tests {
     fn output_and_output_dir_exclude_each_other() {
         let message = parse(&["in.wav", "--query", "rain", "--output", "a.wav", "--output-dir", "b"]);
         assert!(message.err().unwrap().contains("cannot be used with"));
+    }
+
+    #[test]
+    fn rest_is_auto_off_or_a_text() {
+        for (line, rest) in [
+            (&[][..], RestChoice::Auto),
+            (&["--rest", "auto"], RestChoice::Auto),
+            (&["--rest", "off"], RestChoice::Off),
+            (&["--rest", "drums, bass"], RestChoice::Said("drums, bass")),
+        ] {
+            let arguments = parse(&[&["in.wav", "--query", "rain"], line].concat()).unwrap();
+            assert_eq!(arguments.rest(), rest);
+        }
+        assert!(parse(&["in.wav", "--query", "rain", "--rest", ""]).err().unwrap().contains("--rest"));
     }
 }

@@ -136,6 +136,37 @@ fn read(path: &Path) -> Vec<f32> {
     reader.samples().map(Result::unwrap).collect()
 }
 
+/// The path in the folder of a recording of `tones` that the package `listener` knows: frequency in hertz, start and end in
+/// seconds of six. It is mono, at 48 kHz.
+fn write_tones(fixture: &CliFixture, tones: &[(f32, f32, f32)]) -> String {
+    let sample = |n: usize| {
+        let time = n as f32 / 48_000.0;
+        let tone = |&(frequency, start, end): &(f32, f32, f32)| {
+            let fade = ((time - start).min(end - time) / 0.02).clamp(0.0, 1.0);
+            0.3 * fade * (std::f32::consts::TAU * frequency * time).sin()
+        };
+        tones.iter().map(tone).sum::<f32>()
+    };
+    let spec =
+        WavSpec { channels: 1, sample_rate: 48_000, bits_per_sample: 32, sample_format: SampleFormat::Float };
+    let mut writer = WavWriter::create(fixture.path("tones.wav"), spec).unwrap();
+    (0..288_000).for_each(|n| writer.write_sample(sample(n)).unwrap());
+    writer.finalize().unwrap();
+    "tones.wav".into()
+}
+
+/// Samples of a file of floats.
+fn floats(path: &Path) -> Vec<f32> {
+    WavReader::open(path).unwrap().into_samples().map(Result::unwrap).collect()
+}
+
+/// Energy of the difference of `found` to a tone, divided by the energy of the tone.
+fn tone_error(found: &[f32], tone: &[f32]) -> f32 {
+    let energy = |samples: &mut dyn Iterator<Item = f32>| samples.map(|sample| sample * sample).sum::<f32>();
+    assert_eq!(found.len(), tone.len());
+    energy(&mut found.iter().zip(tone).map(|(a, b)| a - b)) / energy(&mut tone.iter().copied())
+}
+
 /// Asserts that `path` contains the recording times `gain`, sample by sample and of the same length.
 fn assert_is_scaled(path: &Path, gain: f32) {
     let (found, expected) = (read(path), recording());
@@ -227,16 +258,247 @@ fn built_in_model_raises_si_sdr_of_speech_by_3_db() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "mixture-a-person-speaking.wav");
 
-    let integers = |name: &str| -> Vec<f32> {
-        let samples = WavReader::open(demo(name)).unwrap().into_samples::<i16>();
-        samples.map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect()
-    };
-    let floats =
-        WavReader::open(fixture.path("mixture-a-person-speaking.wav")).unwrap().into_samples::<f32>();
-    let target: Vec<f32> = floats.map(Result::unwrap).collect();
+    let target = floats(&fixture.path("mixture-a-person-speaking.wav"));
     let speech = integers("speech.wav");
     let (before, after) = (si_sdr(&integers("mixture.wav"), &speech), si_sdr(&target, &speech));
     assert!(after > before + 3.0, "SI-SDR of the speech: {before:.1} dB before, {after:.1} dB after");
+}
+
+#[test]
+fn listen_writes_a_timeline_in_each_format() {
+    let fixture = CliFixture::new();
+    let file = write_tones(&fixture, &[(300.0, 0.0, 2.0), (9_000.0, 1.0, 6.0)]);
+    let model = package("listener");
+    let listen = |arguments: &[&str]| {
+        let output = fixture.sift(&[&["listen", &file, "--model", &model], arguments].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = listen(&[]);
+    let rows: Vec<_> = table.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(rows, ["sound", "low", "high"], "{table}");
+    assert!(table.contains("0:06.0") && table.contains("0.9"), "{table}");
+
+    let json: serde_json::Value = serde_json::from_str(&listen(&["--json"])).unwrap();
+    assert_eq!((&json["file"], &json["seconds"]), (&"tones.wav".into(), &6.0.into()));
+    let segment = &json["sounds"][1]["segments"][0];
+    assert_eq!(json["sounds"][1]["name"], "high");
+    assert!((segment["start"].as_f64().unwrap() - 1.0).abs() < 0.1, "{json}");
+    assert_eq!(segment["end"], 6.0);
+
+    assert!(listen(&["--csv"]).starts_with("sound,start,end,probability\nlow,0.000,"));
+    let labels = listen(&["--labels"]);
+    let fields: Vec<_> = labels.lines().next().unwrap().split('\t').collect();
+    assert!(fields[0] == "0.000000" && fields[2].starts_with("low 0."), "{labels}");
+    assert_eq!(fixture.names(), ["in.wav", "tones.wav"]);
+}
+
+#[test]
+fn listen_writes_a_plot_and_replaces_none() {
+    let fixture = CliFixture::new();
+    let file = write_tones(&fixture, &[(300.0, 0.0, 2.0)]);
+    let model = package("listener");
+    let line = ["listen", &file, "--model", &model, "--plot", "plot.png"];
+    assert!(fixture.sift(&line).status.success());
+    let plot = BufReader::new(fs::File::open(fixture.path("plot.png")).unwrap());
+    let (width, height) = png::Decoder::new(plot).read_info().unwrap().info().size();
+    assert!(width > 800 && height > 300);
+    assert!(fixture.failure(&line).contains("plot.png: exists already"));
+    assert!(fixture.sift(&[&line[..], &["--overwrite"]].concat()).status.success());
+    let message = fixture.failure(&["listen", &file, "--model", &model, "--plot", "plot.jpg"]);
+    assert!(message.contains("--plot"), "{message}");
+}
+
+#[test]
+fn silence_is_a_remark_and_nothing_to_split() {
+    let fixture = CliFixture::new();
+    let file = write_tones(&fixture, &[]);
+    let model = package("listener");
+    let output = fixture.sift(&["listen", &file, "--model", &model]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no sound that the model knows is heard"));
+
+    let output = fixture.sift(&["split", &file, "--model", &model]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.contains("error: tones.wav: no sound is surely there"), "{message}");
+    assert_eq!(fixture.names(), ["in.wav", "tones.wav"]);
+}
+
+#[test]
+fn split_writes_each_sound_and_the_rest() {
+    let fixture = CliFixture::new();
+    let (low, high) = ((300.0, 0.5, 6.0), (9_000.0, 0.5, 4.0));
+    let tones = [low, high, (2_000.0, 0.5, 2.5)].map(|tone| {
+        write_tones(&fixture, &[tone]);
+        floats(&fixture.path("tones.wav"))
+    });
+    let file = write_tones(&fixture, &[low, high, (2_000.0, 0.5, 2.5)]);
+    let model = package("listener");
+    let split = |arguments: &[&str]| {
+        let output = fixture.sift(&[&["split", &file, "--model", &model], arguments].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{message}");
+        assert!(message.starts_with("tones.wav: heard "), "{message}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let written = split(&["--sounds", "2", "--output-dir", "new/out"]);
+    let names = ["tones-low.wav", "tones-high.wav", "tones-everything-else.wav"];
+    let paths = names.map(|name| format!("new/out/{name}"));
+    assert_eq!(written.lines().collect::<Vec<_>>(), paths);
+    let stems = paths.map(|path| floats(&fixture.path(&path)));
+    let input = floats(&fixture.path(&file));
+    for (n, sample) in input.iter().enumerate() {
+        assert!((stems.iter().map(|stem| stem[n]).sum::<f32>() - sample).abs() < 1e-6);
+    }
+    for (stem, tone) in stems.iter().zip(&tones) {
+        assert!(tone_error(stem, tone) < 0.1, "{}", tone_error(stem, tone));
+    }
+
+    let all = split(&["--format", "flac"]);
+    assert_eq!(all.lines().count(), 4, "{all}");
+    assert_eq!(&fs::read(fixture.path("tones-middle.flac")).unwrap()[..4], b"fLaC");
+}
+
+#[test]
+fn split_replaces_only_with_overwrite() {
+    let fixture = CliFixture::new();
+    let file = write_tones(&fixture, &[(300.0, 0.0, 6.0), (9_000.0, 0.0, 6.0)]);
+    let model = package("listener");
+    for existing in ["tones-everything-else.wav", "tones-high.wav"] {
+        fs::write(fixture.path(existing), "old").unwrap();
+        let output = fixture.sift(&["split", &file, "--model", &model]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(&format!("{existing}: exists already")), "{message}");
+        assert_eq!(fixture.names(), ["in.wav", existing, "tones.wav"]);
+        fs::remove_file(fixture.path(existing)).unwrap();
+    }
+    fs::write(fixture.path("tones-low.wav"), "old").unwrap();
+    assert!(fixture.sift(&["split", &file, "--model", &model, "--overwrite"]).status.success());
+    assert_eq!(floats(&fixture.path("tones-low.wav")).len(), 288_000);
+}
+
+#[test]
+fn listen_and_split_read_standard_input() {
+    let fixture = CliFixture::new();
+    let file = write_tones(&fixture, &[(300.0, 0.0, 6.0)]);
+    let model = package("listener");
+    for (command, part) in [("listen", "low"), ("split", "stdin-low.wav")] {
+        // A pipe cannot be read twice.
+        let mut cat = Command::new("cat").arg(fixture.path(&file)).stdout(Stdio::piped()).spawn().unwrap();
+        let mut sift = fixture.command(env!("CARGO_BIN_EXE_sift"));
+        let output =
+            sift.args([command, "-", "--model", &model]).stdin(cat.stdout.take().unwrap()).output().unwrap();
+        cat.wait().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(part));
+    }
+}
+
+#[test]
+fn model_that_cannot_listen_is_named() {
+    let fixture = CliFixture::new();
+    for command in ["listen", "split"] {
+        let message = fixture.failure(&[command, "in.wav", "--model", &package("half")]);
+        assert!(message.contains("package.toml: the model cannot listen"), "{message}");
+    }
+}
+
+#[test]
+fn broken_listener_is_named_and_the_sound_is_rendered() {
+    let fixture = CliFixture::new();
+    let folder = install(&fixture, "listener");
+    fs::write(folder.join("listener.onnx"), "damaged").unwrap();
+    let folder = folder.display().to_string();
+    let message = fixture.failure(&["listen", "in.wav", "--model", &folder]);
+    assert!(message.contains("listener.onnx") && message.contains("listener.sha256"), "{message}");
+
+    let render = |rest: &str| {
+        let line = ["render", "in.wav", "--query", "low", "--model", &folder, "--overwrite", "--rest", rest];
+        let output = fixture.sift(&line);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{message}");
+        (message, read(&fixture.path("in-low.wav")))
+    };
+    let (message, auto) = render("auto");
+    assert!(message.contains("warning: in.wav: rendered without listening"), "{message}");
+    assert!(message.contains("listener.onnx"), "{message}");
+    let (message, off) = render("off");
+    assert!(!message.contains("warning"), "{message}");
+    assert!(auto == off);
+}
+
+#[test]
+fn rest_is_selected_said_or_off() {
+    let fixture = CliFixture::new();
+    // At 1 kHz, both sounds have a gain of 0.9, and at 800 Hz the lower one has more.
+    let file = write_tones(&fixture, &[(800.0, 0.0, 6.0), (2_000.0, 0.0, 6.0)]);
+    let model = package("listener");
+    let render = |rest: &[&str]| {
+        let line = ["render", &file, "--query", "low", "--model", &model, "--overwrite", "--json"];
+        let output = fixture.sift(&[&line, rest].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{message}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["outputs"][0], "tones-low.wav");
+        assert_eq!(json["query"]["understood"][0]["name"], "low");
+        (json["rest"].clone(), message, floats(&fixture.path("tones-low.wav")))
+    };
+    let (json, _, off) = render(&["--rest", "off"]);
+    assert_eq!((&json["text"], &json["competed"]), (&"off".into(), &serde_json::json!([])));
+    let (json, _, auto) = render(&[]);
+    assert_eq!((&json["text"], &json["competed"][0]["name"]), (&"auto".into(), &"middle".into()));
+    assert!(json["competed"][0]["share"].as_f64().unwrap() > 0.8, "{json}");
+    let (json, message, said) = render(&["--rest", "middle, high"]);
+    assert!(message.contains("rest: \"middle, high\" was understood as: middle + high"), "{message}");
+    assert_eq!(json["competed"][0]["name"], "middle, high");
+    let (_, message, _) = render(&["--rest", "cheese"]);
+    assert!(message.contains("warning: rest: The model does not know \"cheese\" well"), "{message}");
+
+    // The rest takes what it shares with the sound.
+    let energy = |samples: &[f32]| samples[96_000..].iter().map(|sample| sample * sample).sum::<f32>();
+    assert!(energy(&auto) < 0.95 * energy(&off), "{} of {}", energy(&auto), energy(&off));
+    assert!(energy(&said) < 0.95 * energy(&auto), "{} of {}", energy(&said), energy(&auto));
+}
+
+#[test]
+fn rest_that_is_heard_is_told() {
+    let fixture = CliFixture::new();
+    let file = write_tones(&fixture, &[(300.0, 0.0, 6.0), (9_000.0, 0.0, 6.0)]);
+    let output = fixture.sift(&["render", &file, "--query", "low", "--model", &package("listener")]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{message}");
+    assert!(message.contains("tones.wav: the rest, with its part of the time: high 9"), "{message}");
+}
+
+#[test]
+fn split_of_the_demo_raises_si_sdr_of_speech_by_5_db() {
+    let fixture = CliFixture::new();
+    fs::copy(demo("mixture.wav"), fixture.path("mixture.wav")).unwrap();
+    let output = fixture.sift(&["split", "mixture.wav", "--output-dir", "out"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{message}");
+    let stems: Vec<_> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|path| floats(&fixture.path(path))).collect();
+    let mixture = integers("mixture.wav");
+    for (n, sample) in mixture.iter().enumerate() {
+        assert!((stems.iter().map(|stem| stem[n]).sum::<f32>() - sample).abs() < 1e-6);
+    }
+    let speech = integers("speech.wav");
+    let stem = floats(&fixture.path("out/mixture-speech.wav"));
+    let (before, after) = (si_sdr(&mixture, &speech), si_sdr(&stem, &speech));
+    assert!(
+        after > before + 5.0,
+        "SI-SDR of the speech: {before:.1} dB before, {after:.1} dB after. {message}"
+    );
+}
+
+/// Samples of a file of the demo recording.
+fn integers(name: &str) -> Vec<f32> {
+    let samples = WavReader::open(demo(name)).unwrap().into_samples::<i16>();
+    samples.map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect()
 }
 
 /// A file of the demo recording: 16-bit integers.

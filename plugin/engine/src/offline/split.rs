@@ -21,8 +21,9 @@ pub(super) type SoundStream = (Box<dyn Separator>, Vec<f32>);
 ///
 /// Every sound is a stream of the separator, and all streams run in one batch. The masks compete: each sound has the
 /// largest gain of the others as its rest ([`compete`], weight 1). One of the others is everything else, whose gain is 1
-/// less the sum of all sounds: without it, the sounds would share what is none of them. Where the resulting gains add up
-/// to more than 1, they are scaled to 1. What remains of the input is the last stem, so that all stems add up to the input.
+/// less the largest of all sounds: without it, the sounds would share what is none of them. Where the resulting gains add
+/// up to more than 1, they are scaled to 1. What remains of the input is the last stem, so that all stems add up to the
+/// input.
 pub struct OfflineSplitter {
     frames: FrameAnalysis,
     streams: Vec<SoundStream>,
@@ -189,8 +190,8 @@ impl SoundMasks {
             return Err("separator: invalid masks. Use another model, or install this one again".into());
         }
         for (bin, gain) in self.else_gains.iter_mut().enumerate() {
-            let sum: f32 = self.raw.iter().map(|mask| mask[bin].norm()).sum();
-            *gain = Complex32::new((1.0 - sum).max(0.0), 0.0);
+            let largest = self.raw.iter().map(|mask| mask[bin].norm()).fold(0.0, f32::max);
+            *gain = Complex32::new((1.0 - largest).max(0.0), 0.0);
         }
         for (at, mask) in self.sounds.iter_mut().enumerate() {
             self.others.copy_from_slice(&self.else_gains);
@@ -373,10 +374,11 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_competes_as_well() {
+    fn everything_else_competes_with_what_the_largest_leaves() {
         let masks = combined(&[&[0.2, 0.9], &[0.1, 0.05]]);
-        assert!((masks[0][0] - beside(0.2, 0.7)).abs() < 1e-5);
-        assert!((masks[1][0] - beside(0.1, 0.7)).abs() < 1e-5);
+        assert!((masks[0][0] - 0.2).abs() < 1e-5 && (masks[0][1] - 0.9).abs() < 1e-5, "{masks:?}");
+        assert!((masks[1][0] - beside(0.1, 0.8)).abs() < 1e-5);
+        assert!((masks[1][1] - beside(0.05, 0.9)).abs() < 1e-5);
         let alone = combined(&[&[0.6, 0.0, 1.0]]);
         assert!((alone[0][0] - 0.6).abs() < 1e-5 && alone[0][1..] == [0.0, 1.0], "{alone:?}");
     }
