@@ -3,7 +3,7 @@
 use crate::dsp::grid::SpectrogramFormat;
 use crate::listener::load::LoadedListener;
 use crate::offline::frame_analysis::FrameAnalysis;
-use crate::offline::timeline::{LOOK_BACK_SECONDS, Timeline};
+use crate::offline::timeline::{END_DELAY_SECONDS, SMOOTHED_SECONDS, Timeline};
 use crate::realtime::denormals::FlushDenormals;
 
 /// Runs a listener on a recording, of which blocks are pushed in order.
@@ -55,8 +55,8 @@ impl<'a> OfflineListener<'a> {
     pub fn finish(mut self) -> Result<Timeline, String> {
         // Silence, until a sound at the end is no longer heard.
         let hop = self.frames.grid().hop;
-        let look_back = (LOOK_BACK_SECONDS * f64::from(self.sample_rate)) as usize;
-        let silence = vec![vec![0.0; look_back + hop * self.frames_per_run]; self.frames.channels()];
+        let tail = ((END_DELAY_SECONDS + SMOOTHED_SECONDS) * f64::from(self.sample_rate)) as usize;
+        let silence = vec![vec![0.0; tail + hop * self.frames_per_run]; self.frames.channels()];
         self.hear(&silence)?;
         let duration = self.samples as f64 / f64::from(self.sample_rate);
         let run_seconds = self.frames.grid().hop_seconds() * self.frames_per_run as f64;

@@ -4,8 +4,14 @@ use std::ops::Range;
 
 use crate::listener::concepts::ListenerConcepts;
 
-/// Time in seconds before a run of the listener that its probabilities are about.
-pub const LOOK_BACK_SECONDS: f64 = 1.0;
+/// Time in seconds for which a listener hears a sound after its end.
+///
+/// Its probabilities are about the last second, but trained listeners no longer hear most sounds a few tenths of a second
+/// after their end.
+pub(super) const END_DELAY_SECONDS: f64 = 0.3;
+
+/// Duration in seconds over which the probabilities are averaged, about the middle.
+pub(super) const SMOOTHED_SECONDS: f64 = 0.5;
 
 /// Probability from which a sound begins.
 const BEGIN: f32 = 0.5;
@@ -13,14 +19,17 @@ const BEGIN: f32 = 0.5;
 /// Probability below which it ends.
 const END: f32 = 0.35;
 
-/// Longest gap of a sound that is closed, in seconds, as the listener hears it: pauses within its look back are no gaps.
-const BRIDGED_SECONDS: f64 = 0.5;
+/// Longest gap of a sound that is closed, in seconds: pauses of speech are shorter.
+const BRIDGED_SECONDS: f64 = 1.0;
 
 /// Duration of the shortest segment, in seconds.
 const MIN_SECONDS: f64 = 0.5;
 
 /// Probability of a segment from which its sound is surely there.
-pub const SURE: f32 = 0.7;
+const SURE: f32 = 0.7;
+
+/// Part of a recording beyond which a longer time makes a sound no surer, and the shortest such time in seconds.
+const ENOUGH: (f64, f64) = (0.25, 5.0);
 
 /// A time for which a sound is heard.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +38,7 @@ pub struct Segment {
     pub start: f64,
     /// In seconds.
     pub end: f64,
-    /// Mean probability that the sound is there.
+    /// Probability that the sound is there, in its surest second.
     pub probability: f32,
 }
 
@@ -62,9 +71,10 @@ impl TimelineSound {
         self.segments.iter().map(|segment| segment.probability).fold(0.0, f32::max)
     }
 
-    /// Expected time in seconds for which the sound is there.
-    fn expected_seconds(&self) -> f64 {
-        self.segments.iter().map(|segment| segment.seconds() * f64::from(segment.probability)).sum()
+    /// How surely the sound is there in a recording of `recording_seconds`: its expected time, up to a limit.
+    fn certainty(&self, recording_seconds: f64) -> f64 {
+        let enough = ENOUGH.1.max(ENOUGH.0 * recording_seconds);
+        f64::from(self.probability()) * self.seconds().min(enough)
     }
 }
 
@@ -106,46 +116,47 @@ impl Timeline {
         Self { seconds, sounds }
     }
 
-    /// The sounds that are surely there, with a probability of at least [`SURE`] in a segment: of them, the `max` with
-    /// the longest expected time.
+    /// The surest sounds, at most `max`, of those that are surely there: with a probability of at least 0.7 in a segment.
     ///
-    /// Of sounds that cannot be told from each other, or contain each other, only the first is among them.
+    /// The surer and the longer a sound is heard, up to a quarter of the recording, the surer it is. Of sounds that cannot be
+    /// told from each other, or contain each other, only the surest is among them.
     pub fn sure(&self, concepts: &ListenerConcepts, max: usize) -> Vec<&TimelineSound> {
         let is_sure = |sound: &&TimelineSound| sound.probability() >= SURE;
-        select_distinct(self.sounds.iter().filter(is_sure), concepts, max)
+        self.select_distinct(self.sounds.iter().filter(is_sure).collect(), concepts, max)
     }
 
-    /// The `max` sounds with the longest expected time, however probable, as in [`sure`](Self::sure).
+    /// The surest sounds, at most `max`, however sure; otherwise as [`sure`](Self::sure).
     pub fn surest(&self, concepts: &ListenerConcepts, max: usize) -> Vec<&TimelineSound> {
-        select_distinct(self.sounds.iter(), concepts, max)
+        self.select_distinct(self.sounds.iter().collect(), concepts, max)
     }
-}
 
-/// Returns at most `max` of `sounds`, by expected time, of which each can be told from the others.
-fn select_distinct<'a>(
-    sounds: impl Iterator<Item = &'a TimelineSound>,
-    concepts: &ListenerConcepts,
-    max: usize,
-) -> Vec<&'a TimelineSound> {
-    let mut sounds: Vec<_> = sounds.collect();
-    sounds.sort_by(|a, b| b.expected_seconds().total_cmp(&a.expected_seconds()));
-    let mut selected: Vec<&TimelineSound> = Vec::new();
-    for sound in sounds {
-        if selected.len() < max
-            && selected.iter().all(|other| concepts.is_distinct(sound.concept, other.concept))
-        {
-            selected.push(sound);
+    /// Returns at most `max` of `sounds`, the surest first, of which each can be told from the others.
+    fn select_distinct<'a>(
+        &self,
+        mut sounds: Vec<&'a TimelineSound>,
+        concepts: &ListenerConcepts,
+        max: usize,
+    ) -> Vec<&'a TimelineSound> {
+        sounds.sort_by(|a, b| b.certainty(self.seconds).total_cmp(&a.certainty(self.seconds)));
+        let mut selected: Vec<&TimelineSound> = Vec::new();
+        for sound in sounds {
+            if selected.len() < max
+                && selected.iter().all(|other| concepts.is_distinct(sound.concept, other.concept))
+            {
+                selected.push(sound);
+            }
         }
+        selected
     }
-    selected
 }
 
 /// Returns the segments of one sound from its probability in each run.
 fn find_segments(probabilities: &[f32], run_seconds: f64, seconds: f64) -> Vec<Segment> {
-    let bridged = (BRIDGED_SECONDS / run_seconds) as usize;
+    let runs = |duration: f64| (duration / run_seconds).round() as usize;
+    let (bridged, second) = (runs(BRIDGED_SECONDS), runs(1.0).max(1));
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut is_heard = false;
-    for (run, &probability) in probabilities.iter().enumerate() {
+    for (run, probability) in smooth(probabilities, runs(SMOOTHED_SECONDS / 2.0)).into_iter().enumerate() {
         is_heard = probability >= if is_heard { END } else { BEGIN };
         match spans.last_mut() {
             _ if !is_heard => {}
@@ -155,13 +166,23 @@ fn find_segments(probabilities: &[f32], run_seconds: f64, seconds: f64) -> Vec<S
     }
     let is_steady = |span: &Range<usize>| span.len() as f64 * run_seconds >= MIN_SECONDS;
     let segment = |span: Range<usize>| {
-        let sum: f32 = probabilities[span.clone()].iter().sum();
         let start = (span.start as f64 * run_seconds).min((seconds - MIN_SECONDS).max(0.0));
-        // A sound is heard for the time of the look back after its end.
-        let end = (span.end as f64 * run_seconds - LOOK_BACK_SECONDS).max(start + MIN_SECONDS).min(seconds);
-        Segment { start, end, probability: sum / span.len() as f32 }
+        let end = (span.end as f64 * run_seconds - END_DELAY_SECONDS).max(start + MIN_SECONDS).min(seconds);
+        let heard = &probabilities[span];
+        let surest = heard.windows(second.min(heard.len())).map(mean).fold(0.0, f32::max);
+        Segment { start, end, probability: surest }
     };
     spans.into_iter().filter(is_steady).map(segment).collect()
+}
+
+/// Returns the mean of each value with its `reach` neighbours on both sides.
+fn smooth(values: &[f32], reach: usize) -> Vec<f32> {
+    let neighbours = |at: usize| at.saturating_sub(reach)..values.len().min(at + reach + 1);
+    (0..values.len()).map(|at| mean(&values[neighbours(at)])).collect()
+}
+
+fn mean(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len() as f32
 }
 
 /// Returns what is left of `segments` outside of `covered`, without pieces that are too short.
@@ -221,40 +242,47 @@ mod tests {
     }
 
     #[test]
-    fn end_is_earlier_by_the_look_back() {
-        assert_eq!(segments(&[(30, 0.0), (40, 0.9), (130, 0.0)]), [(30, 60)]);
-    }
-
-    #[test]
-    fn segment_begins_at_a_half_and_ends_below_035() {
-        assert_eq!(segments(&[(30, 0.45), (10, 0.5), (30, 0.35), (130, 0.34)]), [(30, 60)]);
+    fn segment_lies_where_the_sound_is_heard() {
+        assert_eq!(segments(&[(30, 0.0), (40, 1.0), (130, 0.0)]), [(30, 68)]);
         assert_eq!(segments(&[(200, 0.49)]), []);
     }
 
     #[test]
+    fn segment_begins_at_a_half_and_ends_below_035() {
+        assert_eq!(segments(&[(30, 0.45), (10, 0.6), (30, 0.36), (130, 0.33)]).len(), 1);
+        assert_eq!(segments(&[(60, 0.45), (140, 0.34)]), []);
+        let [(start, end)] = segments(&[(30, 0.45), (10, 0.6), (30, 0.36), (130, 0.33)])[..] else {
+            panic!()
+        };
+        assert!((28..=32).contains(&start) && (65..=70).contains(&end), "{start} to {end}");
+    }
+
+    #[test]
     fn short_gaps_are_closed_and_long_ones_are_not() {
-        assert_eq!(segments(&[(30, 0.9), (5, 0.1), (30, 0.9), (100, 0.0)]), [(0, 55)]);
-        assert_eq!(segments(&[(30, 0.9), (6, 0.1), (30, 0.9), (100, 0.0)]), [(0, 20), (36, 56)]);
+        assert_eq!(segments(&[(40, 0.9), (8, 0.1), (40, 0.9), (100, 0.0)]).len(), 1);
+        assert_eq!(segments(&[(40, 0.9), (15, 0.1), (40, 0.9), (100, 0.0)]).len(), 2);
     }
 
     #[test]
     fn flicker_is_dropped_and_a_short_sound_has_half_a_second() {
-        assert_eq!(segments(&[(30, 0.0), (4, 0.9), (100, 0.0)]), []);
-        assert_eq!(segments(&[(30, 0.0), (11, 0.9), (100, 0.0)]), [(30, 35)]);
+        assert_eq!(segments(&[(30, 0.0), (3, 0.9), (30, 0.0), (3, 0.9), (100, 0.0)]), []);
+        assert_eq!(segments(&[(30, 0.0), (6, 0.9), (100, 0.0)]), [(30, 35)]);
     }
 
     #[test]
     fn segments_lie_within_the_recording() {
-        assert_eq!(segments(&[(190, 0.0), (30, 0.9)]), [(190, 200)]);
+        assert_eq!(segments(&[(190, 0.0), (15, 0.9)]), [(190, 200)]);
         assert_eq!(segments(&[(198, 0.0), (12, 0.9)]), [(195, 200)]);
         let short = find_segments(&runs(&[(13, 0.9)]), RUN, 0.3);
         assert!(matches!(short[..], [Segment { start: 0.0, end: 0.3, .. }]), "{short:?}");
     }
 
     #[test]
-    fn probability_of_a_segment_is_the_mean() {
-        let found = find_segments(&runs(&[(10, 0.6), (10, 0.8), (100, 0.0)]), RUN, 20.0);
-        assert!((found[0].probability - 0.7).abs() < 1e-6);
+    fn probability_of_a_segment_is_that_of_its_surest_second() {
+        let found = find_segments(&runs(&[(20, 0.6), (5, 0.9), (5, 0.7), (20, 0.5), (50, 0.0)]), RUN, 20.0);
+        assert!((found[0].probability - 0.8).abs() < 1e-6, "{found:?}");
+        let short = find_segments(&runs(&[(30, 0.0), (6, 0.9), (100, 0.0)]), RUN, 20.0);
+        assert!(short[0].probability > 0.6, "{short:?}");
     }
 
     #[test]
@@ -262,8 +290,9 @@ mod tests {
         let (timeline, _) =
             timeline([&[(200, 0.9)], &[(50, 0.0), (60, 0.8), (90, 0.0)], &[(200, 0.0)], &[(200, 0.0)]]);
         assert_eq!(names(&timeline.sounds), ["music", "guitar"]);
-        let music: Vec<_> = timeline.sounds[0].segments.iter().map(|it| (it.start, it.end)).collect();
-        assert_eq!(music, [(0.0, 5.0), (10.0, 19.0)]);
+        let [music, guitar] = [0, 1].map(|at| &timeline.sounds[at].segments);
+        assert_eq!((music[0].start, music[0].end), (0.0, guitar[0].start));
+        assert_eq!(music[1].start, guitar[0].end);
     }
 
     #[test]
@@ -285,8 +314,9 @@ mod tests {
             &[(200, 0.6)],
             &[(150, 0.0), (50, 0.8)],
         ]);
-        assert_eq!(names(timeline.sure(&concepts, 4)), ["guitar"]);
-        assert_eq!(names(timeline.surest(&concepts, 4)), ["drums", "guitar"]);
-        assert_eq!(names(timeline.surest(&concepts, 1)), ["drums"]);
+        assert_eq!(names(&timeline.sounds), ["drums", "guitar", "harp"]);
+        assert_eq!(names(timeline.sure(&concepts, 4)), ["guitar"], "harp and guitar overlap");
+        assert_eq!(names(timeline.surest(&concepts, 4)), ["guitar", "drums"]);
+        assert_eq!(names(timeline.surest(&concepts, 1)), ["guitar"]);
     }
 }
