@@ -117,7 +117,7 @@ pub fn stft_frame_and_hop(rate: f64) -> (usize, usize) {
     (frame, (512.0 * ratio).round() as usize)
 }
 
-/// For every hop of `rendered`, whether `played` differs from it, because a mask was late.
+/// For every hop of `rendered`, whether `played` differs from it, because a mask was late or the rest paused.
 ///
 /// Both are the plugin's Target at the host's `rate` in Hz, with the latency removed.
 pub fn late_hops(played: &Audio, rendered: &Audio, rate: f64) -> Vec<bool> {
