@@ -5,13 +5,16 @@ use sift_engine::{HearingState, RestSound};
 /// A sound that competed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestShare {
-    /// Name of the concept, or the text that was said.
+    /// Name of the concept, the text that was said, or [`EXCLUDED`].
     pub name: String,
     /// Part of the time for which it competed, 0 to 1.
     pub share: f64,
     /// Its mean weight in that time, 0 to 1.
     pub weight: f64,
 }
+
+/// Stands for sounds that the described text excludes, as "speech without music" does.
+const EXCLUDED: &str = "what the text excludes";
 
 /// Counts which sounds compete, block by block.
 #[derive(Default)]
@@ -40,10 +43,11 @@ impl RestReport {
         self.problem.as_deref()
     }
 
-    /// The sounds that competed, the one with the longest time first. `said`: the text, if one was said.
+    /// The sounds that competed, the one with the longest time first. `said`: the text of the rest, empty if there is none.
     pub fn shares(&self, said: &str) -> Vec<RestShare> {
+        let unnamed = if said.is_empty() { EXCLUDED } else { said };
         let share = |(name, blocks, sum): &(Option<String>, u32, f64)| RestShare {
-            name: name.as_deref().unwrap_or(said).to_owned(),
+            name: name.as_deref().unwrap_or(unnamed).to_owned(),
             share: f64::from(*blocks) / f64::from(self.blocks),
             weight: sum / f64::from(*blocks),
         };
@@ -83,9 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn rest_without_a_name_is_the_text_that_was_said() {
+    fn rest_without_a_name_was_said_or_excluded() {
         let mut report = RestReport::default();
         report.add(state(None, 1.0));
         assert_eq!(report.shares("music")[0].name, "music");
+        assert_eq!(report.shares("")[0].name, "what the text excludes");
     }
 }
