@@ -166,9 +166,11 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
         };
         match outcome {
             Ok(rendered) if arguments.json => {
+                rendered.warn(arguments, input);
                 writeln!(out, "{}", rendered.json(arguments, input, targets))?;
             }
             Ok(rendered) => {
+                rendered.warn(arguments, input);
                 rendered.describe(arguments, input);
                 for target in targets.all() {
                     writeln!(out, "{}", target.path.display())?;
@@ -210,12 +212,17 @@ struct Rendered {
 }
 
 impl Rendered {
-    /// Tells what competed, and warns if the listener is broken.
-    fn describe(&self, arguments: &RenderArguments, input: &Input) {
+    /// Warns if the listener is broken.
+    fn warn(&self, arguments: &RenderArguments, input: &Input) {
         let name = input.name().display();
         if let Some(problem) = self.rest.problem().filter(|_| arguments.rest() != RestChoice::Off) {
             warn(format_args!("{name}: rendered without listening: {problem}"));
         }
+    }
+
+    /// Tells what competed of its own accord.
+    fn describe(&self, arguments: &RenderArguments, input: &Input) {
+        let name = input.name().display();
         let competed = rest_report::describe(&self.rest.shares(arguments.said()));
         if let Some(sounds) = competed.filter(|_| arguments.rest() == RestChoice::Auto) {
             remark(format_args!("{name}: the rest, with its part of the time: {sounds}"));

@@ -36,6 +36,8 @@ pub struct OfflineModel {
     separator: Box<dyn Separator>,
     listener: LoadedListener,
     provider: ActiveProvider,
+    /// Cancels the runs of both networks.
+    token: CancelToken,
 }
 
 impl OfflineModel {
@@ -59,7 +61,7 @@ impl OfflineModel {
                 listener::load::load(environment, &model.package, sessions, embedding_size, &token)
                     .unwrap_or_else(|| Err(no_listener(&model.package)))?;
             let listener_frames = section.frames;
-            Ok(Self { audio, mask_lag, listener_frames, separator, listener, provider })
+            Ok(Self { audio, mask_lag, listener_frames, separator, listener, provider, token })
         };
         load().map_err(|error: PackageError| error.to_string())
     }
@@ -76,7 +78,8 @@ impl OfflineModel {
 
     /// Begins to listen to a recording of `channels` channels at `sample_rate` hertz.
     pub fn listen(&mut self, sample_rate: u32, channels: usize) -> OfflineListener<'_> {
-        OfflineListener::new(&mut self.listener, &self.audio, self.listener_frames, (sample_rate, channels))
+        let Self { listener, audio, listener_frames, token, .. } = self;
+        OfflineListener::new(listener, token.clone(), audio, *listener_frames, (sample_rate, channels))
     }
 
     /// Begins to split a recording of `channels` channels at `sample_rate` hertz into the sounds `concepts` and a rest.
@@ -95,7 +98,8 @@ impl OfflineModel {
             .iter()
             .map(|&concept| Ok((self.separator.fork()?, self.listener.embeddings.row(concept))))
             .collect::<Result<_, String>>()?;
-        Ok(OfflineSplitter::new(streams, &self.audio, self.mask_lag, (sample_rate, channels)))
+        let format = (sample_rate, channels);
+        Ok(OfflineSplitter::new(streams, self.token.clone(), &self.audio, self.mask_lag, format))
     }
 }
 

@@ -76,6 +76,11 @@ impl CancelToken {
         }
     }
 
+    /// The error of work that did not end within the timeout.
+    fn too_late(&self) -> String {
+        format!("the network did not end within {} s", self.timeout.as_secs_f32())
+    }
+
     /// Returns whether [`cancel`](Self::cancel) was called on this token or a parent.
     pub fn is_cancelled(&self) -> bool {
         self.state.lock().cancelled
@@ -116,29 +121,53 @@ pub fn with_timeout<T>(token: &CancelToken, work: impl FnOnce(&CancelToken) -> T
     if token.is_cancelled() {
         return Err(CANCELLED.into());
     }
-    let (attempt, timeout) = (&token.child(), token.timeout);
-    let result = thread::scope(|scope| {
+    let attempt = token.child();
+    let result = cancel_when_late(&attempt, || work(&attempt));
+    if token.is_cancelled() {
+        return Err(CANCELLED.into());
+    }
+    if attempt.is_cancelled() {
+        return Err(attempt.too_late());
+    }
+    result
+}
+
+/// Returns the result of `work`, which runs networks of `token`. Cancels `token` if it does not end within its timeout: all
+/// later work fails, too.
+///
+/// # Errors
+/// The errors of `work`, or if it does not end in time.
+pub fn run_within_timeout<T>(
+    token: &CancelToken,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String> {
+    if token.is_cancelled() {
+        return Err(CANCELLED.into());
+    }
+    let result = cancel_when_late(token, work);
+    if token.is_cancelled() {
+        return Err(token.too_late());
+    }
+    result.flatten()
+}
+
+/// Returns the result of `work`, and cancels `token` after its timeout.
+fn cancel_when_late<T>(token: &CancelToken, work: impl FnOnce() -> T) -> Result<T, String> {
+    thread::scope(|scope| {
         let (done, finished) = bounded::<()>(0);
         let watch = move || {
-            if finished.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
-                attempt.cancel();
+            if finished.recv_timeout(token.timeout) == Err(RecvTimeoutError::Timeout) {
+                token.cancel();
             }
         };
         thread::Builder::new()
             .name("sift watch".into())
             .spawn_scoped(scope, watch)
             .map_err(|error| format!("the network cannot be watched: {error}"))?;
-        let result = work(attempt);
+        let result = work();
         drop(done);
         Ok(result)
-    });
-    if token.is_cancelled() {
-        return Err(CANCELLED.into());
-    }
-    if attempt.is_cancelled() {
-        return Err(format!("the network did not end within {} s", timeout.as_secs_f32()));
-    }
-    result
+    })
 }
 
 /// Joins `thread`, whose token is cancelled, or leaves it running after [`JOIN_TIMEOUT`].
@@ -170,6 +199,19 @@ mod tests {
         while !token.is_cancelled() {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn late_work_cancels_the_token_of_its_networks() {
+        let token = CancelToken::new(Duration::from_millis(20));
+        assert_eq!(run_within_timeout(&token, || Ok(3)), Ok(3));
+        assert_eq!(run_within_timeout(&token, || Err::<(), _>("broken".into())), Err("broken".into()));
+        let wait = || {
+            until_cancelled(&token);
+            Err::<(), _>("stopped".into())
+        };
+        assert_eq!(run_within_timeout(&token, wait), Err("the network did not end within 0.02 s".into()));
+        assert_eq!(run_within_timeout(&token, || Ok(3)), Err(CANCELLED.into()));
     }
 
     #[test]

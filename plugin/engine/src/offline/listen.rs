@@ -1,6 +1,7 @@
 //! Listening to a recording.
 
 use crate::dsp::grid::SpectrogramFormat;
+use crate::inference::cancel::{CancelToken, run_within_timeout};
 use crate::listener::load::LoadedListener;
 use crate::offline::frame_analysis::FrameAnalysis;
 use crate::offline::timeline::{END_DELAY_SECONDS, SMOOTHED_SECONDS, Timeline};
@@ -9,6 +10,7 @@ use crate::realtime::denormals::FlushDenormals;
 /// Runs a listener on a recording, of which blocks are pushed in order.
 pub struct OfflineListener<'a> {
     listener: &'a mut LoadedListener,
+    token: CancelToken,
     frames: FrameAnalysis,
     /// Frames per run of the network.
     frames_per_run: usize,
@@ -20,9 +22,11 @@ pub struct OfflineListener<'a> {
 }
 
 impl<'a> OfflineListener<'a> {
-    /// Creates the listener in the state of the start of a stream. `format`: sample rate in hertz, and channels.
+    /// Creates the listener in the state of the start of a stream. `token` cancels its network. `format`: sample rate
+    /// in hertz, and channels.
     pub(super) fn new(
         listener: &'a mut LoadedListener,
+        token: CancelToken,
         audio: &SpectrogramFormat,
         frames_per_run: usize,
         format: (u32, usize),
@@ -30,6 +34,7 @@ impl<'a> OfflineListener<'a> {
         listener.listener.reset();
         Self {
             listener,
+            token,
             frames: FrameAnalysis::new(audio, format, 1),
             frames_per_run,
             frame: 0,
@@ -73,15 +78,17 @@ impl<'a> OfflineListener<'a> {
             if !has_frame {
                 continue;
             }
-            let heard = self
-                .listener
-                .listener
-                .hear(self.frames.magnitude())
-                .map_err(|problem| format!("listener: {problem}. Install the model again"))?;
             self.frame += 1;
-            if self.frame.is_multiple_of(self.frames_per_run) {
-                self.heard.extend_from_slice(heard);
-            }
+            let Self { listener, token, frames, frame, frames_per_run, heard, .. } = &mut *self;
+            let (network, magnitude) = (&mut listener.listener, frames.magnitude());
+            let result = match frame.is_multiple_of(*frames_per_run) {
+                true => run_within_timeout(token, || {
+                    network.hear(magnitude).map(|newest| heard.extend_from_slice(newest))
+                }),
+                // The network does not run.
+                false => network.hear(magnitude).map(drop),
+            };
+            result.map_err(|problem| format!("listener: {problem}. Install the model again"))?;
         }
         Ok(())
     }

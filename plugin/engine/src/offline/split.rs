@@ -9,6 +9,7 @@ use crate::dsp::grid::{SpectrogramFormat, write_host_gain};
 use crate::dsp::mask_processor::is_valid_gain;
 use crate::dsp::sanitize;
 use crate::dsp::stft::OverlapAdd;
+use crate::inference::cancel::{CancelToken, run_within_timeout};
 use crate::offline::frame_analysis::FrameAnalysis;
 use crate::realtime::denormals::FlushDenormals;
 use crate::separator::Separator;
@@ -27,6 +28,8 @@ pub(super) type SoundStream = (Box<dyn Separator>, Vec<f32>);
 pub struct OfflineSplitter {
     frames: FrameAnalysis,
     streams: Vec<SoundStream>,
+    /// Cancels the network of the streams.
+    token: CancelToken,
     masks: SoundMasks,
     /// Gain of one sound for each bin of the recording's grid.
     gain: Vec<Complex32>,
@@ -44,9 +47,10 @@ pub struct OfflineSplitter {
 }
 
 impl OfflineSplitter {
-    /// Creates the splitter. `format`: sample rate in hertz, and channels.
+    /// Creates the splitter. `token` cancels the network of `streams`. `format`: sample rate in hertz, and channels.
     pub(super) fn new(
         streams: Vec<SoundStream>,
+        token: CancelToken,
         audio: &SpectrogramFormat,
         mask_lag: usize,
         format: (u32, usize),
@@ -65,6 +69,7 @@ impl OfflineSplitter {
             skip: grid.size - grid.hop,
             stems: vec![vec![Vec::new(); channels]; streams.len() + 1],
             streams,
+            token,
             frames,
         }
     }
@@ -109,7 +114,9 @@ impl OfflineSplitter {
             let (count, has_frame) = self.frames.push(block, at);
             at += count;
             if has_frame {
-                self.masks.run(self.frames.magnitude(), &mut self.streams)?;
+                let Self { frames, streams, token, masks, .. } = &mut *self;
+                run_within_timeout(token, || masks.run(frames.magnitude(), streams))
+                    .map_err(|problem| format!("separator: {problem}. Try again, or use another model"))?;
                 self.frame += 1;
                 // The first masks are for frames before the recording.
                 if self.frame > self.mask_lag {
@@ -178,7 +185,6 @@ impl SoundMasks {
             })
             .collect();
         run_together(magnitude, &mut runs, false)
-            .map_err(|problem| format!("separator: {problem}. Try again, or use another model"))
     }
 
     /// Lets the masks of the newest run compete, and limits their sum.
@@ -268,7 +274,8 @@ mod tests {
         let stream = |embedding: &&[f32]| {
             (Box::new(Bands { lag, frames: 0 }) as Box<dyn Separator>, embedding.to_vec())
         };
-        OfflineSplitter::new(embeddings.iter().map(stream).collect(), &audio, lag, (rate, channels))
+        let streams = embeddings.iter().map(stream).collect();
+        OfflineSplitter::new(streams, CancelToken::default(), &audio, lag, (rate, channels))
     }
 
     /// Splits `input` in blocks of these lengths, in turn.
