@@ -167,7 +167,10 @@ fn find_segments(probabilities: &[f32], run_seconds: f64, seconds: f64) -> Vec<S
     let is_steady = |span: &Range<usize>| span.len() as f64 * run_seconds >= MIN_SECONDS;
     let segment = |span: Range<usize>| {
         let start = (span.start as f64 * run_seconds).min((seconds - MIN_SECONDS).max(0.0));
-        let end = (span.end as f64 * run_seconds - END_DELAY_SECONDS).max(start + MIN_SECONDS).min(seconds);
+        let heard_until = span.end as f64 * run_seconds;
+        // What is heard to the end of the recording has no end of its own.
+        let delay = if heard_until < seconds { END_DELAY_SECONDS } else { 0.0 };
+        let end = (heard_until - delay).max(start + MIN_SECONDS).min(seconds);
         let heard = &probabilities[span];
         let surest = heard.windows(second.min(heard.len())).map(mean).fold(0.0, f32::max);
         Segment { start, end, probability: surest }
@@ -272,6 +275,7 @@ mod tests {
     #[test]
     fn segments_lie_within_the_recording() {
         assert_eq!(segments(&[(190, 0.0), (15, 0.9)]), [(190, 200)]);
+        assert_eq!(segments(&[(100, 0.0), (100, 0.9), (8, 0.0)]), [(100, 200)]);
         assert_eq!(segments(&[(198, 0.0), (12, 0.9)]), [(195, 200)]);
         let short = find_segments(&runs(&[(13, 0.9)]), RUN, 0.3);
         assert!(matches!(short[..], [Segment { start: 0.0, end: 0.3, .. }]), "{short:?}");
