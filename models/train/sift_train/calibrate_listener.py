@@ -20,7 +20,7 @@ from .listener_data import ListenerMixtures
 from .vocabulary import Vocabulary
 from .weights import read_weights, write_weights
 
-BATCHES = 60
+BATCHES = 160
 FIRST_STEP = 1 << 30
 """Step of the first batch, which training never reaches."""
 OFFSET_PENALTY = 2.0
@@ -85,8 +85,10 @@ def main():
     print(f"{len(logits)} moments; cross entropy {before:.3f} before, {after:.3f} after; scale {scale[0]:.3f}")
     probabilities = torch.sigmoid(scale * logits + offset)
     for low, high in zip(np.arange(0, 1, 0.2), np.arange(0.2, 1.1, 0.2)):
-        chosen = (probabilities >= low) & (probabilities < high) & (weights > 0)
-        print(f"{low:.1f} to {high:.1f}: mean {probabilities[chosen].mean():.2f}, there {targets[chosen].mean():.2f}")
+        chosen = (probabilities >= low) & (probabilities < high)
+        mass = weights[chosen].sum()
+        said, there = ((values[chosen] * weights[chosen]).sum() / mass for values in (probabilities, targets))
+        print(f"{low:.1f} to {high:.1f}: mean {said:.2f}, there {there:.2f}")
     write_weights(stored | {"calibration.scale": scale, "calibration.offset": offset}, arguments.out)
 
 

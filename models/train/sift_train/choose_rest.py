@@ -50,7 +50,7 @@ def prepare(package, case):
     """Computes the masks of a case."""
     spectrum = spectrogram(torch.from_numpy(case.mixture)[None], package.audio)
     magnitude = spectrum[0].abs().numpy()
-    gains, _ = package.gains(magnitude, case.text)
+    _, gains = package.gains(magnitude, case.text, None)
     heard = package.listener.hear(magnitude)
     candidates = package.rest_candidates(case.text)
     highest = heard.max(axis=0)

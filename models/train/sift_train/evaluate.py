@@ -152,29 +152,31 @@ class Package:
         weight = rest_rules.SAID_WEIGHT if self.listener else rest_rules.SAID_WEIGHT_WITHOUT_LISTENER
         return SaidRest([(self.stream(), self.embedding(name)) for name in rest], weight)
 
-    def gains(self, magnitude, text, rest=None):
-        """Runs a text hop by hop: magnitudes [T, F] → gains [T, F] and presence [T]. `rest`: as in `separate`."""
+    def gains(self, magnitude, text, *rests):
+        """Runs a text hop by hop, beside each of `rests`: magnitudes [T, F] → presence [T] and gains [T, F] per rest.
+
+        A rest is None, `AUTOMATIC` for what the listener hears beside the text, a tuple of names of other sounds, or a class
+        like HeardRest.
+        """
         words, roles = zip(*self.split_query(text))
         streams = [self.stream() for _ in words]
         embeddings = [self.embedding(part) for part in words]
-        competitor = self._competitor(text, rest, magnitude)
-        combined, presences = [], []
+        competitors = [self._competitor(text, rest, magnitude) for rest in rests]
+        presences, combined = [], [[] for _ in rests]
         for hop, frame in enumerate(magnitude):
             before = streams[0].fork()
             masks, present = zip(*(stream.run(frame, part) for stream, part in zip(streams, embeddings)))
             mask = query_parts.combine_masks(masks, roles)
-            combined.append(competitor(hop, frame, mask, before) if competitor else mask)
+            for competitor, found in zip(competitors, combined):
+                found.append(competitor(hop, frame, mask, before.fork()) if competitor else mask)
             direct = [value for value, role in zip(present, roles) if role is not query_parts.PartRole.EXCLUDE_INVERTED]
             presences.append(max(direct))
-        return np.stack(combined), np.stack(presences)
+        return np.stack(presences), *map(np.stack, combined)
 
     def separate(self, mixture, text, rest=None):
-        """Separates the sound that `text` describes: samples [N] → samples [N] and presence [T].
-
-        `rest`: None, `AUTOMATIC` for what the listener hears beside the text, or a tuple of names of other sounds.
-        """
+        """Separates the sound that `text` describes: samples [N] → samples [N] and presence [T]. `rest`: as in `gains`."""
         spectrum = spectrogram(torch.from_numpy(mixture)[None], self.audio)
-        mask, presence = self.gains(spectrum[0].abs().numpy(), text, rest)
+        presence, mask = self.gains(spectrum[0].abs().numpy(), text, rest)
         return waveform(torch.from_numpy(mask) * spectrum, self.audio, len(mixture))[0].numpy(), presence
 
 

@@ -18,9 +18,11 @@ from .data import spectrogram
 from .listener_data import ListenerMixtures, coloured_noise
 from .listener_lists import ListenerLists, merge, validation_pools
 from .listener_package import load_listener
+from .report import write_into_card
 from .train import read_corpus
 from .vocabulary import Vocabulary
 
+CARD_MARKS = ("<!-- listener -->", "<!-- end of listener -->")
 CASES = 600
 """Mixtures per list."""
 SURE = 0.8
@@ -122,13 +124,66 @@ def evaluate(config, weights_path, cases=CASES):
     }
 
 
+def make_markdown(figures):
+    """Formats the figures as tables."""
+
+    def percent(value):
+        return "–" if value is None else f"{100 * value:.0f} %"
+
+    groups = list(next(iter(next(iter(figures["lists"].values())).values())))
+    lines = [
+        f"Mean average precision, over the names that are there at least once in {figures['cases']} mixtures of 4 s "
+        f"({figures['cases'] // 2} bands):",
+        "",
+        "| recordings | list | " + " | ".join(groups) + " |",
+        "|---|---|" + "---|" * len(groups),
+    ]
+    for title, lists in figures["lists"].items():
+        for name, entry in lists.items():
+            cells = [
+                "–"
+                if entry[group]["mean_average_precision"] is None
+                else f"{entry[group]['mean_average_precision']:.2f} ({entry[group]['names']})"
+                for group in groups
+            ]
+            lines.append(f"| {title} | {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"Of the names of the first model that it says at {SURE} or more, how many per mixture, how many of them are there, "
+        "and how many of those that are there it says:",
+        "",
+        "| recordings | list | said per mixture | of these there | of those there said |",
+        "|---|---|---|---|---|",
+    ]
+    for title, lists in figures["lists"].items():
+        for name, entry in lists.items():
+            known = entry[groups[-1]]
+            lines.append(
+                f"| {title} | {name} | {known['said_per_mixture']:.2f} | {percent(known['of_said_there'])} | "
+                f"{percent(known['of_there_said'])} |"
+            )
+    heard = "; ".join(
+        f"{case}: {', '.join(f'{name} {value:.2f}' for name, value in names.items()) or 'nothing'}"
+        for case, names in figures["noise"].items()
+    )
+    lines += ["", f"Heard at 0.5 or more in ten seconds of silence and of coloured noise, at most: {heard}."]
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=configuration.LISTENER_CONFIG)
     parser.add_argument("--weights", type=Path, default=configuration.LISTENER_WEIGHTS)
+    parser.add_argument("--card", action="store_true", help="write the figures into the model card of models/default")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(json.dumps(evaluate(configuration.load_listener(arguments.config), arguments.weights), indent=1))
+    figures = evaluate(configuration.load_listener(arguments.config), arguments.weights)
+    text = make_markdown(figures)
+    if arguments.card:
+        path = configuration.LISTENER_WEIGHTS.with_suffix(".json")
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_into_card(configuration.PACKAGE / "MODEL_CARD.md", CARD_MARKS, text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def measure_case(package, case):
 
     wrong = LABELS.index(case.wrong)
     modes = (None, AUTOMATIC, case.others, lambda *inputs: WrongRest(*inputs, wrong=wrong))
-    return [measure(package.gains(magnitude, case.text, mode)[0]) for mode in modes]
+    _, *gains = package.gains(magnitude, case.text, *modes)
+    return [measure(mode_gains) for mode_gains in gains]
 
 
 def summarise(values, is_absent):

@@ -113,38 +113,52 @@ class ListenerMixtures:
                 share * np.where(chosen, popular, 0) / popular[chosen].sum() + (1 - share) * self._probabilities
             )
 
-    def _draw_parts(self, rng):
-        """Draws the sounds of a mixture: [(concept, samples)]."""
-        options, generator = self.options, self.generator
+    def _draw_sounds(self, rng):
+        """Draws the sounds of a batch, of which its mixtures are made: [(concept, samples)] of unit energy."""
+        chosen = rng.choice(len(self._concepts), self.options["sounds"], p=self._probabilities)
+        draw, scale = self.generator.draw_segment, self.generator.scale_to_level
+        return [(name, scale(draw(rng, name), 0.0)) for name in (self._concepts[index] for index in chosen)]
+
+    def _draw_parts(self, rng, sounds, bands):
+        """Draws the sounds of a mixture, at random levels: [(concept, samples)]."""
+        options = self.options
+
+        def draw_gain():
+            level = np.clip(rng.normal(0, options["level_deviation"]), -options["level_limit"], options["level_limit"])
+            return np.float32(10 ** (level / 20))
+
+        def shift(samples):
+            return np.roll(samples, rng.integers(self.length))
+
         if rng.random() < options["band"]:
-            parts = generator.draw_band(rng)
+            band = bands[rng.integers(len(bands))]
+            offset, kept = rng.integers(self.length), rng.random(len(band)) < options["stem_kept"]
+            kept[rng.integers(len(band))] = True
+            stems = [stem for stem, is_kept in zip(band, kept) if is_kept]
+            parts = [(concept, np.roll(samples, offset) * draw_gain() ** 0.5) for concept, samples in stems]
             if rng.random() < options["speech_over_band"]:
                 concept = self._speech[rng.integers(len(self._speech))]
-                loudness = sum(energy(samples) for _, samples in parts)
-                speech = generator.scale_to_level(generator.draw_segment(rng, concept), rng.normal(0, 6))
-                parts.append((concept, speech * np.float32(np.sqrt(loudness))))
+                speech = self.generator.scale_to_level(self.generator.draw_segment(rng, concept), 0.0)
+                loudness = np.float32(np.sqrt(sum(energy(samples) for _, samples in parts)))
+                parts.append((concept, speech * loudness * draw_gain()))
             return parts
         count = 1 + int(rng.choice(len(options["counts"]), p=options["counts"]))
-        parts = []
-        for _ in range(count):
-            concept = self._concepts[rng.choice(len(self._concepts), p=self._probabilities)]
-            level = np.clip(rng.normal(0, options["level_deviation"]), -options["level_limit"], options["level_limit"])
-            parts.append((concept, generator.scale_to_level(generator.draw_segment(rng, concept), level)))
-        return parts
+        chosen = rng.choice(len(sounds), count, replace=False)
+        return [(concept, shift(samples) * draw_gain()) for concept, samples in (sounds[index] for index in chosen)]
 
     def _draw_floor(self, rng):
         """Draws coloured noise [N] of unit energy per sample."""
         return np.roll(self._floors[rng.integers(NOISES)], rng.integers(self.length))
 
-    def draw_example(self, rng):
-        """Draws an example: mixture [N], targets [K, C] and weights [K, C]."""
+    def draw_example(self, rng, sounds, bands):
+        """Draws an example of these sounds and bands: mixture [N], targets [K, C] and weights [K, C]."""
         options = self.options
         if rng.random() < options["only_noise"]:
             level = rng.uniform(*options["only_noise_range"])
             floor = self._draw_floor(rng) * np.float32(10 ** (level / 20) * (rng.random() < 0.8))
             parts, mixture = [], floor
         else:
-            parts = self._draw_parts(rng)
+            parts = self._draw_parts(rng, sounds, bands)
             mixture = sum(samples for _, samples in parts)
             floor = np.zeros(self.length, np.float32)
             if rng.random() < options["noise_floor"]:
@@ -172,8 +186,14 @@ class ListenerMixtures:
     def batch(self, step):
         """Returns the batch of a step: magnitudes [B, K·T, F], targets and weights [B, K, C]."""
         rng = np.random.default_rng([self.training["seed"], step])
-        mixtures, targets, weights = zip(*(self.draw_example(rng) for _ in range(self.training["batch"])))
-        magnitude = spectrogram(torch.from_numpy(np.stack(mixtures)), self.audio).abs()[:, : self.runs * self.frames]
+        # Each sound is in several mixtures of the batch, because drawing sounds takes the most time.
+        sounds = self._draw_sounds(rng)
+        bands = [self.generator.draw_band(rng) for _ in range(self.options["bands"])]
+        examples = (self.draw_example(rng, sounds, bands) for _ in range(self.training["batch"]))
+        mixtures, targets, weights = zip(*examples)
+        spectrum = spectrogram(torch.from_numpy(np.stack(mixtures)), self.audio)[:, : self.runs * self.frames]
+        # Faster than abs().
+        magnitude = (spectrum.real.square() + spectrum.imag.square()).sqrt()
         magnitude *= self._draw_colours(rng, len(mixtures))
         return magnitude, torch.from_numpy(np.stack(targets)), torch.from_numpy(np.stack(weights))
 

@@ -50,7 +50,7 @@ class ListenerRun:
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=self.training["learning_rate"], weight_decay=self.training["weight_decay"]
         )
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.hours = 0, 0.0, 0.0
         self.state = None
         self.is_stopping = False
         checkpoint = self.folder / "last.pt"
@@ -60,6 +60,7 @@ class ListenerRun:
             self.average.values = stored["average"]
             self.optimiser.load_state_dict(stored["optimiser"])
             self.step, self.seconds = stored["step"], stored["seconds"]
+            self.hours = stored["hours"]
 
     def save(self):
         """Writes the checkpoint and the averaged weights."""
@@ -69,6 +70,7 @@ class ListenerRun:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "hours": self.hours,
         }
         torch.save(state, self.folder / "last.pt.part")
         os.replace(self.folder / "last.pt.part", self.folder / "last.pt")
@@ -97,6 +99,7 @@ class ListenerRun:
                 break
             losses.append(self._train_on(*batch))
             self.step += 1
+            self.hours += self.training["batch"] * self.mixtures.options["segment_seconds"] / 3600
             self.seconds = time.monotonic() - started
             if self.step % LOG_STEPS == 0:
                 self._log(sum(losses) / len(losses))
@@ -129,13 +132,14 @@ class ListenerRun:
     def _log(self, loss):
         path = self.folder / "log.csv"
         is_new = not path.is_file()
-        hours = self.step * self.training["batch"] * self.mixtures.options["segment_seconds"] / 3600
         rate = self.optimiser.param_groups[0]["lr"]
         with open(path, "a", newline="") as file:
             writer = csv.writer(file)
             if is_new:
                 writer.writerow(["step", "minutes", "mixture_hours", "learning_rate", "loss"])
-            writer.writerow([self.step, round(self.seconds / 60, 2), round(hours, 2), f"{rate:.3g}", round(loss, 4)])
+            writer.writerow(
+                [self.step, round(self.seconds / 60, 2), round(self.hours, 2), f"{rate:.3g}", round(loss, 4)]
+            )
 
 
 def main():
