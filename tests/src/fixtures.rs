@@ -1,5 +1,6 @@
 //! Paths of bundles, packages and recordings; the hops and the latency to expect of the plugin.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -117,15 +118,29 @@ pub fn stft_frame_and_hop(rate: f64) -> (usize, usize) {
     (frame, (512.0 * ratio).round() as usize)
 }
 
-/// For every hop of `rendered`, whether `played` differs from it, because a mask was late or the rest paused.
+/// Energy of the difference of a late hop, over that of a mean hop: −30 dB.
+///
+/// The separator skips frames whose masks would come too late. In its state, a skipped frame leaves differences that stay
+/// below −30 dB after a tenth of a second, but do not become zero.
+const LATE_DIFFERENCE: f64 = 1e-3;
+
+/// For every hop of `rendered`, whether `played` differs from it audibly, because a mask was late or the rest paused.
 ///
 /// Both are the plugin's Target at the host's `rate` in Hz, with the latency removed.
 pub fn late_hops(played: &Audio, rendered: &Audio, rate: f64) -> Vec<bool> {
     let (_, hop) = stft_frame_and_hop(rate);
-    (0..rendered.frames() / hop)
-        .map(|index| index * hop..(index + 1) * hop)
-        .map(|range| played.slice(range.clone()).first_difference(&rendered.slice(range)).is_some())
-        .collect()
+    let hops = rendered.frames() / hop;
+    let energy = |range: Range<usize>, value: &dyn Fn(usize, usize) -> f32| -> f64 {
+        let channels = 0..rendered.width();
+        channels
+            .flat_map(|channel| range.clone().map(move |frame| (channel, frame)))
+            .map(|(channel, frame)| f64::from(value(channel, frame)).powi(2))
+            .sum()
+    };
+    let own = |channel: usize, frame: usize| rendered.channel(channel)[frame];
+    let difference = |channel: usize, frame: usize| played.channel(channel)[frame] - own(channel, frame);
+    let limit = LATE_DIFFERENCE * energy(0..hops * hop, &own) / hops as f64;
+    (0..hops).map(|index| energy(index * hop..(index + 1) * hop, &difference) > limit).collect()
 }
 
 /// Latency of the default model in samples: one frame, and the hops in which a block and the 4 ms for the separator fit.
@@ -138,6 +153,28 @@ pub fn expected_latency(rate: f64, max_block: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hop_is_late_where_it_differs_audibly() {
+        let rendered = Audio::noise(2, 20 * 768, 0.5, 3);
+        let played = Audio::from_fn(2, rendered.frames(), |channel, frame| {
+            let gain = match frame / 768 {
+                3 => 0.0,
+                5 => 0.9,
+                7 => 0.99,
+                _ => 1.0,
+            };
+            gain * rendered.channel(channel)[frame]
+        });
+        let late: Vec<_> = late_hops(&played, &rendered, 48_000.0)
+            .iter()
+            .enumerate()
+            .filter(|(_, late)| **late)
+            .map(|(hop, _)| hop)
+            .collect();
+        assert_eq!(late, [3, 5]);
+        assert!(!late_hops(&rendered, &rendered, 48_000.0).contains(&true));
+    }
 
     #[test]
     fn expected_latency_of_usual_blocks_is_as_documented() {

@@ -76,8 +76,8 @@ host_test!(
         });
 
         let mut plugin = Instance::create(&clap_bundle()).unwrap();
-        // A rest pauses for seconds after a late mask, and the hops of a pause would count as late. The listener runs
-        // for the open editor.
+        // A rest pauses for ten seconds after a late mask, and the hops of the pause would count as late. The listener
+        // runs for the open editor.
         plugin.set("Listen to the rest", "Off").unwrap();
         plugin.activate(RATE, BLOCK, Mode::Realtime).unwrap();
         let latency = plugin.latency().unwrap();

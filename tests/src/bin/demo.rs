@@ -64,7 +64,7 @@ fn main() -> Result<()> {
     println!(
         "Query \"a person speaking\": mixture {:.1} dBFS, target {:.1} dBFS, residual {:.1} dBFS; SI-SDR of the speech \
          {before:.1} dB in the mixture, {after:.1} dB in the target ({:+.1} dB); {late} of {hops} hops in real time \
-         differ from offline. Files are in {}",
+         differ audibly from offline. Files are in {}",
         level(mixture),
         level(target),
         level(residual),
