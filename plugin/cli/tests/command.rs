@@ -474,6 +474,21 @@ fn rest_that_is_heard_is_told() {
 }
 
 #[test]
+fn surest_four_sounds_of_the_demo_are_the_speech_and_the_band() {
+    let fixture = CliFixture::new();
+    fs::copy(demo("mixture.wav"), fixture.path("mixture.wav")).unwrap();
+    let output = fixture.sift(&["listen", "mixture.wav", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let probability = |sound: &serde_json::Value| sound["probability"].as_f64().unwrap();
+    let mut sounds: Vec<_> = json["sounds"].as_array().unwrap().iter().collect();
+    sounds.sort_by(|a, b| probability(b).total_cmp(&probability(a)));
+    let mut surest: Vec<_> = sounds.iter().take(4).map(|sound| sound["name"].as_str().unwrap()).collect();
+    surest.sort_unstable();
+    assert_eq!(surest, ["bass guitar", "drums", "piano", "speech"]);
+}
+
+#[test]
 fn split_of_the_demo_raises_si_sdr_of_speech_by_5_db() {
     let fixture = CliFixture::new();
     fs::copy(demo("mixture.wav"), fixture.path("mixture.wav")).unwrap();
