@@ -8,3 +8,4 @@ pub(crate) mod rest_budget;
 pub(crate) mod rest_control;
 pub(crate) mod separator_thread;
 pub mod status;
+mod thread_time;

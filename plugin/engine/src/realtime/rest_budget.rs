@@ -6,49 +6,81 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::realtime::status::Status;
+use crate::realtime::thread_time::thread_time;
 
-/// Load of all live instances of the process, in millionths of a core.
+/// Load of the separator threads of all live instances of the process, in millionths of a core.
 static TOTAL_LOAD: AtomicI64 = AtomicI64::new(0);
 
-/// Load per core up to which instances have a rest, in millionths. `bench` finds late masks from about 0.55 of each core on.
+/// Load per core up to which instances have a rest, in millionths.
 const MAX_LOAD: i64 = 500_000;
 
-/// A rest takes at most half of a hop more, so an instance without one has it again only below this part of the load.
-const RESUME_SHARE: f64 = 1.0 / 1.5;
+/// A rest takes about half of a hop more, so an instance without one has it again only below this part of the load.
+const RESUME_SHARE: f64 = 1.0 / 1.6;
 
 /// Shortest time without a rest.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Load of one instance, and whether it can afford a rest.
+/// Time over which a load is measured.
+const MEASURED: Duration = Duration::from_millis(500);
+
+/// Load of one instance, and whether it can afford a rest. Used by the separator thread only.
 pub struct RestBudget {
     status: Arc<Status>,
-    /// Time between two frames.
-    hop: Duration,
     /// This instance's share of [`TOTAL_LOAD`].
     load: i64,
+    /// When the load was last measured, and the processor time of the thread then.
+    measured: Option<(Instant, Duration)>,
     max_load: i64,
     missing_masks: u64,
     paused_until: Option<Instant>,
 }
 
 impl RestBudget {
-    /// Creates the budget of an instance with a frame per `hop`, which counts its late masks in `status`.
-    pub fn new(status: Arc<Status>, hop: Duration) -> Self {
+    /// Creates the budget of an instance that counts its late masks in `status`.
+    pub fn new(status: Arc<Status>) -> Self {
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as i64);
         let missing_masks = status.faults().missing();
-        Self { status, hop, load: 0, max_load: MAX_LOAD * cores, missing_masks, paused_until: None }
+        Self {
+            status,
+            load: 0,
+            measured: None,
+            max_load: MAX_LOAD * cores,
+            missing_masks,
+            paused_until: None,
+        }
     }
 
     /// Returns whether the next hop can have a rest. Hosts that wait for masks (not `is_live`) can always.
     pub fn can_afford(&mut self, is_live: bool) -> bool {
-        let load = if is_live { self.own_load() } else { 0 };
-        let total = TOTAL_LOAD.fetch_add(load - self.load, Ordering::Relaxed) + load - self.load;
-        self.load = load;
-        self.decide(is_live, total, Instant::now())
+        let now = Instant::now();
+        if is_live {
+            self.measure(now, thread_time());
+        } else {
+            self.release();
+        }
+        self.decide(is_live, TOTAL_LOAD.load(Ordering::Relaxed), now)
     }
 
-    fn own_load(&self) -> i64 {
-        (1e6 * self.status.hop_time().div_duration_f64(self.hop)) as i64
+    /// Takes the load of this instance, which gets no frames, out of the total.
+    pub fn release(&mut self) {
+        self.measured = None;
+        self.set_load(0);
+    }
+
+    /// Updates the load from the processor `time` of this thread.
+    fn measure(&mut self, now: Instant, time: Option<Duration>) {
+        let Some(time) = time else { return };
+        let (begin, before) = *self.measured.get_or_insert((now, time));
+        let elapsed = now - begin;
+        if elapsed >= MEASURED {
+            self.set_load((1e6 * (time - before).div_duration_f64(elapsed)) as i64);
+            self.measured = Some((now, time));
+        }
+    }
+
+    fn set_load(&mut self, load: i64) {
+        TOTAL_LOAD.fetch_add(load - self.load, Ordering::Relaxed);
+        self.load = load;
     }
 
     fn decide(&mut self, is_live: bool, total: i64, now: Instant) -> bool {
@@ -70,7 +102,7 @@ impl RestBudget {
 
 impl Drop for RestBudget {
     fn drop(&mut self) {
-        TOTAL_LOAD.fetch_sub(self.load, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -79,7 +111,7 @@ mod tests {
     use super::*;
 
     fn budget() -> RestBudget {
-        let mut budget = RestBudget::new(Arc::new(Status::new(1)), Duration::from_millis(16));
+        let mut budget = RestBudget::new(Arc::new(Status::new(1)));
         budget.max_load = 1_000_000;
         budget
     }
@@ -113,14 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn load_of_dropped_instances_does_not_count() {
-        let mut first = budget();
-        first.status.count_hop(Duration::from_millis(8));
-        let before = TOTAL_LOAD.load(Ordering::Relaxed);
-        first.can_afford(true);
-        assert_eq!(first.load, 500_000);
-        drop(first);
-        // Other tests of this process may run instances meanwhile.
-        assert!((TOTAL_LOAD.load(Ordering::Relaxed) - before).abs() < 400_000);
+    fn load_is_the_share_of_processor_time_while_frames_come() {
+        let (mut budget, start) = (budget(), Instant::now());
+        let milliseconds = Duration::from_millis;
+        budget.measure(start, Some(milliseconds(7)));
+        budget.measure(start + milliseconds(400), Some(milliseconds(90)));
+        assert_eq!(budget.load, 0, "the time is too short");
+        budget.measure(start + milliseconds(500), Some(milliseconds(57)));
+        assert_eq!(budget.load, 100_000);
+        budget.release();
+        assert_eq!(budget.load, 0);
+        budget.measure(start + milliseconds(9_000), Some(milliseconds(60)));
+        assert_eq!(budget.load, 0, "the pause does not count");
     }
 }

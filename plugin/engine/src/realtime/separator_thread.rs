@@ -24,6 +24,9 @@ use crate::separator::multi_part::MultiPartSeparator;
 /// Interval at which the idle thread checks its queue if no send unparks it.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Time without a request after which the instance counts as idle.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Time for which either thread spins instead of sleeping while the host renders.
 ///
 /// Waking a thread takes as long as the work.
@@ -96,7 +99,7 @@ impl SeparatorThread {
                 let hop = Duration::from_secs_f64(hop_samples as f64 / sample_rate);
                 SeparatorLoop {
                     rest: RestControl::new(listener, thread_status.clone(), hop.as_secs_f64()),
-                    budget: RestBudget::new(thread_status.clone(), hop),
+                    budget: RestBudget::new(thread_status.clone()),
                     separator: MultiPartSeparator::new(separator),
                     endpoint,
                     queries,
@@ -182,9 +185,13 @@ impl SeparatorLoop {
     fn run(&mut self, raise: impl Fn() -> RealtimePriority) {
         let mut priority = Some(raise());
         let mut spin_until = Instant::now();
+        let mut last_request = Instant::now();
         while !self.endpoint.state.is_closed() {
             // No blocking `recv`: with a blocked receiver the audio thread's send takes a lock.
             let Some(mut request) = self.endpoint.receive() else {
+                if last_request.elapsed() > IDLE {
+                    self.budget.release();
+                }
                 if priority.is_none() && Instant::now() < spin_until {
                     thread::yield_now();
                 } else {
@@ -192,6 +199,7 @@ impl SeparatorLoop {
                 }
                 continue;
             };
+            last_request = Instant::now();
             let wait_allowed = request.wait.is_wait_allowed();
             self.rendered_hops = if wait_allowed { self.rendered_hops.saturating_add(1) } else { 0 };
             if self.rendered_hops == 0 && priority.is_none() {

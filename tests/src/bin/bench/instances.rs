@@ -96,6 +96,7 @@ pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Tabl
         held as f64 / ceiling,
         &format!("tried downwards from the row above in steps of an eighth; {meaning_ceiling}"),
     );
+    drop(players);
     let mut watched = player(Rest::Heard, mixture)?;
     watched.is_watched = true;
     let PlayResult { late_masks, late_wake_ups } =
