@@ -6,10 +6,10 @@ use crate::listener::concepts::ListenerConcepts;
 pub const MAX_SUGGESTIONS: usize = 6;
 
 /// Probability from which a sound is heard.
-const HEARD: f32 = 0.5;
+pub const HEARD: f32 = 0.5;
 
 /// Probability below which a sound is no longer heard.
-const LOST: f32 = 0.35;
+pub const LOST: f32 = 0.35;
 
 /// Time in seconds for which a probability must be above or below its bound; also the shortest time between two changes of
 /// the list.

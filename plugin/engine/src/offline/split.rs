@@ -223,45 +223,21 @@ impl SoundMasks {
 
 #[cfg(test)]
 mod tests {
-    use std::any::Any;
-
     use super::*;
     use crate::dsp::stft::WindowFunction;
+    use crate::separator::fake::ForkingSeparator;
 
     /// Separator whose gains are those of the embedding, from left to right in equal bands, `lag` frames late.
-    #[derive(Clone)]
-    struct Bands {
-        lag: usize,
-        frames: usize,
-    }
-
-    impl Separator for Bands {
-        fn as_any(&mut self) -> &mut dyn Any {
-            self
-        }
-
-        fn reset(&mut self) {}
-
-        fn fork(&self) -> Result<Box<dyn Separator>, String> {
-            Ok(Box::new(self.clone()))
-        }
-
-        fn run(
-            &mut self,
-            _: &[f32],
-            embedding: &[f32],
-            mask: &mut [Complex32],
-        ) -> Result<Option<f32>, String> {
+    fn bands(lag: usize) -> Box<dyn Separator> {
+        Box::new(ForkingSeparator::new(move |frame, embedding: &[f32], mask: &mut [Complex32]| {
             let bins = mask.len();
-            // Before the recording, as a window model may give.
-            let is_early = self.frames < self.lag;
             for (bin, gain) in mask.iter_mut().enumerate() {
                 let band = embedding[bin * embedding.len() / bins];
-                *gain = Complex32::new(if is_early { 9.0 } else { band }, 0.0);
+                // Before the recording, as a window model may give.
+                *gain = Complex32::new(if frame < lag { 9.0 } else { band }, 0.0);
             }
-            self.frames += 1;
-            Ok(None)
-        }
+            None
+        }))
     }
 
     fn splitter(embeddings: &[&[f32]], rate: u32, channels: usize, lag: usize) -> OfflineSplitter {
@@ -271,9 +247,7 @@ mod tests {
             hop: 512,
             window: WindowFunction::SqrtHann,
         };
-        let stream = |embedding: &&[f32]| {
-            (Box::new(Bands { lag, frames: 0 }) as Box<dyn Separator>, embedding.to_vec())
-        };
+        let stream = |embedding: &&[f32]| (bands(lag), embedding.to_vec());
         let streams = embeddings.iter().map(stream).collect();
         OfflineSplitter::new(streams, CancelToken::default(), &audio, lag, (rate, channels))
     }

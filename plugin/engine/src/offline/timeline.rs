@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::listener::concepts::ListenerConcepts;
+use crate::listener::suggestions::{HEARD, LOST};
 
 /// Time in seconds for which a listener hears a sound after its end.
 ///
@@ -12,12 +13,6 @@ pub(super) const END_DELAY_SECONDS: f64 = 0.3;
 
 /// Duration in seconds over which the probabilities are averaged, about the middle.
 pub(super) const SMOOTHED_SECONDS: f64 = 0.5;
-
-/// Probability from which a sound begins.
-const BEGIN: f32 = 0.5;
-
-/// Probability below which it ends.
-const END: f32 = 0.35;
 
 /// Longest gap of a sound that is closed, in seconds: pauses of speech are shorter.
 const BRIDGED_SECONDS: f64 = 1.0;
@@ -157,7 +152,7 @@ fn find_segments(probabilities: &[f32], run_seconds: f64, seconds: f64) -> Vec<S
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut is_heard = false;
     for (run, probability) in smooth(probabilities, runs(SMOOTHED_SECONDS / 2.0)).into_iter().enumerate() {
-        is_heard = probability >= if is_heard { END } else { BEGIN };
+        is_heard = probability >= if is_heard { LOST } else { HEARD };
         match spans.last_mut() {
             _ if !is_heard => {}
             Some(last) if run - last.end <= bridged => last.end = run + 1,

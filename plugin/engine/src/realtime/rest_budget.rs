@@ -54,7 +54,7 @@ impl RestBudget {
     pub fn can_afford(&mut self, is_live: bool) -> bool {
         let now = Instant::now();
         if is_live {
-            self.measure(now, thread_time());
+            self.measure(now, thread_time);
         } else {
             self.release();
         }
@@ -67,13 +67,15 @@ impl RestBudget {
         self.set_load(0);
     }
 
-    /// Updates the load from the processor `time` of this thread.
-    fn measure(&mut self, now: Instant, time: Option<Duration>) {
-        let Some(time) = time else { return };
+    /// Updates the load from the processor time of this thread, which is a system call, if it is time for that.
+    fn measure(&mut self, now: Instant, thread_time: impl FnOnce() -> Option<Duration>) {
+        if self.measured.is_some_and(|(begin, _)| now - begin < MEASURED) {
+            return;
+        }
+        let Some(time) = thread_time() else { return };
         let (begin, before) = *self.measured.get_or_insert((now, time));
-        let elapsed = now - begin;
-        if elapsed >= MEASURED {
-            self.set_load((1e6 * (time - before).div_duration_f64(elapsed)) as i64);
+        if now > begin {
+            self.set_load((1e6 * (time - before).div_duration_f64(now - begin)) as i64);
             self.measured = Some((now, time));
         }
     }
@@ -148,14 +150,14 @@ mod tests {
     fn load_is_the_share_of_processor_time_while_frames_come() {
         let (mut budget, start) = (budget(), Instant::now());
         let milliseconds = Duration::from_millis;
-        budget.measure(start, Some(milliseconds(7)));
-        budget.measure(start + milliseconds(400), Some(milliseconds(90)));
+        budget.measure(start, || Some(milliseconds(7)));
+        budget.measure(start + milliseconds(400), || Some(milliseconds(90)));
         assert_eq!(budget.load, 0, "the time is too short");
-        budget.measure(start + milliseconds(500), Some(milliseconds(57)));
+        budget.measure(start + milliseconds(500), || Some(milliseconds(57)));
         assert_eq!(budget.load, 100_000);
         budget.release();
         assert_eq!(budget.load, 0);
-        budget.measure(start + milliseconds(9_000), Some(milliseconds(60)));
+        budget.measure(start + milliseconds(9_000), || Some(milliseconds(60)));
         assert_eq!(budget.load, 0, "the pause does not count");
     }
 }

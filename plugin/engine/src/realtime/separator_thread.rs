@@ -287,7 +287,7 @@ mod tests {
     use crate::query::encoder::EncodedQuery;
     use crate::realtime::mask_queue::{AudioEndpoint, mask_queue};
     use crate::realtime::status::Readiness;
-    use crate::separator::fake::FakeSeparator;
+    use crate::separator::fake::{FakeSeparator, ForkingSeparator};
 
     const AUDIO: SpectrogramFormat =
         SpectrogramFormat { sample_rate: 32_000, n_fft: 64, hop: 32, window: WindowFunction::SqrtHann };
@@ -352,29 +352,11 @@ mod tests {
     }
 
     /// Separator whose gains are the embedding's first value.
-    #[derive(Clone)]
-    struct EmbeddedGain;
-
-    impl Separator for EmbeddedGain {
-        fn as_any(&mut self) -> &mut dyn Any {
-            self
-        }
-
-        fn reset(&mut self) {}
-
-        fn fork(&self) -> Result<Box<dyn Separator>, String> {
-            Ok(Box::new(self.clone()))
-        }
-
-        fn run(
-            &mut self,
-            _: &[f32],
-            embedding: &[f32],
-            mask: &mut [Complex32],
-        ) -> Result<Option<f32>, String> {
+    fn embedded_gain() -> Box<dyn Separator> {
+        Box::new(ForkingSeparator::new(|_, embedding: &[f32], mask: &mut [Complex32]| {
             mask.fill(Complex32::new(embedding[0], 0.0));
-            Ok(None)
-        }
+            None
+        }))
     }
 
     /// Listener that always hears its only concept, whose embedding is 0.9.
@@ -390,7 +372,7 @@ mod tests {
                 concepts: Arc::new(ListenerConcepts::parse(concepts).unwrap()),
                 embeddings: Arc::new(ConceptEmbeddings::parse(&embedding, 1, 1).unwrap()),
             })),
-            ..Networks::without_listener(Box::new(EmbeddedGain))
+            ..Networks::without_listener(embedded_gain())
         }
     }
 
@@ -415,7 +397,7 @@ mod tests {
     fn broken_listener_is_reported_and_masks_are_made_without_it() {
         let mut fixture = Fixture::with_networks(|| Networks {
             listener: Some(Err("listener.onnx: damaged. Install the package again".into())),
-            ..Networks::without_listener(Box::new(EmbeddedGain))
+            ..Networks::without_listener(embedded_gain())
         });
         assert_eq!(fixture.request().unwrap().mask[0].re, 0.6);
         let problem = fixture.status.hearing().problem.unwrap();

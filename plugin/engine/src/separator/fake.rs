@@ -30,3 +30,39 @@ impl<F: FnMut(&[f32], &[f32], &mut [Complex32]) + 'static> Separator for FakeSep
         Ok(None)
     }
 }
+
+/// Separator that can fork: its masks are a function of the frames so far, counted from 0, and the embedding.
+#[derive(Clone)]
+pub struct ForkingSeparator<F> {
+    frames: usize,
+    function: F,
+}
+
+impl<F> ForkingSeparator<F> {
+    /// Creates a separator at the start of a stream. The `function` fills in the mask and returns the presence.
+    pub fn new(function: F) -> Self {
+        Self { frames: 0, function }
+    }
+}
+
+impl<F: Fn(usize, &[f32], &mut [Complex32]) -> Option<f32> + Clone + 'static> Separator
+    for ForkingSeparator<F>
+{
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn reset(&mut self) {
+        self.frames = 0;
+    }
+
+    fn fork(&self) -> Result<Box<dyn Separator>, String> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn run(&mut self, _: &[f32], embedding: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
+        let presence = (self.function)(self.frames, embedding, mask);
+        self.frames += 1;
+        Ok(presence)
+    }
+}

@@ -170,40 +170,16 @@ fn select_gain(a: Complex32, b: Complex32, is_larger: bool) -> Complex32 {
 
 #[cfg(test)]
 mod tests {
-    use std::any::Any;
-
     use super::*;
+    use crate::separator::fake::ForkingSeparator;
 
-    /// Fake separator: gains are the embedding times the hops so far; the presence is the embedding's first value.
-    #[derive(Clone, Default)]
-    struct ScaledGains {
-        hops: f32,
-    }
-
-    impl Separator for ScaledGains {
-        fn as_any(&mut self) -> &mut dyn Any {
-            self
-        }
-
-        fn reset(&mut self) {
-            self.hops = 0.0;
-        }
-
-        fn fork(&self) -> Result<Box<dyn Separator>, String> {
-            Ok(Box::new(self.clone()))
-        }
-
-        fn run(
-            &mut self,
-            _: &[f32],
-            embedding: &[f32],
-            mask: &mut [Complex32],
-        ) -> Result<Option<f32>, String> {
-            self.hops += 1.0;
-            let gains = embedding.iter().map(|gain| Complex32::new(gain * self.hops, 0.0));
+    /// Separator whose gains are the embedding times the hops so far; the presence is the embedding's first value.
+    fn scaled_gains() -> Box<dyn Separator> {
+        Box::new(ForkingSeparator::new(|hop, embedding: &[f32], mask: &mut [Complex32]| {
+            let gains = embedding.iter().map(|gain| Complex32::new(gain * (hop + 1) as f32, 0.0));
             mask.iter_mut().zip(gains).for_each(|(value, gain)| *value = gain);
-            Ok(Some(embedding[0]))
-        }
+            Some(embedding[0])
+        }))
     }
 
     fn part(gains: [f32; 3], role: PartRole) -> QueryPart {
@@ -227,7 +203,7 @@ mod tests {
 
     /// Runs the first hop of a new stream.
     fn run_first_hop(parts: &[QueryPart]) -> ([f32; 3], Option<f32>) {
-        run_hop(&mut MultiPartSeparator::new(Box::new(ScaledGains::default())), parts)
+        run_hop(&mut MultiPartSeparator::new(scaled_gains()), parts)
     }
 
     #[test]
@@ -269,7 +245,7 @@ mod tests {
     fn new_part_copies_the_state_and_reset_clears_all() {
         let first = part([0.25, 0.0, 0.0], PartRole::Include);
         let second = part([0.0, 0.0, 0.125], PartRole::Include);
-        let mut separator = MultiPartSeparator::new(Box::new(ScaledGains::default()));
+        let mut separator = MultiPartSeparator::new(scaled_gains());
         assert_eq!(run_hop(&mut separator, std::slice::from_ref(&first)).0, [0.25, 0.0, 0.0]);
         let both = [first.clone(), second];
         assert_eq!(run_hop(&mut separator, &both).0, [0.5, 0.0, 0.25]);
@@ -279,7 +255,7 @@ mod tests {
     }
     /// The gains of the first hop beside a rest of these parts.
     fn gains_beside(parts: &[QueryPart], rest: &[QueryPart], weight: f32) -> ([f32; 3], Option<f32>) {
-        let mut separator = MultiPartSeparator::new(Box::new(ScaledGains::default()));
+        let mut separator = MultiPartSeparator::new(scaled_gains());
         run_beside(&mut separator, parts, Rest { parts: rest, weight })
     }
 
@@ -320,7 +296,7 @@ mod tests {
     fn rest_copies_the_state_when_it_changes_and_only_then() {
         let wanted = [part([0.25; 3], PartRole::Include)];
         let (first, second) = (part([0.1; 3], PartRole::Include), part([0.1; 3], PartRole::Include));
-        let mut separator = MultiPartSeparator::new(Box::new(ScaledGains::default()));
+        let mut separator = MultiPartSeparator::new(scaled_gains());
         run_hop(&mut separator, &wanted);
         let beside = |separator: &mut MultiPartSeparator, rest: &QueryPart| {
             run_beside(separator, &wanted, Rest { parts: std::slice::from_ref(rest), weight: 1.0 });
