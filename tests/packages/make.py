@@ -72,8 +72,6 @@ SOUNDS = ["low", "middle", "high"]
 EDGES = [1_000, 4_000]
 # Smallest and largest gain of their masks, and the gain of a text that names none of them.
 SMALL_GAIN, LARGE_GAIN, UNKNOWN_GAIN = 0.05, 0.95, 0.3
-# Words that mean everything but the sound.
-NEGATIONS = ["no", "without"]
 # Frames per run of the listener, and the runs that it remembers: 1.02 s.
 LISTENER_FRAMES, LISTENER_RUNS = 4, 16
 # Power of a band, the sum of its squared magnitudes, that is heard with a probability of 0.5: a sine of -26 dBFS.
@@ -98,7 +96,7 @@ def words(kind: str) -> list[str]:
         case "heavy":
             return VOCABULARY + list(WORK)
         case "listener":
-            return [VOCABULARY[0], *SOUNDS, *NEGATIONS, "a", "and", "sound"]
+            return [VOCABULARY[0], *SOUNDS, "a", "and", "sound"]
         case _:
             return VOCABULARY
 
@@ -253,21 +251,17 @@ def window_separator() -> bytes:
 
 
 def listener_query() -> bytes:
-    """token ids [1, L] → embedding [1, 4], concept [1, 4], negation [1, 1].
+    """token ids [1, L] → embedding [1, 4], concept [1, 4].
 
-    `concept` has a 1 for each named sound, scaled to length 1; an unknown word is the last column. `embedding` is the same
-    without the scale, of a negated text 1 less that for the three sounds.
+    `embedding` has a 1 for each named sound; an unknown word is the last column. `concept` is the same, scaled to length 1.
     """
     known = words("listener")
-    table = np.zeros((len(known), len(SOUNDS) + 2), np.float32)
+    table = np.zeros((len(known), len(SOUNDS) + 1), np.float32)
     table[1 : len(SOUNDS) + 1, : len(SOUNDS)] = np.eye(len(SOUNDS))
     table[0, len(SOUNDS)] = 1.0
-    table[[known.index(word) for word in NEGATIONS], len(SOUNDS) + 1] = 1.0
     constants = {
         "table": table,
         "last": np.array([2], np.int64),
-        "sizes": np.array([len(SOUNDS) + 1, 1], np.int64),
-        "is sound": np.array([[1.0] * len(SOUNDS) + [0.0]], np.float32),
         "tiny": np.float32(1e-6),
     }
     nodes = [
@@ -275,21 +269,16 @@ def listener_query() -> bytes:
         helper.make_node("Cast", ["attention_mask"], ["weight"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["weight", "last"], ["weights"]),
         helper.make_node("Mul", ["rows", "weights"], ["attended"]),
-        helper.make_node("ReduceMax", ["attended"], ["all"], axes=[1], keepdims=0),
-        helper.make_node("Split", ["all", "sizes"], ["named", "negation"], axis=1),
-        helper.make_node("ReduceL2", ["named"], ["length"], axes=[1], keepdims=1),
+        helper.make_node("ReduceMax", ["attended"], ["embedding"], axes=[1], keepdims=0),
+        helper.make_node("ReduceL2", ["embedding"], ["length"], axes=[1], keepdims=1),
         helper.make_node("Max", ["length", "tiny"], ["divisor"]),
-        helper.make_node("Div", ["named", "divisor"], ["concept"]),
-        helper.make_node("Mul", ["negation", "is sound"], ["inverted"]),
-        helper.make_node("Sub", ["inverted", "named"], ["difference"]),
-        helper.make_node("Abs", ["difference"], ["embedding"]),
+        helper.make_node("Div", ["embedding", "divisor"], ["concept"]),
     ]
     inputs = [
         helper.make_tensor_value_info(key, TensorProto.INT64, [1, "L"]) for key in ("input_ids", "attention_mask")
     ]
     outputs = [
-        helper.make_tensor_value_info(key, TensorProto.FLOAT, [1, size])
-        for key, size in {"embedding": len(SOUNDS) + 1, "concept": len(SOUNDS) + 1, "negation": 1}.items()
+        helper.make_tensor_value_info(key, TensorProto.FLOAT, [1, len(SOUNDS) + 1]) for key in ("embedding", "concept")
     ]
     return model("query-listener", nodes, inputs, outputs, constants)
 
@@ -386,7 +375,6 @@ def listener_files() -> dict[str, bytes]:
         "concepts": [
             {"name": name, "direction": direction.tolist()} for name, direction in zip(SOUNDS, directions, strict=True)
         ],
-        "conjunctions": [" and ", ","],
     }
     heard = {
         "concepts": [{"name": name, "members": [], "overlaps": []} for name in SOUNDS],
