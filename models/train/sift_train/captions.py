@@ -2,7 +2,7 @@
 
 Each label has a noun phrase for templates, phrasings for training, and held-out phrasings. Training never uses the
 held-out phrasings; the evaluation measures with them how well the network understands unseen words. Further templates
-describe everything but one sound, or two sounds.
+describe two sounds.
 """
 
 import functools
@@ -16,25 +16,6 @@ MUSIC = "music"
 """The label of several instruments together. Not a label of the corpus."""
 
 TEMPLATES = ("{label}", "{noun}", "the sound of {noun}", "{label} sounds", "a recording of {noun}")
-
-# fmt: off
-EXCEPT = {
-    "train": ("everything but {}", "everything except {}", "all but {}", "anything but {}", "without {}", "no {}",
-              "not {}", "remove {}", "the rest without {}", "everything without {}", "all except {}",
-              "everything except for {}", "except {}", "exclude {}", "mute {}", "cut {}", "minus {}", "drop {}",
-              "get rid of {}", "filter out {}", "leave out {}", "{} removed", "the whole mix without {}",
-              "anything that is not {}", "delete {}", "everything that isn't {}"),
-    "held_out": ("all sounds apart from {}", "the mix minus {}", "take out {}", "everything other than {}",
-                 "{} taken out", "silence {}", "strip out {}", "all of it, just not {}", "lose {}", "no more {}",
-                 "the track with {} muted", "I don't want {}", "erase {}"),
-    "korean": ("{} 빼고 전부", "{} 빼고 다", "{} 제외한 나머지", "{} 없이", "{} 말고 다른 소리", "{} 제거", "{}만 빼고",
-               "{} 빼줘", "{} 빼고", "{} 제외", "{} 없애기", "{} 없는 소리", "{} 지우기", "{} 말고 전부", "{} 음소거",
-               "{} 제외하고 전부"),
-    "korean_held_out": ("{} 뺀 나머지 모두", "{} 외의 모든 소리", "{} 빼기", "{} 말고 나머지", "{} 없애줘", "{} 지워줘",
-                        "{} 제외한 모든 소리", "{} 제거하기"),
-}
-# fmt: on
-"""Templates of captions for everything but one sound, by part."""
 
 BOTH = {
     "train": ("{} and {}", "{} with {}", "{} plus {}", "{}, {}", "both {} and {}", "{} & {}"),
@@ -75,13 +56,6 @@ def all_captions(part):
     return list(dict.fromkeys(caption for label in LABELS for caption in captions_of(label, part)))
 
 
-def except_captions(label, part):
-    """Returns captions of everything but this label: one per template, with a phrase that is the same in every call."""
-    rng = random.Random(f"except {label} {part}")
-    phrases = captions_of(label, part)
-    return [template.format(rng.choice(phrases)) for template in EXCEPT[part]]
-
-
 def both_caption(first, second, part):
     """Returns a caption of two labels together, the same in every call."""
     rng = random.Random(f"both {first} {second} {part}")
@@ -93,7 +67,7 @@ class Meaning(NamedTuple):
     """The sounds that a caption describes."""
 
     kind: str
-    """One of "one" (a sound), "but" (everything but a sound) and "both" (two sounds)."""
+    """One of "one" (a sound) and "both" (two sounds)."""
     labels: frozenset
     """Labels of the sounds. Kind "one" has several where the name is ambiguous, such as "guitar"."""
 
@@ -111,9 +85,6 @@ def trained_captions():
         for label in LABELS:
             for caption in captions_of(label, part):
                 add(caption, "one", label)
-        for label in LABELS:
-            for caption in except_captions(label, part):
-                add(caption, "but", label)
         for pair in itertools.permutations(LABELS, 2):
             add(both_caption(*pair, part), "both", *pair)
     return meanings

@@ -25,7 +25,7 @@ from torch.nn import functional
 from . import config as configuration
 from .captions import LABELS, all_captions, captions_of, usual_caption
 from .encoder import SIZE, TextEncoder, encode, load_tokenizer
-from .query_parts import CONJUNCTIONS, DOUBT, EXCLUSIONS, NO_CONJUNCTIONS
+from .query_parts import DOUBT
 
 CONCEPTS_FILE = "concepts.json"
 CALIBRATION_BINS = 5
@@ -153,7 +153,7 @@ def compute_closeness(cosines, slope, offset):
 
 
 def write(concepts, path):
-    """Writes `concepts.json`: the concepts' names and directions, the calibration, `DOUBT` and the words that separate."""
+    """Writes `concepts.json`: the concepts' names and directions, the calibration, and `DOUBT`."""
     directions = functional.normalize(concepts.directions.detach().double(), dim=1)
     slope, offset = (round(float(value), 4) for value in concepts.closeness)
     rows = [
@@ -163,9 +163,6 @@ def write(concepts, path):
     table = {
         "closeness": {"slope": slope, "offset": offset},
         "doubt": DOUBT,
-        "conjunctions": CONJUNCTIONS,
-        "no_conjunctions": NO_CONJUNCTIONS,
-        "exclusions": EXCLUSIONS,
         "concepts": rows,
     }
     text = json.dumps(table, separators=(",", ":"), ensure_ascii=False)

@@ -21,7 +21,7 @@ import soundfile
 import torch
 
 from . import config as configuration
-from .captions import LABELS, MUSIC, both_caption, caption_indices, captions_of, except_captions
+from .captions import LABELS, MUSIC, both_caption, caption_indices, captions_of
 
 # fmt: off
 FAMILIES = [
@@ -65,8 +65,8 @@ INSTRUMENTS = sorted(
 ARRANGEMENT_PREFIX = "arrangement:"
 """Prefix of a group whose clips are the stems of one arrangement. All stems of an arrangement have the same length."""
 BODY_PERCUSSION = {"finger snapping", "hand clapping", "stomping"}
-CAPTION_KINDS = ("one", "absent", "but", "both")
-"""Kinds of captions: one sound of the mixture, a sound that is absent, everything but a sound, two sounds."""
+CAPTION_KINDS = ("one", "absent", "both")
+"""Kinds of captions: one sound of the mixture, a sound that is absent, two sounds."""
 
 
 def conflicts(label):
@@ -447,8 +447,6 @@ class MixtureGenerator:
         label, samples = parts[0]
         if kind == "absent":
             return caption(draw_absent_label()), np.zeros(self.length, np.float32), True
-        if kind == "but":
-            return rng.choice(except_captions(label, language)), sum(part for _, part in parts[1:]), False
         if kind == "both":
             other = int(rng.integers(1, len(parts)))
             has_both = len(parts) > 2 and self._is_unambiguous(labels[other], labels[:other] + labels[other + 1 :])

@@ -81,14 +81,13 @@ class Package:
         return onnxruntime.InferenceSession(path, self._options)
 
     def query(self, text):
-        """Runs the query network: text → `embedding` [1, E], `concept` [1, S] and `negation` [1, 1]."""
+        """Runs the query network: text → `embedding` [1, E] and `concept` [1, S]."""
         ids = np.array([self._tokenizer.encode(text).ids], np.int64)
-        outputs = ["embedding", "concept", "negation"]
-        return self._query.run(outputs, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        return self._query.run(["embedding", "concept"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
     def analyse(self, text):
-        """Finds the concepts that a text may mean, and whether it is negated."""
-        _, concept, negation = self.query(text)
+        """Finds the concepts that a text may mean."""
+        _, concept = self.query(text)
         cosines = self._directions @ concept[0]
         first, *others = np.argsort(-cosines)[: query_parts.MAX_CONCEPTS]
         # "An electric guitar" does not mean an acoustic one.
@@ -97,7 +96,6 @@ class Package:
         return query_parts.TextAnalysis(
             tuple(self._names[index] for index in meant),
             float(concepts.compute_closeness(cosines[first], **self._closeness)),
-            bool(negation[0, 0] >= 0.5),
         )
 
     def nearest_concept(self, text):
@@ -106,7 +104,7 @@ class Package:
 
     def closeness(self, text):
         """Returns the closeness of a text to every concept by name."""
-        _, concept, _ = self.query(text)
+        _, concept = self.query(text)
         values = concepts.compute_closeness(self._directions @ concept[0], **self._closeness)
         return dict(zip(self._names, values.tolist()))
 
@@ -115,13 +113,11 @@ class Package:
         return query_parts.split_query(text, self.analyse)
 
     def rest_candidates(self, text):
-        """Lists the indices of the listener's concepts that can be the rest of a text. Empty for negated texts."""
-        sounds = query_parts.find_sounds(text, self.analyse)
-        words = [text] if sounds is None else list(sounds.values())
-        analyses = [self.analyse(part) for part in words]
-        if any(analysis.negated for analysis in analyses):
+        """Lists the indices of the listener's concepts that can be the rest of a text. Empty if the text excludes a sound."""
+        words, roles = zip(*query_parts.find_sounds(text, self.analyse))
+        if query_parts.PartRole.EXCLUDE in roles:
             return []
-        wanted = [analysis.concepts for analysis in analyses]
+        wanted = [self.analyse(part).concepts for part in words]
         return rest_rules.find_candidates(self.listener.concepts, wanted, [self.closeness(part) for part in words])
 
     def embedding(self, text):
@@ -169,8 +165,9 @@ class Package:
             mask = query_parts.combine_masks(masks, roles)
             for competitor, found in zip(competitors, combined):
                 found.append(competitor(hop, frame, mask, before.fork()) if competitor else mask)
-            direct = [value for value, role in zip(present, roles) if role is not query_parts.PartRole.EXCLUDE_INVERTED]
-            presences.append(max(direct))
+            included = [value for value, role in zip(present, roles) if role is query_parts.PartRole.INCLUDE]
+            # What remains without the excluded sounds is always present.
+            presences.append(max(included, default=np.float32(1)))
         return np.stack(presences), *map(np.stack, combined)
 
     def separate(self, mixture, text, rest=None):

@@ -76,19 +76,17 @@ class QueryHead(nn.Module):
     def forward(self, sentence):
         """`sentence` [B, 384] → embedding [B, E], concept [B, S]."""
         embedding, concept = self.projection(sentence), self.concepts(sentence)
-        described, negation = embedding[:, :-1], embedding[:, -1:]
         cosines = concept @ self.directions
         slope, offset = self.concepts.closeness
         closeness = torch.sigmoid(slope * cosines.amax(dim=1, keepdim=True) + offset)
         nearest = torch.softmax(self.SHARPNESS * cosines, dim=1) @ self.usual
-        return torch.cat((torch.lerp(described, nearest, closeness), negation), dim=1), concept
+        return torch.lerp(embedding, nearest, closeness), concept
 
 
 class QueryNet(nn.Module):
     """The frozen text encoder with the trained layers after it.
 
-    Tokens [1, L] → embedding [1, K], concept [1, S], negation [1, 1]: 1 if the text means all but the named sound, else
-    0.
+    Tokens [1, L] → embedding [1, K], concept [1, S].
     """
 
     def __init__(self, encoder, model, known):
@@ -99,7 +97,7 @@ class QueryNet(nn.Module):
 
     def forward(self, input_ids, attention_mask):
         embedding, concept = self.understanding(self.encoder(input_ids, attention_mask))
-        return self.wording(embedding), concept, embedding[:, -1:]
+        return self.wording(embedding), concept
 
 
 def export_separator(separator, path):
@@ -118,14 +116,14 @@ def export_separator(separator, path):
 
 
 def export_query(encoder, model, known, path):
-    """Writes the graph from the tokens of one text, of any length, to embedding, concept and negation."""
+    """Writes the graph from the tokens of one text, of any length, to embedding and concept."""
     ids = torch.tensor([[101, 1037, 3899, 102]])
     export_graph(
         QueryNet(encoder, model, known).eval(),
         (ids, torch.ones_like(ids)),
         path,
         input_names=["input_ids", "attention_mask"],
-        output_names=["embedding", "concept", "negation"],
+        output_names=["embedding", "concept"],
         dynamic_axes={"input_ids": {1: "L"}, "attention_mask": {1: "L"}},
         # Constant folding would convert the eight-bit weights to floats.
         do_constant_folding=False,

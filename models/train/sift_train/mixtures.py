@@ -1,7 +1,7 @@
 """Training mixtures of the second model and their captions.
 
-A *part* of a mixture is one sound and its concept. A caption describes a name of the vocabulary, or everything but it;
-the target is the sum of all parts that match. All random choices of step n come from a generator seeded with the run's
+A *part* of a mixture is one sound and its concept. A caption describes a name of the vocabulary; the target is the sum
+of all parts that match. All random choices of step n come from a generator seeded with the run's
 seed and n, so the batch of a step does not depend on how often the run was interrupted.
 """
 
@@ -12,8 +12,8 @@ import torch
 
 from .data import ARRANGEMENT_PREFIX, Augmentation, draw_segment, energy
 
-CAPTION_KINDS = ("concept", "umbrella", "absent", "but")
-"""Kinds of captions: a concept of the mixture, an umbrella of one, an absent name, everything but a name."""
+CAPTION_KINDS = ("concept", "umbrella", "absent")
+"""Kinds of captions: a concept of the mixture, an umbrella of one, an absent name."""
 
 BAND_ROLES = {
     "vocals": ("vocals",),
@@ -242,7 +242,7 @@ class VocabularyMixtureGenerator:
         concept = concepts[0] if len(parts) < 3 else concepts[rng.integers(len(concepts))]
         names = [concept]
         umbrellas = sorted(self.vocabulary.umbrellas_of[concept])
-        if umbrellas and (kind == "umbrella" or (kind == "but" and rng.random() < 0.5)):
+        if umbrellas and kind == "umbrella":
             names = [umbrellas[index] for index in rng.permutation(len(umbrellas))]
         for name in names:
             matches = self._match(name, concepts)
@@ -262,10 +262,9 @@ class VocabularyMixtureGenerator:
                 continue
             name, matches = described
             absent = not any(matches)
-            negated = kind == "but" and not absent
             target = np.zeros(self.length, np.float32)
             for (_, samples), is_match in zip(parts, matches):
-                if is_match != negated:
+                if is_match:
                     target += samples
             mixture = sum(samples for _, samples in parts)
             # The passage of a song may contain silence in one of its stems.
@@ -275,7 +274,7 @@ class VocabularyMixtureGenerator:
         peak = 10 ** (rng.uniform(*self.options["peak_range"]) / 20)
         gain = np.float32(peak / (np.abs(mixture).max() + 1e-6))
         language = "korean" if rng.random() < self.options["korean_probability"] else "train"
-        captions = (self.vocabulary.except_captions if negated else self.vocabulary.captions)(name, language)
+        captions = self.vocabulary.captions(name, language)
         caption = captions[rng.integers(len(captions))]
         return mixture * gain, target * gain, self.caption_indices[caption], absent
 

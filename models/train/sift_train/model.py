@@ -3,9 +3,8 @@
 SeparationNet is the ResUNet of LASS-Net (Liu et al., "Separate What You Describe: Language-Queried Audio Source
 Separation", Interspeech 2022) made causal: pooling is over frequency only, convolutions see the present and the previous
 frame, and two GRUs provide longer memory. The state between frames is explicit (`StreamState`), so the same module
-separates whole clips in training and single frames in the plugin. SeparationNet adds two outputs to LASS-Net's mask. The
-presence is the probability that the mixture contains the described sound; the mask is multiplied by it. The negation
-inverts the mask: "everything but the drums" is the inverse of the mask of the drums.
+separates whole clips in training and single frames in the plugin. SeparationNet adds an output to LASS-Net's mask: the
+presence is the probability that the mixture contains the described sound; the mask is multiplied by it.
 
 Shapes: B batch, C channels, T frames, F frequencies (bins or bands), E embedding size.
 """
@@ -24,23 +23,15 @@ NEGATIVE_SLOPE = 0.01
 
 
 class QueryProjection(nn.Module):
-    """Maps the sentence vector of the frozen text encoder to an embedding: Linear and ReLU, as in LASS-Net, and negation."""
+    """Maps the sentence vector of the frozen text encoder to an embedding: Linear and ReLU, as in LASS-Net."""
 
     def __init__(self, embedding_size, sentence_size=SENTENCE_SIZE):
-        """`embedding_size`: includes the negation, which is the last component."""
         super().__init__()
-        self.linear = nn.Linear(sentence_size, embedding_size - 1)
-        self.negation = nn.Linear(sentence_size, 1)
-        with torch.no_grad():
-            # Start with every text not negated.
-            self.negation.weight.zero_()
-            self.negation.bias.fill_(-3.0)
+        self.linear = nn.Linear(sentence_size, embedding_size)
 
     def forward(self, sentence):
         """`sentence` [B, sentence_size], components of about unit variance → [B, E]."""
-        # Hard, so that clear texts give exactly 0 or 1: a small negation would let interferers leak.
-        negation = functional.hardsigmoid(self.negation(sentence))
-        return torch.cat((functional.relu(self.linear(sentence)), negation), dim=1)
+        return functional.relu(self.linear(sentence))
 
 
 class StreamState(NamedTuple):
@@ -61,8 +52,6 @@ class Condition(NamedTuple):
     """(scale, shift) of every activation, in the order of registration, each [B, C, 1, 1]."""
     presence_query: torch.Tensor
     """[B, Presence.SIZE]: the query side of the product in Presence."""
-    negation: torch.Tensor
-    """[B, 1], in [0, 1]."""
 
 
 class FilmActivation(nn.Module):
@@ -210,7 +199,6 @@ class SeparationNet(nn.Module):
         """
         super().__init__()
         self.embedding_size = embedding_size
-        described = embedding_size - 1  # without the negation
         bins = audio["n_fft"] // 2 + 1
         edges = band_edges(bins, separator)
         bands = len(edges) - 1
@@ -240,7 +228,7 @@ class SeparationNet(nn.Module):
         self.memories = nn.ModuleList(
             (GruBlock(width, bands >> len(channels), size), GruBlock(channels[after], bands >> after, size))
         )
-        self.presence = Presence(2 * size, described)
+        self.presence = Presence(2 * size, embedding_size)
         self.decoders = nn.ModuleList()
         for level, count in reversed(list(enumerate(channels))):
             self.decoders.append(UpsamplingBlock(width, count, bands >> level))
@@ -251,9 +239,9 @@ class SeparationNet(nn.Module):
         # States and films are assigned in the order in which modules are registered.
         self.units = [m for m in self.modules() if isinstance(m, CausalUnit)]
         self.activations = [m for m in self.modules() if isinstance(m, FilmActivation)]
-        self.film = nn.Linear(described, 2 * sum(a.channels for a in self.activations))
+        self.film = nn.Linear(embedding_size, 2 * sum(a.channels for a in self.activations))
         # Start close to the identity, with a small influence of the query.
-        nn.init.normal_(self.film.weight, std=0.3 / described**0.5)
+        nn.init.normal_(self.film.weight, std=0.3 / embedding_size**0.5)
         with torch.no_grad():
             scale_bias, shift_bias = self.film.bias.chunk(2)
             scale_bias.fill_(1.0)
@@ -297,11 +285,10 @@ class SeparationNet(nn.Module):
 
     def condition(self, embedding):
         """Computes the Condition of `embedding` [B, E]."""
-        described, negation = embedding[:, :-1], embedding[:, -1:]
         counts = [activation.channels for activation in self.activations]
-        scale, shift = self.film(described)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
         films = list(zip(scale.split(counts, dim=1), shift.split(counts, dim=1)))
-        return Condition(films, self.presence.asked(described), negation)
+        return Condition(films, self.presence.asked(embedding))
 
     def _split_convolution_state(self, flat):
         """Splits StreamState.convolution into one part per unit."""
@@ -371,10 +358,6 @@ class SeparationNet(nn.Module):
         presence = self.presence(torch.cat((bottom_memory, top_memory), dim=2), condition.presence_query)
         # Interpolation weights sum to one only up to rounding. A presence of at least 0.5 does not attenuate.
         mask = (x @ self.interpolate).clamp_max(1.0) * (2 * presence).clamp_max(1.0)[:, None, :, None]
-        negation = condition.negation
-        mask = torch.lerp(mask, 1 - mask, negation[:, :, None, None])
-        # A negated query is always present.
-        presence = presence + negation * (1 - presence)
         return mask, presence, first + second + third, torch.cat((bottom_hidden, top_hidden)), level
 
 

@@ -2,7 +2,7 @@
 
 `old`, `new`: pairs at 0 dB of the validation split, with concepts that the first corpus has and that it lacks.
 `esc50`: pairs of the fourth fold of ESC-50. `other`: pairs of held-out sources. `absent`: pairs with the name of a third
-sound. `vocals`, `drums`, `but vocals`: a singer at 0 dB with drums, bass and chords, where the target is the named part.
+sound. `vocals`, `drums`: a singer at 0 dB with drums, bass and chords, where the target is the named part.
 """
 
 import numpy as np
@@ -107,7 +107,6 @@ class SelectionLists:
         gain = np.float32(PEAK / np.abs(mixture).max())
         self.cases.append(("vocals", "vocals", mixture * gain, vocals * gain))
         self.cases.append(("drums", "drums", mixture * gain, parts[0] * scale * gain))
-        self.cases.append(("but vocals", "everything but vocals", mixture * gain, sum(parts) * scale * gain))
 
     @torch.no_grad()
     def __call__(self, model):

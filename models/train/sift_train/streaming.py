@@ -14,7 +14,7 @@ from .model import Condition, Presence
 
 
 class ConditionHead(nn.Module):
-    """Embedding [N, E] → condition of the separator [N, K]: scales and shifts of all activations, `asked`, negation."""
+    """Embedding [N, E] → condition of the separator [N, K]: scales and shifts of all activations, and `asked`."""
 
     def __init__(self, separator):
         super().__init__()
@@ -22,8 +22,7 @@ class ConditionHead(nn.Module):
         self.film, self.asked = folded.film, folded.presence.asked
 
     def forward(self, embedding):
-        described, negation = embedding[:, :-1], embedding[:, -1:]
-        return torch.cat((self.film(described), self.asked(described), negation), dim=1)
+        return torch.cat((self.film(embedding), self.asked(embedding)), dim=1)
 
 
 class StreamingSeparator(nn.Module):
@@ -38,9 +37,9 @@ class StreamingSeparator(nn.Module):
     def forward(self, magnitude, conditions, recurrent, level, *pasts):
         """`magnitude` [N, 1, bins], `conditions` [N, K], state → mask [N, 1, 1, bins], presence [N, 1], next state."""
         count = sum(self.counts)
-        scales, shifts, asked, negation = conditions.split([count, count, Presence.SIZE, 1], dim=1)
+        scales, shifts, asked = conditions.split([count, count, Presence.SIZE], dim=1)
         scales, shifts = (part[:, :, None, None].split(self.counts, dim=1) for part in (scales, shifts))
-        condition = Condition(list(zip(scales, shifts)), asked, negation)
+        condition = Condition(list(zip(scales, shifts)), asked)
         mask, presence, newest, recurrent, level = self.separator.separate(
             magnitude, condition, pasts, recurrent, level
         )
@@ -49,7 +48,7 @@ class StreamingSeparator(nn.Module):
     def example(self, streams=1):
         """Makes example inputs of one run with the right shapes."""
         bins = self.separator.merge.shape[0]
-        size = 2 * sum(self.counts) + Presence.SIZE + 1
+        size = 2 * sum(self.counts) + Presence.SIZE
         state = self.separator.initial_state(streams)
         pasts = [torch.zeros(streams, *unit.state_shape) for unit in self.separator.units]
         return torch.rand(streams, 1, bins), torch.rand(streams, size), state.recurrent, state.level, *pasts

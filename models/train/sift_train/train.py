@@ -68,13 +68,13 @@ def _load_start_weights(model, weights):
 
 
 class CaptionLabelLoss(nn.Module):
-    """Classifies embeddings by the labels of their captions, and by whether the captions are negated.
+    """Classifies embeddings by the labels of their captions.
 
     Keeps embeddings of unseen captions close to those of trained ones; the separator sees too few captions per step for
     that. Trained with the separator and not exported.
     """
 
-    SHARES = {"one": 0.6, "but": 0.2, "both": 0.2}
+    SHARES = {"one": 0.75, "both": 0.25}
     """Share of each kind among the drawn captions, renormalised to the kinds that the set has."""
 
     def __init__(self, sentences, captions, embedding_size):
@@ -93,11 +93,10 @@ class CaptionLabelLoss(nn.Module):
         }
         self.register_buffer("sentences", sentences, persistent=False)
         self.register_buffer("labels", labels, persistent=False)
-        self.register_buffer("negated", torch.tensor([float(m.kind == "but") for m in meanings]), persistent=False)
-        self.linear = nn.Linear(embedding_size - 1, len(captions.names))
+        self.linear = nn.Linear(embedding_size, len(captions.names))
 
     def loss(self, query, count, noise):
-        """Returns the sum of both cross entropies for about `count` random captions, embedded by `query`."""
+        """Returns the cross entropy of about `count` random captions, embedded by `query`."""
         total = sum(self.SHARES[kind] for kind in self.rows_of)
         drawn = torch.cat(
             [
@@ -107,9 +106,7 @@ class CaptionLabelLoss(nn.Module):
         )
         sentences = self.sentences[drawn]
         sentences = sentences + noise * torch.randn_like(sentences)
-        label_loss = functional.cross_entropy(self.linear(query(sentences)[:, :-1]), self.labels[drawn])
-        negation = query.negation(sentences)[:, 0]
-        return label_loss + functional.binary_cross_entropy_with_logits(negation, self.negated[drawn])
+        return functional.cross_entropy(self.linear(query(sentences)), self.labels[drawn])
 
 
 class TrainingRun:

@@ -46,8 +46,8 @@ class ValidationList:
     """Lists of mixtures of one split, the same for each instance.
 
     `present`: two sources at 0 dB. `absent`: two sources, and captions of a third label. `further`: other lists by
-    name, separated only by the usual caption. `everything_but`: two sources, to be separated by a caption of all but
-    the first. `both`: three sources, to be separated by a caption of the first two.
+    name, separated only by the usual caption. `everything_but`: two sources, to be separated by a text that excludes the
+    first. `both`: three sources, to be separated by a caption of the first two.
     """
 
     def __init__(self, corpus, config, present=PRESENT_CASES, absent=ABSENT_CASES, further=FURTHER_CASES):

@@ -7,12 +7,11 @@ captions by kind of sound.
 """
 
 import csv
-import random
 import tomllib
 from collections import defaultdict
 from pathlib import Path
 
-from .captions import EXCEPT, TEMPLATES, CaptionSet, Meaning
+from .captions import TEMPLATES, CaptionSet, Meaning
 
 FAMILIES = (
     frozenset({"drums", "percussion"}),
@@ -148,12 +147,6 @@ class Vocabulary:
         """Returns the noun phrase of a name."""
         return self._phrases[name]["noun"]
 
-    def except_captions(self, name, part):
-        """Returns captions of everything but this name: one per template, with a phrase that is the same in every call."""
-        rng = random.Random(f"except {name} {part}")
-        phrases = self.captions(name, part)
-        return [template.format(rng.choice(phrases)) for template in EXCEPT[part]]
-
     def caption_set(self):
         """Returns all captions of training in a fixed order. A caption that two names share has the meaning of the first."""
         meanings = {}
@@ -161,7 +154,4 @@ class Vocabulary:
             for name in self.names:
                 for caption in self.captions(name, part):
                     meanings.setdefault(caption, Meaning("one", frozenset({name})))
-            for name in self.names:
-                for caption in self.except_captions(name, part):
-                    meanings.setdefault(caption, Meaning("but", frozenset({name})))
         return CaptionSet(meanings, self.names)

@@ -133,7 +133,6 @@ def widen(weights, narrow, wide, seed=1):
         set_weight(parameter, torch.cat(copied))
 
     added = wide["query"].get("sentence_size", SENTENCE_SIZE) - SENTENCE_SIZE
-    for layer in ("linear", "negation"):
-        weight = weights[f"query.{layer}.weight"]
-        result[f"query.{layer}.weight"] = torch.cat((weight, weight.new_zeros(len(weight), added)), dim=1)
+    weight = weights["query.linear.weight"]
+    result["query.linear.weight"] = torch.cat((weight, weight.new_zeros(len(weight), added)), dim=1)
     return result

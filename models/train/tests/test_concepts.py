@@ -50,7 +50,7 @@ def understand(config):
     package = Package(configuration.PACKAGE, config)
 
     def of(text):
-        _, concept, _ = package.query(text)
+        _, concept = package.query(text)
         assert np.linalg.norm(concept) == pytest.approx(1, abs=1e-3)
         analysis = package.analyse(text)
         return analysis.concepts[0], analysis.closeness

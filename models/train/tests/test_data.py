@@ -99,7 +99,7 @@ def test_arrangement_with_too_few_allowed_stems_is_skipped(arrangement_generator
 def test_target_instrument_has_its_arrangement_as_interferer(arrangement_generator, monkeypatch):
     monkeypatch.setattr(arrangement_generator, "_draw_label", lambda *_: "drums")
     monkeypatch.setitem(arrangement_generator.options, "korean_probability", 0.0)
-    only = {"one": 1.0, "absent": 0.0, "but": 0.0, "both": 0.0}
+    only = {"one": 1.0, "absent": 0.0, "both": 0.0}
     monkeypatch.setitem(arrangement_generator.options, "questions", only)
     mixture, target, caption, _ = arrangement_generator.draw_example(np.random.default_rng(5))
     assert list(captions.trained_captions())[caption] in captions.captions_of("drums", "train")
@@ -180,11 +180,6 @@ def draw_caption(generator, monkeypatch):
 def test_caption_of_one_sound_describes_the_first_part(draw_caption):
     caption, sample, absent = draw_caption("one", "drums", "speech", "rain")
     assert caption in captions.captions_of("drums", "train") and sample == 1.0 and not absent
-
-
-def test_target_of_everything_but_a_sound_is_the_other_parts(draw_caption):
-    caption, sample, absent = draw_caption("but", "drums", "speech", "rain")
-    assert caption in captions.except_captions("drums", "train") and sample == 6.0 and not absent
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -45,7 +45,7 @@ def magnitude():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("text", ["a person speaking", "rain", "everything but the rain"])
+@pytest.mark.parametrize("text", ["a person speaking", "rain"])
 def test_streaming_in_onnx_runtime_equals_pytorch(config, model, query_head, package, magnitude, text):
     streamed, presences = package.run(magnitude, package.embedding(text))
     embedding, _ = query_head(encode(TextEncoder(), [text], config["query"]["max_tokens"]))
@@ -71,7 +71,6 @@ def test_embedding_moves_to_the_usual_caption_by_closeness(config, model, query_
     before, after = (torch.linalg.norm(rows - rows[0], dim=1) for rows in (projected, moved))
     assert after[1] < 0.5 * before[1], "a known sound"
     assert torch.linalg.norm(moved[2] - projected[2]) < 0.3 * before[2], "an unknown sound"
-    assert torch.equal(moved[:, -1], projected[:, -1]), "the negation does not change"
 
 
 def test_long_texts_are_cut_and_short_ones_not_padded(config, package):
@@ -93,7 +92,9 @@ def test_tensors_match_the_package_format():
     assert inputs.pop("magnitude") == ["N", 1, 513]
     _, width = inputs.pop("embedding")
     query = onnxruntime.InferenceSession(configuration.PACKAGE / "query.onnx")
-    assert query.get_outputs()[0].name == "embedding" and query.get_outputs()[0].shape == [1, width]
+    embedding, concept = query.get_outputs()
+    assert embedding.name == "embedding" and embedding.shape == [1, width]
+    assert concept.name == "concept" and concept.shape[0] == 1
     assert outputs.pop("mask") == ["N", 1, 1, 513] and outputs.pop("presence") == ["N", 1]
     assert {f"next_{name}": shape for name, shape in inputs.items()} == outputs
     assert all(name.startswith("state_") and shape.count("N") == 1 for name, shape in inputs.items())
@@ -111,7 +112,7 @@ def test_batched_streams_equal_single_streams(package):
 
     together = {name: random_input(shape) for name, shape in shapes.items()}
     together["embedding"] = np.concatenate(
-        [package.embedding(text) for text in ("rain", "no rain", "drums", "bell", "")]
+        [package.embedding(text) for text in ("rain", "a piano", "drums", "bell", "")]
     )
     names = [tensor.name for tensor in separator.get_outputs()]
     found = dict(zip(names, separator.run(names, together)))

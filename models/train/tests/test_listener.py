@@ -290,7 +290,7 @@ def test_awkward_pairs_in_both_directions(package, first, second):
             assert (meant in candidates) == is_allowed, f"{meant} as the rest of {text}"
 
 
-def test_negated_and_unknown_texts_have_no_rest(package):
+def test_excluding_and_unknown_texts_have_no_rest(package):
     assert package.rest_candidates("everything but the drums") == []
     assert package.rest_candidates("qwertz") == []
 

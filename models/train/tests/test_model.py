@@ -27,7 +27,6 @@ def separator(config):
 def inputs(config):
     torch.manual_seed(4)
     embedding = torch.rand(1, config["query"]["embedding_size"])
-    embedding[:, -1] = 0.0  # not negated
     return 20 * torch.rand(1, 40, BINS) ** 4, embedding
 
 
@@ -92,7 +91,7 @@ def test_masks_are_gains_between_zero_and_one(separator, inputs, level):
 def test_query_changes_the_mask(separator, inputs):
     magnitude, embedding = inputs
     one, *_ = separator(magnitude, embedding)
-    other, *_ = separator(magnitude, embedding.roll(1, dims=1) * (embedding > 0))
+    other, *_ = separator(magnitude, embedding.roll(1, dims=1))
     assert (one - other).abs().max() > 1e-3
 
 
@@ -102,25 +101,6 @@ def test_mask_of_an_absent_sound_is_zero(separator, inputs, monkeypatch):
     monkeypatch.setattr(separator.presence.bias, "data", torch.tensor(-20.0))
     mask, presence, _ = separator(magnitude, embedding)
     assert presence.max() < 1e-3 and mask.max() < 1e-3
-
-
-@torch.no_grad()
-def test_negation_inverts_the_mask(separator, inputs):
-    magnitude, embedding = inputs
-    mask, *_ = separator(magnitude, embedding)
-    embedding[:, -1] = 1.0
-    negated, presence, _ = separator(magnitude, embedding)
-    assert (mask + negated - 1).abs().max() < 1e-6
-    assert presence.min() == 1
-
-
-def test_untrained_query_is_not_negated(config):
-    query = Model(config).query
-    sentences = torch.randn(8, 384)
-    assert (query(sentences)[:, -1] == 0).all()
-    with torch.no_grad():
-        query.negation.bias.fill_(3.0)
-    assert (query(sentences)[:, -1] == 1).all()
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import distributed
 
-from sift_train.captions import LABELS, both_caption, caption_indices, caption_set, except_captions
+from sift_train.captions import LABELS, both_caption, caption_indices, caption_set
 from sift_train.data import Corpus, MixtureGenerator
 from sift_train.losses import presence_loss, separation_loss
 from sift_train.train import TrainingRun, learning_rate_factor
@@ -197,19 +197,18 @@ def test_loss_does_not_depend_on_level():
 
 def test_start_weights_can_lack_parts_but_not_add_any(start, capsys):
     run = start("run")
-    weights = {name: value for name, value in run.model.state_dict().items() if "negation" not in name}
+    weights = {name: value for name, value in run.model.state_dict().items() if "presence.asked" not in name}
     fresh = start("a", weights)
-    assert "start untrained: query.negation.weight, query.negation.bias" in capsys.readouterr().out
+    assert "start untrained: separator.presence.asked.weight, separator.presence.asked.bias" in capsys.readouterr().out
     assert torch.allclose(fresh.model.query.linear.weight, run.model.query.linear.weight, atol=1e-3)
     with pytest.raises(ValueError, match=r"separator\.other"):
         start("b", {**weights, "separator.other": torch.zeros(1)})
 
 
-def test_label_loss_targets_are_negations_and_both_labels(start):
+def test_label_loss_targets_are_all_labels_of_a_caption(start):
     run = start("run")
     index = caption_indices()
-    negated = run.label_loss.negated
-    assert negated[index[except_captions("rain", "train")[0]]] == 1 and negated[index["rain"]] == 0
+    assert run.label_loss.labels[index["rain"], LABELS.index("rain")] == 1
     pair = run.label_loss.labels[index[both_caption("rain", "piano", "train")]]
     assert pair[LABELS.index("rain")] == pair[LABELS.index("piano")] == 0.5
 
