@@ -66,7 +66,7 @@
 //!
 //! # Read what was understood
 //!
-//! [`Queries`] has the state of each text and the concepts nearest to it. [`Instance::snapshot`] has the
+//! [`Queries`] has the state of each text and what it was understood as. [`Instance::snapshot`] has the
 //! state of the model, and counts of masks that came late. [`Instance::analyzer`] has the spectrum and
 //! the levels.
 //!
@@ -74,9 +74,7 @@
 //! # use sift_engine::{Instance, SlotState};
 //! # let instance = Instance::default();
 //! if instance.queries().slot_state(0) == SlotState::Ready {
-//!     for concept in instance.queries().concept_matches(0).iter() {
-//!         println!("{}: {:.0} %", concept.name, 100.0 * concept.closeness);
-//!     }
+//!     println!("{}", instance.queries().understanding(0).describe()); // keeping speech 0.93
 //! }
 //! if let Some(snapshot) = instance.snapshot() {
 //!     println!("{}: {:?}, {} late masks", snapshot.model, snapshot.readiness, snapshot.faults.late);
@@ -116,7 +114,7 @@
 //! | [`user`] | per-user files: folders, TOML files, preferences |
 //! | [`package`] | model packages: manifest, search, limits and hashes of files, records of a model's speed |
 //! | [`listener`] | which sounds are in the input: network, concepts, selection of the rest, suggestions |
-//! | `query` | from texts to embeddings: normalisation, parts, concepts, tokenizer, encoder, slots |
+//! | `query` | from texts to embeddings: requests, names, concepts, tokenizer, encoder, slots |
 //! | [`separator`] | from magnitudes to masks: networks, streaming and window models, several parts |
 //! | `realtime` | the separator thread, its queue and priority, offline detection, status |
 //! | [`offline`] | whole recordings: a timeline of the sounds that are heard, and a stem per sound |
@@ -151,7 +149,8 @@ pub use package::search::ModelChoice;
 pub use query::concepts::{ConceptMatch, UNDERSTOOD};
 pub use query::encoder::{EncodedQuery, QueryEncoder};
 pub use query::parts::{PartRole, QueryPart};
-pub use query::slots::{DEFAULT_QUERIES, Queries, SLOTS, SlotState};
-pub use query::text::{MAX_CHARACTERS, normalise};
+pub use query::slots::{Queries, SlotState};
+pub use query::text::{DEFAULT_QUERIES, MAX_CHARACTERS, QueryText, SLOTS, normalise};
 pub use query::tokenizer::QueryTokenizer;
+pub use query::understanding::{Understanding, UnderstoodSound, UnknownSound};
 pub use realtime::status::{HearingState, MaskFaults, Readiness, RestSound};

@@ -18,6 +18,7 @@ use crate::listener;
 use crate::package::{Package, PackageError, PackageInfo, SeparatorSection};
 use crate::query::encoder::{EncodedQuery, QueryEncoder};
 use crate::query::slots::Queries;
+use crate::query::text::QueryText;
 use crate::realtime::denormals::FlushDenormals;
 use crate::realtime::separator_thread::{Networks, SeparatorFactory};
 use crate::separator;
@@ -80,7 +81,7 @@ impl ModelSource {
 trait TextEncoder {
     fn concept_names(&self) -> Arc<[String]>;
 
-    fn encode(&mut self, text: &str) -> Result<EncodedQuery, String>;
+    fn encode(&mut self, text: &QueryText) -> Result<EncodedQuery, String>;
 }
 
 impl TextEncoder for QueryEncoder {
@@ -88,7 +89,7 @@ impl TextEncoder for QueryEncoder {
         self.concept_names()
     }
 
-    fn encode(&mut self, text: &str) -> Result<EncodedQuery, String> {
+    fn encode(&mut self, text: &QueryText) -> Result<EncodedQuery, String> {
         self.encode(text)
     }
 }
@@ -337,11 +338,11 @@ mod tests {
             Arc::default()
         }
 
-        fn encode(&mut self, text: &str) -> Result<EncodedQuery, String> {
-            match text {
+        fn encode(&mut self, text: &QueryText) -> Result<EncodedQuery, String> {
+            match &*text.text {
                 "fail" => Err("fake encoder: the text is \"fail\"".into()),
                 "panic" => panic!("fake encoder: the text is \"panic\""),
-                _ => Ok(EncodedQuery::single(Arc::from([text.len() as f32]))),
+                _ => Ok(EncodedQuery::single(Arc::from([text.text.len() as f32]))),
             }
         }
     }

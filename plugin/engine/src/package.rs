@@ -28,6 +28,9 @@ const MANIFEST_FILE: &str = "package.toml";
 /// The concepts that a query is compared with; optional.
 pub(crate) const CONCEPTS_FILE: &str = "concepts.json";
 
+/// Names of the concepts and of other sounds; optional.
+pub(crate) const NAMES_FILE: &str = "names.json";
+
 const CARD_FILE: &str = "MODEL_CARD.md";
 
 /// Origin of a package.
@@ -65,6 +68,8 @@ pub struct Package {
     pub tokenizer: Cow<'static, [u8]>,
     /// JSON; `None` if the package has no concepts.
     pub concepts: Option<Cow<'static, [u8]>>,
+    /// JSON; `None` if the package has no names beside those of its concepts.
+    pub names: Option<Cow<'static, [u8]>>,
     /// `None` if the package has no listener. An error here does not concern the rest of the package.
     pub listener: Option<Result<ListenerFiles, PackageError>>,
 }
@@ -87,6 +92,14 @@ impl ListenerFiles {
             concepts: read_limited(&folder.join(concepts), MAX_CONCEPTS_BYTES, token)?.into(),
             embeddings: read_limited(&folder.join(embeddings), MAX_EMBEDDINGS_BYTES, token)?.into(),
         })
+    }
+}
+
+/// Reads a file with names of sounds, if it exists.
+fn read_optional(place: &Path, token: &CancelToken) -> Result<Option<Cow<'static, [u8]>>, PackageError> {
+    match place.exists() {
+        true => Ok(Some(read_limited(place, MAX_CONCEPTS_BYTES, token)?.into())),
+        false => Ok(None),
     }
 }
 
@@ -145,13 +158,14 @@ impl PackageInfo {
     /// Those of [`load`](Self::load), or if `token` is cancelled.
     pub fn load_until_cancelled(&self, token: &CancelToken) -> Result<Package, PackageError> {
         let Manifest { separator, query, listener, .. } = &self.manifest;
-        let (separator, query, tokenizer, concepts, listener) = match &self.origin {
+        let (separator, query, tokenizer, concepts, names, listener) = match &self.origin {
             // A test checks the hashes of the files that are compiled in.
             Origin::BuiltIn => (
                 Cow::Borrowed(embedded::SEPARATOR),
                 Cow::Borrowed(embedded::QUERY),
                 Cow::Borrowed(embedded::TOKENIZER),
                 Some(Cow::Borrowed(embedded::CONCEPTS)),
+                Some(Cow::Borrowed(embedded::NAMES)),
                 Some(Ok(embedded::LISTENER)),
             ),
             Origin::Folder(folder) => (
@@ -159,10 +173,8 @@ impl PackageInfo {
                     .into(),
                 read_network(&folder.join(&query.file), "query.sha256", &query.sha256, token)?.into(),
                 read_limited(&folder.join(&query.tokenizer), MAX_TOKENIZER_BYTES, token)?.into(),
-                match folder.join(CONCEPTS_FILE) {
-                    place if place.exists() => Some(read_limited(&place, MAX_CONCEPTS_BYTES, token)?.into()),
-                    _ => None,
-                },
+                read_optional(&folder.join(CONCEPTS_FILE), token)?,
+                read_optional(&folder.join(NAMES_FILE), token)?,
                 listener.as_ref().map(|section| ListenerFiles::read(folder, section, token)),
             ),
         };
@@ -173,6 +185,7 @@ impl PackageInfo {
             query,
             tokenizer,
             concepts,
+            names,
             listener,
         })
     }
@@ -204,6 +217,7 @@ mod embedded {
     pub static QUERY: &[u8] = include_bytes!("../../../models/default/query.onnx");
     pub static TOKENIZER: &[u8] = include_bytes!("../../../models/default/tokenizer.json");
     pub static CONCEPTS: &[u8] = include_bytes!("../../../models/default/concepts.json");
+    pub static NAMES: &[u8] = include_bytes!("../../../models/default/names.json");
     pub const LISTENER: ListenerFiles = ListenerFiles {
         network: Cow::Borrowed(include_bytes!("../../../models/default/listener.onnx")),
         concepts: Cow::Borrowed(include_bytes!("../../../models/default/listener.json")),

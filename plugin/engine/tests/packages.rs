@@ -16,7 +16,8 @@ use common::{
 use sift_engine::inference::library;
 use sift_engine::package::PackageInfo;
 use sift_engine::{
-    CancelToken, EncodedQuery, Instance, MaskFaults, Mode, PartRole, Processor, QueryEncoder, SlotState,
+    CancelToken, EncodedQuery, Instance, MaskFaults, Mode, PartRole, Processor, QueryEncoder, QueryText,
+    SlotState, UnderstoodSound,
 };
 
 /// Starts an instance with the package in `folder` and waits until it is ready.
@@ -131,85 +132,149 @@ fn default_model_returns_the_nearest_concepts() {
     let understood = |text| {
         queries.set_text(2, text);
         assert_eq!(wait_until_encoded(queries, 2), SlotState::Ready);
-        queries.concept_matches(2)
+        queries.understanding(2)
     };
     let dog = understood("my dog is barking");
-    assert!(queries.concept_names().contains(&dog[0].name));
-    assert_eq!(dog[0].name, "dog barking");
-    assert!(dog[0].closeness > 0.6 && dog[0].closeness > dog[1].closeness, "{dog:?}");
+    let [sound] = &dog.keep[..] else { panic!("{dog:?}") };
+    assert_eq!(sound.matches[0].name, "dog barking");
+    assert!(sound.matches[0].closeness > 0.6, "{dog:?}");
+    assert!(queries.concept_names().contains(&sound.matches[0].name));
     let bank = understood("a contract with the bank");
-    assert!(bank[0].closeness < 0.4, "{bank:?}");
+    assert!(!bank.is_sure(), "{bank:?}");
+}
+
+/// An encoder of the default model.
+fn default_encoder() -> QueryEncoder {
+    let package = PackageInfo::built_in().load().unwrap();
+    QueryEncoder::new(library::environment().unwrap(), &package, CancelToken::default()).unwrap()
+}
+
+/// The selected concepts of each sound.
+fn selected(sounds: &[UnderstoodSound]) -> Vec<Vec<&str>> {
+    let names =
+        |sound: &UnderstoodSound| sound.selected().map(|concept| &*concept.name.clone().leak()).collect();
+    sounds.iter().map(names).collect()
 }
 
 #[test]
-fn text_of_several_sounds_is_split_if_each_is_understood() {
-    use PartRole::{ExcludeInverted, ExcludeNegated, Include};
-    let package = PackageInfo::built_in().load().unwrap();
-    let mut encoder =
-        QueryEncoder::new(library::environment().unwrap(), &package, CancelToken::default()).unwrap();
-    // The tests of the training have the same table (models/train/tests/test_query_parts.py).
+fn each_sound_of_a_text_is_a_part() {
+    use PartRole::{Exclude, Include};
+    let mut encoder = default_encoder();
     for (text, roles) in [
         ("drums and bass", &[Include, Include][..]),
         ("a person speaking, rain and a dog barking", &[Include, Include, Include]),
-        ("everything but the drums and the bass", &[ExcludeNegated, ExcludeInverted]),
+        ("everything but the drums and the bass", &[Exclude, Exclude]),
         ("피아노하고 바이올린", &[Include, Include]),
-        ("드럼하고 피아노 빼고 전부", &[ExcludeInverted, ExcludeNegated]),
-        ("speech without music", &[Include, ExcludeNegated]),
-        ("speech, but no music", &[Include, ExcludeNegated]),
-        ("the whole mix without drums", &[Include]),
+        ("드럼하고 피아노 빼고 전부", &[Exclude, Exclude]),
+        ("speech without music", &[Include, Exclude]),
+        ("speech, but no music", &[Include, Exclude]),
+        ("the whole mix without drums", &[Exclude]),
+        ("drums, drums and drums", &[Include]),
         ("rock and roll", &[Include]),
         ("thunder and lightning", &[Include]),
         ("말하고 있는 사람", &[Include]),
+        ("drums, bass, piano, violin, cello, harp, flute, trumpet", &[Include; 8]),
+        ("drums, bass, piano, violin, cello, harp, flute, trumpet, organ", &[]),
     ] {
-        let encoded = encoder.encode(text).unwrap();
-        let actual: Vec<_> = encoded.parts.iter().map(|part| part.role).collect();
-        assert_eq!(actual, roles, "{text}");
-        if let [_, _, ..] = roles {
-            let [all] = &*encoded.matches else { panic!("{text}: {:?}", encoded.matches) };
-            assert_eq!(
-                all.name.split(" + ").flat_map(|names| names.split(" without ")).count(),
-                roles.len(),
-                "{}",
-                all.name
-            );
-            assert!((0.5..=1.0).contains(&all.closeness));
+        let EncodedQuery { parts, understanding, .. } = encoder.encode(&text.into()).unwrap();
+        assert_eq!(parts.iter().map(|part| part.role).collect::<Vec<_>>(), roles, "{text}");
+        let sounds = understanding.keep.len() + understanding.leave_out.len();
+        assert_eq!(sounds, roles.len(), "{text}: {understanding:?}");
+        assert_eq!(understanding.problem.is_some(), roles.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn ambiguous_name_has_a_part_for_each_meaning() {
+    let mut encoder = default_encoder();
+    let guitars = ["electric guitar", "acoustic guitar", "distorted guitar"];
+    for text in ["guitar", "no guitar", "기타 소리"] {
+        let EncodedQuery { parts, understanding, .. } = encoder.encode(&text.into()).unwrap();
+        let sounds =
+            if understanding.keep.is_empty() { &understanding.leave_out } else { &understanding.keep };
+        let mut names = selected(sounds).concat();
+        names.sort_unstable_by_key(|name| guitars.iter().position(|guitar| guitar == name));
+        assert_eq!(names, guitars, "{text}");
+        for (part, concept) in parts.iter().zip(sounds[0].selected()) {
+            let single = encoder.encode(&concept.name.as_str().into()).unwrap();
+            assert_eq!(part.embedding, single.parts[0].embedding, "{} of {text}", concept.name);
+        }
+        assert_eq!(parts.len(), guitars.len(), "{text}");
+    }
+    for text in ["an acoustic guitar", "drums"] {
+        assert_eq!(encoder.encode(&text.into()).unwrap().parts.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn name_without_a_known_sound_lets_everything_pass() {
+    let instance = Instance::default();
+    let mut processor = instance.start(OFFLINE);
+    instance.wait_until_ready(LOAD_TIMEOUT).unwrap();
+    let queries = instance.queries();
+    let input = sine(48_000);
+    for (text, told) in [
+        ("https://example.org/a-dog-barking.wav", "names no sound"),
+        ("qqq xyzzy", "does not know “qqq xyzzy”"),
+        ("a, b, c, d, e, f, g, h, i", "names 9 sounds"),
+        ("only", "names no sound"),
+    ] {
+        queries.set_text(1, text);
+        assert_eq!(wait_until_encoded(queries, 1), SlotState::Ready, "{text}");
+        let understanding = queries.understanding(1);
+        assert!(understanding.passes_everything(), "{text}");
+        assert!(understanding.describe().contains(told), "{}", understanding.describe());
+        for mode in [Mode::Isolate, Mode::Remove] {
+            processor.reset();
+            let output = play(&mut processor, &input, mode, 1);
+            assert_same(&output, &delayed(&input, processor.latency()));
         }
     }
 }
 
 #[test]
-fn ambiguous_text_has_a_part_for_each_meaning() {
-    use PartRole::{ExcludeInverted, ExcludeNegated, Include};
-    let package = PackageInfo::built_in().load().unwrap();
-    let mut encoder =
-        QueryEncoder::new(library::environment().unwrap(), &package, CancelToken::default()).unwrap();
-    let guitars = ["electric guitar", "acoustic guitar", "distorted guitar"];
-    // The tests of the training have the same table (models/train/tests/test_query_parts.py).
-    for (text, text_role, names) in [
-        ("guitar", None, &guitars[..]),
-        ("no guitar", Some(ExcludeNegated), &guitars),
-        ("기타 소리", None, &guitars),
-        ("vocals", None, &["speech", "choir"]),
-        ("clicks", Some(Include), &["finger snapping", "keyboard typing"]),
-        ("an acoustic guitar", Some(Include), &[]),
-        ("drums", Some(Include), &[]),
-        ("no drums", Some(Include), &[]),
-    ] {
-        let EncodedQuery { parts, matches, .. } = encoder.encode(text).unwrap();
-        let selected: Vec<_> =
-            matches.iter().filter(|concept| concept.selected).map(|concept| concept.name.as_str()).collect();
-        assert!(selected == names || selected.len() == 1 && names.is_empty(), "{text}: {selected:?}");
-        let (text_part, name_parts) = parts.split_at(parts.len() - names.len());
-        assert_eq!(
-            text_part.iter().map(|part| part.role).collect::<Vec<_>>(),
-            Vec::from_iter(text_role),
-            "{text}"
-        );
-        for (part, name) in name_parts.iter().zip(names) {
-            let role = if text_role == Some(ExcludeNegated) { ExcludeInverted } else { Include };
-            let single = encoder.encode(name).unwrap();
-            assert_eq!((part.role, &part.embedding), (role, &single.parts[0].embedding), "{name} of {text}");
-        }
+fn everything_else_is_what_the_other_slots_leave() {
+    let instance = Instance::default();
+    let _processor = instance.start(OFFLINE);
+    let queries = instance.queries();
+    for slot in 2..sift_engine::SLOTS {
+        queries.set_text(slot, "");
+    }
+    queries.set_text(0, "everything else");
+    queries.set_text(1, "drums and a violin");
+    assert_eq!(wait_until_encoded(queries, 0), SlotState::Ready);
+    assert_eq!(selected(&queries.understanding(0).leave_out), [["drums"], ["violin"]]);
+    queries.set_text(1, "piano");
+    assert_eq!(wait_until_encoded(queries, 0), SlotState::Ready);
+    assert_eq!(selected(&queries.understanding(0).leave_out), [["piano"]]);
+}
+
+#[test]
+fn context_decides_between_several_meanings() {
+    let mut encoder = default_encoder();
+    let mut meanings = |text: &str, others: &[&str]| {
+        let others = others.iter().map(|&text| text.to_owned()).collect();
+        let encoded = encoder.encode(&QueryText { text: text.into(), others }).unwrap();
+        selected(&encoded.understanding.keep).concat().iter().map(|&name| name.to_owned()).collect::<Vec<_>>()
+    };
+    let alone = meanings("keyboard", &[]);
+    assert!(alone.len() > 1 && alone.contains(&"keyboard typing".to_owned()), "{alone:?}");
+    assert!(!meanings("keyboard and drums", &[]).contains(&"keyboard typing".to_owned()));
+    assert!(!meanings("keyboard", &["violin"]).contains(&"keyboard typing".to_owned()));
+    assert_eq!(meanings("keyboard", &["a typewriter"]), ["keyboard typing"]);
+    assert_eq!(meanings("keyboard", &["drums"]), alone, "the text of a new instance decides nothing");
+}
+
+#[test]
+fn slip_of_one_letter_finds_the_name() {
+    let mut encoder = default_encoder();
+    for (slip, name) in [("gutar", "guitar"), ("pianno", "piano"), ("drms", "drums"), ("no voilin", "violin")]
+    {
+        let understanding = encoder.encode(&slip.into()).unwrap().understanding;
+        let sound = understanding.keep.iter().chain(&understanding.leave_out).next().unwrap();
+        assert_eq!(sound.name, name);
+        let typed = slip.trim_start_matches("no ");
+        assert!(understanding.describe().contains(&format!("“{typed}” taken for “{name}”")));
     }
 }
 
@@ -242,7 +307,9 @@ fn several_sounds_of_a_text_all_pass_or_are_all_removed() {
 #[test]
 fn package_without_concepts_has_no_matches() {
     let (_processor, instance) = start_ready(&package("identity"));
-    assert!(instance.queries().concept_matches(0).is_empty());
+    let understanding = instance.queries().understanding(0);
+    assert_eq!(understanding.describe(), "keeping person speaking");
+    assert!(understanding.keep[0].matches.is_empty() && understanding.is_sure());
 }
 
 #[test]
@@ -255,23 +322,6 @@ fn invalid_concepts_are_named() {
     fs::write(&path, r#"{"closeness": {"slope": 1.0, "offset": 0.0}, "concepts": []}"#).unwrap();
     let problem = copy.problem();
     assert!(problem.contains("query.onnx") && problem.contains("`concept`"), "{problem}");
-}
-
-#[test]
-fn conjunctions_without_negation_output_are_refused() {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/default");
-    let copy = PackageCopy::of(&package);
-    let mut network = fs::read(copy.path().join("query.onnx")).unwrap();
-    while let Some(start) = network.windows(8).position(|bytes| bytes == b"negation") {
-        network[start..start + 8].copy_from_slice(b"another_");
-    }
-    copy.replace("query.onnx", &network);
-    let problem = copy.problem();
-    assert!(problem.contains("query.onnx") && problem.contains("`negation`"), "{problem}");
-    assert!(
-        problem.contains("concepts.json has the field `conjunctions`, `exclusions` or `doubt`"),
-        "{problem}"
-    );
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn queries() -> Arc<Queries> {
     let queries = Arc::new(Queries::default());
     for slot in 0..crate::SLOTS {
         let encoding = EncodedQuery::single(Arc::from([slot as f32]));
-        queries.set_encoded(0, slot, &queries.text(slot), Ok(encoding));
+        queries.set_encoded(0, slot, &queries.text(slot).as_str().into(), Ok(encoding));
     }
     queries
 }

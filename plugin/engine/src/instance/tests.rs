@@ -69,7 +69,7 @@ impl Fixture {
 fn connect(queries: &Arc<Queries>) {
     fn encode(queries: &Arc<Queries>) {
         for (slot, text) in queries.pending() {
-            let encoded = EncodedQuery::single(Arc::from([text.parse().unwrap_or(1.0)]));
+            let encoded = EncodedQuery::single(Arc::from([text.text.parse().unwrap_or(1.0)]));
             queries.set_encoded(queries.engine_id(), slot, &text, Ok(encoded));
         }
     }

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use crate::query::parts::{Conjunctions, MAX_PARTS};
-
-/// Most concepts matched to one query. An ambiguous query may have a part for each of them and one for its own text.
-const MAX_MATCHES: usize = MAX_PARTS - 1;
+/// Most concepts matched to one name. An ambiguous name may have a part for each of them and one for its own text.
+const MAX_MATCHES: usize = 3;
 
 /// Closeness from which a query counts as understood.
 pub const UNDERSTOOD: f32 = 0.5;
 
-/// Most conjunctions, and most exceptions to them, of a package.
-const MAX_CONJUNCTIONS: usize = 256;
+/// Closeness below which a name is not taken for the concept.
+pub const MIN_CLOSENESS: f32 = 0.25;
 
 /// A concept near to a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,22 +25,9 @@ pub struct ConceptMatch {
 }
 
 impl ConceptMatch {
-    /// Lists matches with their closeness: "electric guitar 0.62 or acoustic guitar 0.55, harp 0.20".
-    ///
-    /// `separator` (here ", ") precedes matches that are not selected.
-    pub fn describe<'a>(matches: impl IntoIterator<Item = &'a ConceptMatch>, separator: &str) -> String {
-        let mut description = String::new();
-        for ConceptMatch { name, closeness, selected } in matches {
-            let joint = if description.is_empty() {
-                ""
-            } else if *selected {
-                " or "
-            } else {
-                separator
-            };
-            description += &format!("{joint}{name} {closeness:.2}");
-        }
-        description
+    /// Returns the name with the closeness: "electric guitar 0.62".
+    pub fn describe(&self) -> String {
+        format!("{} {:.2}", self.name, self.closeness)
     }
 }
 
@@ -54,15 +40,13 @@ struct ConceptsFile {
     /// A text means every concept whose cosine is less than this much below that of the nearest concept.
     #[serde(default)]
     doubt: f32,
-    /// Words between the names of two sounds, in lower case, with their spaces: " and ".
-    #[serde(default)]
-    conjunctions: Vec<String>,
-    /// Words that contain a conjunction but do not separate sounds.
-    #[serde(default)]
-    no_conjunctions: Vec<String>,
-    /// Words before a sound to exclude, in lower case, with their spaces: " without ".
-    #[serde(default)]
-    exclusions: Vec<String>,
+    // Fields of packages from before the engine parsed requests; ignored.
+    #[serde(default, rename = "conjunctions")]
+    _conjunctions: IgnoredAny,
+    #[serde(default, rename = "no_conjunctions")]
+    _no_conjunctions: IgnoredAny,
+    #[serde(default, rename = "exclusions")]
+    _exclusions: IgnoredAny,
 }
 
 /// Calibration from a cosine to a probability: 1 / (1 + exp(−(slope·cosine + offset))).
@@ -92,22 +76,20 @@ struct Concept {
     direction: Box<[f32]>,
 }
 
-/// The concepts of a package, with their calibration and its conjunctions.
+/// The concepts of a package, with their calibration.
 pub struct Concepts {
     closeness: Closeness,
     concepts: Vec<Concept>,
     doubt: f32,
-    conjunctions: Conjunctions,
 }
 
 impl Concepts {
     /// Parses `concepts.json`.
     ///
     /// # Errors
-    /// Fails if the JSON is invalid, directions differ in length, a value is not finite, `doubt` is negative, or there
-    /// are empty or too many conjunctions.
+    /// Fails if the JSON is invalid, directions differ in length, a value is not finite, or `doubt` is negative.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let ConceptsFile { closeness, concepts, doubt, conjunctions, no_conjunctions, exclusions } =
+        let ConceptsFile { closeness, concepts, doubt, .. } =
             serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if !(closeness.slope.is_finite() && closeness.offset.is_finite()) {
             return Err("field `closeness` is not finite; expected finite numbers".into());
@@ -128,39 +110,27 @@ impl Concepts {
                 return Err(format!("field `direction` of {name:?} is not finite; expected finite numbers"));
             }
         }
-        for (field, words) in [
-            ("conjunctions", &conjunctions),
-            ("no_conjunctions", &no_conjunctions),
-            ("exclusions", &exclusions),
-        ] {
-            if words.len() > MAX_CONJUNCTIONS || words.iter().any(String::is_empty) {
-                return Err(format!(
-                    "field `{field}` is invalid; expected at most {MAX_CONJUNCTIONS} strings, none of them empty"
-                ));
-            }
-        }
-        let conjunctions = Conjunctions { words: conjunctions, exceptions: no_conjunctions, exclusions };
-        Ok(Self { closeness, concepts, doubt, conjunctions })
-    }
-
-    /// Returns whether the query network must have the output `negation`.
-    ///
-    /// It must where a text can mean several sounds.
-    pub fn needs_negation(&self) -> bool {
-        let Conjunctions { words, exclusions, .. } = &self.conjunctions;
-        self.doubt > 0.0 || !words.is_empty() || !exclusions.is_empty()
-    }
-
-    /// Returns the words that separate the names of sounds.
-    ///
-    /// Without words, every text names one sound.
-    pub fn conjunctions(&self) -> &Conjunctions {
-        &self.conjunctions
+        Ok(Self { closeness, concepts, doubt })
     }
 
     /// Returns the names of the concepts, in the package's order.
     pub fn names(&self) -> Arc<[String]> {
         self.concepts.iter().map(|concept| concept.name.clone()).collect()
+    }
+
+    /// Returns the concepts `indices`, of which each is surely meant, or one of them.
+    pub fn certain(&self, indices: &[usize]) -> Vec<ConceptMatch> {
+        let certain = |&index: &usize| ConceptMatch {
+            name: self.concepts[index].name.clone(),
+            closeness: 1.0,
+            selected: true,
+        };
+        indices.iter().map(certain).collect()
+    }
+
+    /// Returns the index of the concept with this name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.concepts.iter().position(|known| known.name == name)
     }
 
     /// Returns the names of all concepts that the query with the output `concept` can mean: with a closeness of at least
@@ -260,14 +230,20 @@ mod tests {
     }
 
     #[test]
-    fn doubt_conjunctions_or_exclusions_need_negation() {
-        let needs = |fields: &str| {
-            let json = CONCEPTS.replace("\"concepts\"", &format!("{fields} \"concepts\""));
-            Concepts::parse(json.as_bytes()).unwrap().needs_negation()
-        };
-        assert!(!needs("") && !needs("\"doubt\": 0.0,"));
-        assert!(needs("\"doubt\": 0.1,") && needs("\"conjunctions\": [\" and \"],"));
-        assert!(needs("\"exclusions\": [\" without \"],"));
+    fn fields_of_older_packages_are_ignored() {
+        let fields =
+            r#""conjunctions": [" and "], "no_conjunctions": [], "exclusions": [" without "], "concepts""#;
+        assert!(Concepts::parse(CONCEPTS.replace("\"concepts\"", fields).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn certain_concepts_are_all_selected() {
+        let certain = Concepts::parse(CONCEPTS.as_bytes()).unwrap().certain(&[2, 0]);
+        assert_eq!(
+            certain.iter().map(ConceptMatch::describe).collect::<Vec<_>>(),
+            ["drums 1.00", "rain 1.00"]
+        );
+        assert!(certain.iter().all(|concept| concept.selected));
     }
 
     #[test]
@@ -284,7 +260,6 @@ mod tests {
             ("\"name\": \"wind\"", "\"title\": \"wind\"", "title"),
             ("\"slope\": 10.0,", "", "slope"),
             ("0.8, 0.6", "1e99, 0.6", "`direction` of \"wind\""),
-            ("\"concepts\"", "\"conjunctions\": [\" and \", \"\"], \"concepts\"", "conjunctions"),
             ("\"concepts\"", "\"doubt\": -0.1, \"concepts\"", "doubt"),
         ] {
             let problem = Concepts::parse(CONCEPTS.replace(from, to).as_bytes()).err().unwrap();

@@ -1,6 +1,7 @@
-//! Query encoder: from a text to embeddings and concepts, by a package's tokenizer and query network.
+//! Query encoder: from a text to embeddings and concepts, by a package's tokenizer, query network and names.
 //!
-//! It runs on the package's thread of the [model service](crate::model_service).
+//! It runs on the package's thread of the [model service](crate::model_service). The network only gets names of sounds: what
+//! a text asks to do with them is [parsed](super::request) before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,59 +14,78 @@ use crate::inference::cancel::{CancelToken, with_timeout};
 use crate::inference::provider::Provider;
 use crate::inference::session::{LoadTurn, Session};
 use crate::listener::concepts::ListenerConcepts;
-use crate::package::{CONCEPTS_FILE, Package, PackageError};
-use crate::query::concepts::{ConceptMatch, Concepts, UNDERSTOOD};
-use crate::query::parts::{self, MAX_PARTS, PartRole, QueryPart};
-use crate::query::text::normalise;
+use crate::package::{CONCEPTS_FILE, NAMES_FILE, Package, PackageError};
+use crate::query::concepts::{ConceptMatch, Concepts, MIN_CLOSENESS, UNDERSTOOD};
+use crate::query::dictionary::Dictionary;
+use crate::query::names::{NamedSounds, SoundRequest, Sounds, kind_words};
+use crate::query::parts::{MAX_PARTS, PartRole, QueryPart};
+use crate::query::request::{self, Request};
+use crate::query::text::{DEFAULT_QUERIES, QueryText};
 use crate::query::tokenizer::QueryTokenizer;
+use crate::query::understanding::{Understanding, UnderstoodSound, UnknownSound};
 
-/// Most texts in the cache, with some thousand numbers each. A full cache is cleared; users type far fewer texts.
-const MAX_CACHED_QUERIES: usize = 1024;
-
-/// Outputs of a query network, in the order in which they are read.
-const OUTPUTS: [&str; 3] = ["embedding", "concept", "negation"];
-
-/// Returns for each of [`OUTPUTS`] whether a package with these concepts needs it.
-fn needed_outputs(concepts: Option<&Concepts>) -> [bool; OUTPUTS.len()] {
-    [true, concepts.is_some(), concepts.is_some_and(Concepts::needs_negation)]
-}
+/// Most names in the cache, with some thousand numbers each. A full cache is cleared; users type far fewer names.
+const MAX_CACHED_NAMES: usize = 1024;
 
 /// Result of encoding a text.
 #[derive(Clone, Debug)]
 pub struct EncodedQuery {
-    /// Sounds that the text names or may mean, at least one.
+    /// Sounds that the text names or may mean; empty if everything passes.
     pub parts: Arc<[QueryPart]>,
-    /// Nearest concepts, nearest first; empty if the package has no concepts.
-    ///
-    /// For a text of several sounds, one match has the names of all ("drums + piano without speech") and the lowest
-    /// closeness of them.
-    pub matches: Arc<[ConceptMatch]>,
+    pub understanding: Arc<Understanding>,
     /// For each concept of the package's listener, whether it can be the rest of its own accord.
     ///
-    /// Empty if the package has no listener, or if the text is not understood or names what it excludes.
+    /// Empty if the package has no listener, or if the text is not understood or leaves a sound out.
     pub rest_candidates: Arc<[bool]>,
 }
 
 impl EncodedQuery {
-    /// Creates the encoding of one sound without concepts.
+    /// Creates the encoding of one sound to keep, without concepts.
     pub fn single(embedding: Arc<[f32]>) -> Self {
         Self {
             parts: Arc::from([QueryPart { embedding, role: PartRole::Include }]),
-            matches: Arc::default(),
+            understanding: Arc::default(),
             rest_candidates: Arc::default(),
         }
     }
+
+    /// Creates the encoding of a text that has no effect, for this reason.
+    fn without_effect(problem: &str) -> Self {
+        let understanding = Understanding { problem: Some(problem.into()), ..Understanding::default() };
+        Self { parts: Arc::default(), understanding: understanding.into(), rest_candidates: Arc::default() }
+    }
 }
 
-/// Outputs of the query network for the text of one sound.
+/// Outputs of the query network for the name of one sound.
+#[derive(Clone, Default)]
 struct EncodedSound {
     embedding: Arc<[f32]>,
-    /// Nearest concepts, nearest first; empty if the package has none.
+    /// Nearest concepts, nearest first; empty if the package has none, or if the name is of a sound that it does not know.
     nearest: Vec<ConceptMatch>,
-    /// Whether the text means everything but the sound; false if the package does not need the output `negation`.
-    is_negated: bool,
-    /// Names of all concepts that the text can mean.
+    /// Names of all concepts that the name can mean.
     close: Vec<String>,
+}
+
+impl EncodedSound {
+    fn closeness(&self) -> f32 {
+        self.nearest.first().map_or(0.0, |nearest| nearest.closeness)
+    }
+
+    fn is_understood(&self) -> bool {
+        self.closeness() >= UNDERSTOOD
+    }
+}
+
+/// A name of a text, as it was understood.
+enum NameResult {
+    /// Embeddings of the sounds that the name means or may mean, at least one. The first of them must be separated; the
+    /// others, if there is a place for them.
+    Known {
+        sound: UnderstoodSound,
+        embeddings: Vec<Arc<[f32]>>,
+        close: Vec<String>,
+    },
+    Unknown(UnknownSound),
 }
 
 /// Query network of one package, with a cache of its results.
@@ -73,10 +93,10 @@ pub struct QueryEncoder {
     tokenizer: QueryTokenizer,
     session: Session,
     cancel_token: CancelToken,
-    concepts: Option<Concepts>,
+    concepts: Option<(Concepts, Dictionary)>,
     /// `None` if the package has no listener, or a broken one.
     heard_concepts: Option<ListenerConcepts>,
-    cache: HashMap<String, EncodedQuery>,
+    cache: HashMap<String, EncodedSound>,
 }
 
 impl QueryEncoder {
@@ -115,150 +135,361 @@ impl QueryEncoder {
         let concepts = package.concepts.as_deref().map(Concepts::parse).transpose();
         let concepts = concepts.map_err(|error| error_in(CONCEPTS_FILE, &error))?;
         let for_concepts = format!("the package has {CONCEPTS_FILE}");
-        let for_negation = format!("{CONCEPTS_FILE} has the field `conjunctions`, `exclusions` or `doubt`");
-        let reasons = ["the separator takes it", &for_concepts, &for_negation];
-        for ((name, is_needed), reason) in OUTPUTS.iter().zip(needed_outputs(concepts.as_ref())).zip(reasons)
-        {
-            if is_needed && !session.outputs().iter().any(|output| output.name() == *name) {
+        let outputs = [
+            ("embedding", Some("the separator takes it")),
+            ("concept", concepts.as_ref().map(|_| &*for_concepts)),
+        ];
+        for (name, reason) in outputs {
+            if let Some(reason) = reason
+                && !session.outputs().iter().any(|output| output.name() == name)
+            {
                 let problem = format!("has no output `{name}`; expected because {reason}");
                 return Err(error_in(&manifest.file, &problem));
             }
         }
+        let with_dictionary = |concepts: Concepts| {
+            let dictionary = Dictionary::new(package.names.as_deref(), &concepts.names());
+            dictionary.map(|dictionary| (concepts, dictionary))
+        };
+        let concepts = concepts.map(with_dictionary).transpose();
+        let concepts = concepts.map_err(|error| error_in(NAMES_FILE, &error))?;
         let listener = package.listener.as_ref().and_then(|listener| listener.as_ref().ok());
         // The separator thread reports what is wrong with the file.
         let heard_concepts = listener.and_then(|files| ListenerConcepts::parse(&files.concepts).ok());
         let mut encoder =
             Self { tokenizer, session, cancel_token, concepts, heard_concepts, cache: HashMap::new() };
-        encoder.encode("sound").map_err(|error| error_in(&manifest.file, &error))?;
+        encoder.encode(&"sound".into()).map_err(|error| error_in(&manifest.file, &error))?;
         Ok(encoder)
     }
 
     /// Returns the names of the package's concepts.
     pub fn concept_names(&self) -> Arc<[String]> {
-        self.concepts.as_ref().map(Concepts::names).unwrap_or_default()
+        self.concepts.as_ref().map(|(concepts, _)| concepts.names()).unwrap_or_default()
     }
 
-    /// Encodes `text`, or returns the cached result.
+    /// Encodes `query`.
     ///
     /// # Errors
-    /// Fails if the text has no tokens, or the network fails or does not end in time. The next text has its own time.
-    pub fn encode(&mut self, text: &str) -> Result<EncodedQuery, String> {
-        let text = normalise(text);
-        if let Some(encoded) = self.cache.get(&text) {
-            return Ok(encoded.clone());
-        }
+    /// Fails if a name has no tokens, or the network fails or does not end in time. The next text has its own time.
+    pub fn encode(&mut self, query: &QueryText) -> Result<EncodedQuery, String> {
+        let request = match request::parse(&query.text) {
+            Ok(request) => request,
+            Err(problem) => return Ok(EncodedQuery::without_effect(&format!("the text {problem}"))),
+        };
         let token = self.cancel_token.clone();
         let encode = |attempt: &CancelToken| {
             let run_options = attempt.run_options().map_err(|error| error.to_string())?;
-            match self.encode_parts(&text, &run_options)? {
-                Some(encoded) => Ok(encoded),
-                None => self.encode_single(&text, &run_options),
-            }
+            self.encode_request(query, &request, &run_options)
         };
-        let encoded = with_timeout(&token, encode).flatten()?;
-        if self.cache.len() >= MAX_CACHED_QUERIES {
+        with_timeout(&token, encode).flatten()
+    }
+
+    fn encode_request(
+        &mut self,
+        query: &QueryText,
+        request: &Request,
+        run_options: &RunOptions,
+    ) -> Result<EncodedQuery, String> {
+        let mut sounds = SoundRequest::new(request, &query.others);
+        if request.is_list && self.names_one_sound(query, &sounds, request.has_with, run_options)? {
+            sounds.keep = vec![NamedSounds { name: query.text.to_lowercase(), sounds: Sounds::Itself }];
+        }
+        let SoundRequest { keep, leave_out } = sounds;
+        if keep.is_empty() && leave_out.is_empty() {
+            let asks_for_rest = !(request.keep.is_empty() && request.leave_out.is_empty());
+            return Ok(EncodedQuery::without_effect(match asks_for_rest {
+                true => "no other slot names a sound",
+                false => "the text names no sound",
+            }));
+        }
+        if keep.len() + leave_out.len() > MAX_PARTS {
+            let problem = format!("the text and the other slots name more than {MAX_PARTS} sounds");
+            return Ok(EncodedQuery::without_effect(&problem));
+        }
+        let subjects = self.subjects(query, keep.iter().chain(&leave_out), run_options)?;
+        let mut understanding = Understanding::default();
+        let mut known = Vec::new();
+        for (role, named) in [(PartRole::Include, keep), (PartRole::Exclude, leave_out)] {
+            for named in named {
+                // The network knows a text that is only a name as it stands.
+                let is_text = request.is_list && request.keep == [named.name.as_str()];
+                let text = if is_text { &query.text } else { &named.name };
+                for result in self.understand(&named, text, &subjects, run_options)? {
+                    let understood = match role {
+                        PartRole::Include => &mut understanding.keep,
+                        PartRole::Exclude => &mut understanding.leave_out,
+                    };
+                    match result {
+                        NameResult::Known { sound, embeddings, close } => {
+                            let is_same = |other: &UnderstoodSound| {
+                                !sound.matches.is_empty() && other.selected().eq(sound.selected())
+                            };
+                            if !understood.iter().any(is_same) {
+                                understood.push(sound);
+                                known.push((role, embeddings, close));
+                            }
+                        }
+                        NameResult::Unknown(sound) => understanding.unknown.push(sound),
+                    }
+                }
+            }
+        }
+        let rest_candidates =
+            self.rest_candidates(&understanding, known.iter().flat_map(|(.., close)| close));
+        Ok(EncodedQuery { parts: parts_of(&known), understanding: understanding.into(), rest_candidates })
+    }
+
+    /// Whether a list of names is one name: it is understood as a whole, and not each of its names is.
+    ///
+    /// With `has_with`, a list is one name also if it is understood better as a whole: "a guitar with distortion".
+    fn names_one_sound(
+        &mut self,
+        query: &QueryText,
+        sounds: &SoundRequest,
+        has_with: bool,
+        run_options: &RunOptions,
+    ) -> Result<bool, String> {
+        let are_names = sounds.keep.iter().all(|named| named.sounds == Sounds::Itself);
+        if self.concepts.is_none() || sounds.keep.len() < 2 || !are_names {
+            return Ok(false);
+        }
+        let mut lowest = 1.0_f32;
+        for named in &sounds.keep {
+            let name = self.correct(&named.name).unwrap_or_else(|| named.name.clone());
+            lowest = lowest.min(self.encode_name(&name, &name, run_options)?.closeness());
+        }
+        let text = query.text.to_lowercase();
+        let whole = self.encode_name(&text, &query.text, run_options)?;
+        Ok(whole.is_understood() && (lowest < UNDERSTOOD || has_with && whole.closeness() > lowest))
+    }
+
+    /// Returns the subjects of the sounds beside a name with several meanings: of the other names and the other slots.
+    ///
+    /// Texts of a new instance say nothing of what the user does.
+    fn subjects<'a>(
+        &mut self,
+        query: &QueryText,
+        named: impl Iterator<Item = &'a NamedSounds> + Clone,
+        run_options: &RunOptions,
+    ) -> Result<Vec<String>, String> {
+        if !named.clone().any(|named| matches!(named.sounds, Sounds::OneOf(_))) {
+            return Ok(Vec::new());
+        }
+        let typed = query.others.iter().filter(|text| !DEFAULT_QUERIES.contains(&text.as_str()));
+        let others = typed.filter_map(|text| request::parse(text).ok());
+        let others = others.flat_map(|request| request.keep.into_iter().chain(request.leave_out));
+        let names: Vec<_> = named
+            .filter(|named| named.sounds == Sounds::Itself)
+            .map(|named| named.name.clone())
+            .chain(others)
+            .collect();
+        let mut subjects = Vec::new();
+        for name in names {
+            let sound = self.encode_name(&name, &name, run_options)?;
+            if sound.is_understood() {
+                subjects.extend_from_slice(self.subjects_of(&sound));
+            }
+        }
+        Ok(subjects)
+    }
+
+    /// Returns the subjects of the nearest concept.
+    fn subjects_of(&self, sound: &EncodedSound) -> &[String] {
+        let (Some((concepts, dictionary)), Some(nearest)) = (&self.concepts, sound.nearest.first()) else {
+            return &[];
+        };
+        concepts.index(&nearest.name).map_or(&[], |index| dictionary.groups(index))
+    }
+
+    /// Finds what a name means, by `text` where it is that of one sound.
+    fn understand(
+        &mut self,
+        named: &NamedSounds,
+        text: &str,
+        subjects: &[String],
+        run_options: &RunOptions,
+    ) -> Result<Vec<NameResult>, String> {
+        Ok(match &named.sounds {
+            Sounds::Itself => vec![self.understand_name(&named.name, text, run_options)?],
+            Sounds::AllOf(sounds) => self.understand_set(&named.name, sounds, run_options)?,
+            Sounds::OneOf(sounds) => {
+                vec![self.understand_meanings(&named.name, sounds, subjects, run_options)?]
+            }
+        })
+    }
+
+    /// Finds what the name of one sound means, and corrects slips.
+    ///
+    /// An ambiguous name stands for each selected concept, by the concept's name, which the model knows best: what of them
+    /// is absent passes hardly anything. The name itself is one more if even the nearest concept may be wrong.
+    fn understand_name(
+        &mut self,
+        name: &str,
+        text: &str,
+        run_options: &RunOptions,
+    ) -> Result<NameResult, String> {
+        let corrected = self.correct(name);
+        let sound = match &corrected {
+            Some(corrected) => self.encode_name(corrected, corrected, run_options)?,
+            None => self.encode_name(name, text, run_options)?,
+        };
+        if self.concepts.is_some() && sound.closeness() < MIN_CLOSENESS {
+            return Ok(NameResult::Unknown(UnknownSound { name: name.into(), nearest: sound.nearest }));
+        }
+        let mut embeddings = Vec::new();
+        let selected: Vec<_> = sound.nearest.iter().filter(|concept| concept.selected).collect();
+        if selected.len() < 2 || !sound.is_understood() {
+            embeddings.push(sound.embedding.clone());
+        }
+        if selected.len() > 1 {
+            for concept in &selected {
+                embeddings.push(self.run(&concept.name, run_options)?.0);
+            }
+        }
+        let (name, slip) = match corrected {
+            Some(corrected) => (corrected, Some(name.to_owned())),
+            None => (name.to_owned(), None),
+        };
+        let is_kind = is_untold_kind(&name, &sound.nearest);
+        let EncodedSound { nearest, close, .. } = sound;
+        Ok(NameResult::Known {
+            sound: UnderstoodSound { name, slip, matches: nearest, is_kind },
+            embeddings,
+            close,
+        })
+    }
+
+    /// Finds the sounds of a set. Those that the model does not know are left away, if it knows others.
+    fn understand_set(
+        &mut self,
+        name: &str,
+        sounds: &[String],
+        run_options: &RunOptions,
+    ) -> Result<Vec<NameResult>, String> {
+        let mut encoded = Vec::new();
+        for sound in sounds {
+            encoded.push(self.encode_name(sound, sound, run_options)?);
+        }
+        if self.concepts.is_some() {
+            encoded.retain(EncodedSound::is_understood);
+        }
+        if encoded.is_empty() {
+            return Ok(vec![NameResult::Unknown(UnknownSound { name: name.into(), nearest: Vec::new() })]);
+        }
+        let known = encoded.into_iter().map(|EncodedSound { embedding, mut nearest, close }| {
+            nearest.truncate(1);
+            let is_kind = is_untold_kind(name, &nearest);
+            NameResult::Known {
+                sound: UnderstoodSound { name: name.into(), slip: None, matches: nearest, is_kind },
+                embeddings: vec![embedding],
+                close,
+            }
+        });
+        Ok(known.collect())
+    }
+
+    /// Finds the sounds that a word with several meanings may stand for.
+    ///
+    /// Those that belong to `subjects` are meant, or all that the model knows where this decides nothing.
+    fn understand_meanings(
+        &mut self,
+        name: &str,
+        sounds: &[String],
+        subjects: &[String],
+        run_options: &RunOptions,
+    ) -> Result<NameResult, String> {
+        let mut meanings = Vec::new();
+        for sound in sounds {
+            let sound = self.encode_name(sound, sound, run_options)?;
+            if self.concepts.is_none() || sound.is_understood() {
+                meanings.push(sound);
+            }
+        }
+        let belongs =
+            |sound: &EncodedSound| self.subjects_of(sound).iter().any(|subject| subjects.contains(subject));
+        if meanings.iter().any(belongs) {
+            meanings.retain(belongs);
+        }
+        let mut matches: Vec<ConceptMatch> = Vec::new();
+        let (mut embeddings, mut close) = (Vec::new(), Vec::new());
+        for mut meaning in meanings {
+            let is_new = |nearest: &ConceptMatch| !matches.iter().any(|other| other.name == nearest.name);
+            if meaning.nearest.first().is_none_or(is_new) {
+                matches.extend(meaning.nearest.drain(..).take(1));
+                embeddings.push(meaning.embedding);
+                close.append(&mut meaning.close);
+            }
+        }
+        matches.iter_mut().for_each(|concept| concept.selected = true);
+        Ok(match embeddings.is_empty() {
+            true => NameResult::Unknown(UnknownSound { name: name.into(), nearest: Vec::new() }),
+            false => NameResult::Known {
+                sound: UnderstoodSound { name: name.into(), slip: None, matches, is_kind: false },
+                embeddings,
+                close,
+            },
+        })
+    }
+
+    /// Corrects slips of a name, if the package has names to compare it with.
+    fn correct(&self, name: &str) -> Option<String> {
+        let (_, dictionary) = self.concepts.as_ref()?;
+        dictionary.correct(name, |word| self.tokenizer.is_word(word))
+    }
+
+    /// Encodes the name of one sound by `text`, or returns the cached result.
+    ///
+    /// Where the dictionary has the name in lower case and the network takes it for something else, the name of the concept
+    /// is encoded instead.
+    fn encode_name(
+        &mut self,
+        name: &str,
+        text: &str,
+        run_options: &RunOptions,
+    ) -> Result<EncodedSound, String> {
+        if let Some(sound) = self.cache.get(text) {
+            return Ok(sound.clone());
+        }
+        let (embedding, concept) = self.run(text, run_options)?;
+        let mut sound = EncodedSound { embedding, ..EncodedSound::default() };
+        if let Some((concepts, dictionary)) = &self.concepts {
+            sound.nearest = concepts.nearest(text, &concept)?;
+            sound.close = concepts.close_names(&concept).map(str::to_owned).collect();
+            if let Some(indices) = dictionary.concepts(name) {
+                let certain = concepts.certain(indices);
+                let nearest = sound.nearest.first().map(|nearest| nearest.name.clone());
+                sound.close.extend(certain.iter().map(|concept| concept.name.clone()));
+                if let [only] = &certain[..]
+                    && nearest.as_ref() != Some(&only.name)
+                {
+                    sound.embedding = self.run(&only.name.clone(), run_options)?.0;
+                }
+                sound.nearest = certain;
+            }
+        }
+        if self.cache.len() >= MAX_CACHED_NAMES {
             self.cache.clear();
         }
-        self.cache.insert(text, encoded.clone());
-        Ok(encoded)
+        self.cache.insert(text.to_owned(), sound.clone());
+        Ok(sound)
     }
 
-    /// Encodes a text that names two or more sounds, if each is understood by itself; otherwise returns `None`.
-    ///
-    /// A piece that is not understood is joined with the next one, as in "rock and roll drums and rain".
-    fn encode_parts(&mut self, text: &str, run_options: &RunOptions) -> Result<Option<EncodedQuery>, String> {
-        let Some(concepts) = &self.concepts else { return Ok(None) };
-        let pieces = parts::split_at_conjunctions(text, concepts.conjunctions());
-        if !(2..=MAX_PARTS).contains(&pieces.len()) {
-            return Ok(None);
-        }
-        let mut sounds: Vec<(EncodedSound, ConceptMatch)> = Vec::new();
-        let mut start = pieces[0].start;
-        for (number, piece) in pieces.iter().enumerate() {
-            let sound = self.encode_sound(text[start..piece.end].trim(), run_options)?;
-            let Some(nearest) =
-                sound.nearest.first().filter(|nearest| nearest.closeness >= UNDERSTOOD).cloned()
-            else {
-                continue;
-            };
-            start = pieces.get(number + 1).map_or(text.len(), |next| next.start);
-            let is_same = |(other, concept): &(EncodedSound, ConceptMatch)| {
-                concept.name == nearest.name && other.is_negated == sound.is_negated
-            };
-            if !sounds.iter().any(is_same) {
-                sounds.push((sound, nearest));
-            }
-        }
-        if start < text.len() || sounds.len() < 2 {
-            return Ok(None);
-        }
-        let negated: Vec<_> = sounds.iter().map(|(sound, _)| sound.is_negated).collect();
-        let rest_candidates =
-            self.rest_candidates(&sounds.iter().map(|(sound, _)| sound).collect::<Vec<_>>());
-        let roles = PartRole::assign(text, &negated);
-        let closeness = sounds.iter().map(|(_, concept)| concept.closeness).fold(1.0, f32::min);
-        let named = sounds.iter().zip(&roles).map(|((_, concept), role)| (concept.name.as_str(), *role));
-        let all = ConceptMatch { name: join_names(named), closeness, selected: true };
-        let parts = roles
-            .into_iter()
-            .zip(sounds)
-            .map(|(role, (sound, _))| QueryPart { embedding: sound.embedding, role })
-            .collect();
-        Ok(Some(EncodedQuery { parts, matches: Arc::from([all]), rest_candidates }))
+    /// Returns for each concept of the listener whether it can be the rest of its own accord, of a text that was understood as
+    /// this and can also mean the concepts `close`.
+    fn rest_candidates<'a>(
+        &self,
+        understanding: &Understanding,
+        close: impl Iterator<Item = &'a String> + Clone,
+    ) -> Arc<[bool]> {
+        self.heard_concepts
+            .as_ref()
+            .map_or_else(Arc::default, |heard| rest_candidates(heard, understanding, close))
     }
 
-    /// Encodes a text that names one sound.
-    ///
-    /// An ambiguous text gets a part per selected concept, encoded by the concept's name, which the model knows best:
-    /// parts whose sound is absent pass hardly anything. The text itself is a further part if even the nearest concept
-    /// may be wrong, or if the text negates, because the names do not.
-    fn encode_single(&mut self, text: &str, run_options: &RunOptions) -> Result<EncodedQuery, String> {
-        let sound = self.encode_sound(text, run_options)?;
-        let rest_candidates = self.rest_candidates(&[&sound]);
-        let EncodedSound { embedding, nearest, is_negated, .. } = sound;
-        let selected: Vec<_> = nearest.iter().filter(|concept| concept.selected).collect();
-        if selected.len() < 2 {
-            let single = EncodedQuery::single(embedding);
-            return Ok(EncodedQuery { matches: nearest.into(), rest_candidates, ..single });
-        }
-        let (text_role, name_role) = if is_negated {
-            (PartRole::ExcludeNegated, PartRole::ExcludeInverted)
-        } else {
-            (PartRole::Include, PartRole::Include)
-        };
-        let mut parts = Vec::with_capacity(MAX_PARTS);
-        if selected[0].closeness < UNDERSTOOD || is_negated {
-            parts.push(QueryPart { embedding, role: text_role });
-        }
-        for concept in selected {
-            let EncodedSound { embedding, .. } = self.encode_sound(&concept.name, run_options)?;
-            parts.push(QueryPart { embedding, role: name_role });
-        }
-        Ok(EncodedQuery { parts: parts.into(), matches: nearest.into(), rest_candidates })
-    }
-
-    /// Encodes the text of one sound.
-    fn encode_sound(&mut self, text: &str, run_options: &RunOptions) -> Result<EncodedSound, String> {
-        let [embedding, concept, negation] = self.run(text, run_options)?;
-        let nearest = match &self.concepts {
-            Some(concepts) => concepts.nearest(text, &concept)?,
-            None => Vec::new(),
-        };
-        let is_negated = negation.first().is_some_and(|&probability| probability >= 0.5);
-        let close = self.concepts.iter().flat_map(|concepts| concepts.close_names(&concept));
-        let close = close.map(str::to_owned).collect();
-        Ok(EncodedSound { embedding: embedding.into(), nearest, is_negated, close })
-    }
-
-    /// As [`EncodedQuery::rest_candidates`], for a text of these sounds.
-    fn rest_candidates(&self, sounds: &[&EncodedSound]) -> Arc<[bool]> {
-        self.heard_concepts.as_ref().map_or_else(Arc::default, |heard| rest_candidates(heard, sounds))
-    }
-
-    /// Runs the network and returns the values of [`OUTPUTS`], empty for those that the package does not need.
-    fn run(&mut self, text: &str, run_options: &RunOptions) -> Result<[Vec<f32>; OUTPUTS.len()], String> {
+    /// Runs the network and returns its embedding, and its output `concept`, empty if the package has no concepts.
+    fn run(&mut self, text: &str, run_options: &RunOptions) -> Result<(Arc<[f32]>, Vec<f32>), String> {
         let ids = self.tokenizer.encode(text)?;
-        let needed = needed_outputs(self.concepts.as_ref());
+        let needs_concept = self.concepts.is_some();
         let infer = || -> ort::Result<_> {
             let shape = [1, ids.len()];
             let attention = vec![1_i64; ids.len()];
@@ -267,51 +498,67 @@ impl QueryEncoder {
                 "attention_mask" => Tensor::from_array((shape, attention))?,
             };
             let outputs = self.session.run(inputs, run_options)?;
-            let mut all = [const { Vec::new() }; OUTPUTS.len()];
-            for ((name, is_needed), values) in OUTPUTS.iter().zip(needed).zip(&mut all) {
-                if is_needed {
-                    *values = outputs[*name].try_extract_tensor::<f32>()?.1.to_vec();
-                }
-            }
-            Ok(all)
+            let values = |name: &str| -> ort::Result<Vec<f32>> {
+                Ok(outputs[name].try_extract_tensor::<f32>()?.1.to_vec())
+            };
+            let concept = if needs_concept { values("concept")? } else { Vec::new() };
+            Ok((values("embedding")?, concept))
         };
-        let all = infer().map_err(|error| error.to_string())?;
-        for (name, values) in OUTPUTS.iter().zip(&all) {
+        let (embedding, concept) = infer().map_err(|error| error.to_string())?;
+        for (name, values) in [("embedding", &embedding), ("concept", &concept)] {
             if !values.iter().all(|value| value.is_finite()) {
                 return Err(format!(
                     "output `{name}` for the query {text:?} is not finite; expected finite values"
                 ));
             }
         }
-        Ok(all)
+        Ok((embedding.into(), concept))
     }
 }
 
-/// Returns the names of the sounds of a text: "drums + piano", or "drums + piano without speech".
-fn join_names<'a>(sounds: impl Iterator<Item = (&'a str, PartRole)> + Clone) -> String {
-    let of = |is_included: bool| {
-        let found = sounds.clone().filter(|(_, role)| (*role == PartRole::Include) == is_included);
-        found.map(|(name, _)| name).collect::<Vec<_>>().join(" + ")
+/// Whether the name is that of one of several sources, and none of the selected concepts is.
+fn is_untold_kind(name: &str, matches: &[ConceptMatch]) -> bool {
+    let is_told = |words: &[String]| {
+        let selected = matches.iter().filter(|concept| concept.selected);
+        selected.flat_map(|concept| concept.name.split(' ')).any(|word| words.iter().any(|kind| kind == word))
     };
-    match (of(true), of(false)) {
-        (included, excluded) if included.is_empty() || excluded.is_empty() => included + &excluded,
-        (included, excluded) => format!("{included} without {excluded}"),
-    }
+    !matches.is_empty() && kind_words(name).is_some_and(|words| !is_told(words))
 }
 
-/// Returns for each concept of the listener whether it can be the rest of a text of `sounds` of its own accord.
+/// Makes parts of the embeddings of each name: the first of all names, then as many others as there are places.
+fn parts_of(names: &[(PartRole, Vec<Arc<[f32]>>, Vec<String>)]) -> Arc<[QueryPart]> {
+    let mut spare = MAX_PARTS.saturating_sub(names.len());
+    let mut parts = Vec::new();
+    for (role, embeddings, _) in names {
+        let count = 1 + spare.min(embeddings.len() - 1);
+        spare -= count - 1;
+        parts.extend(
+            embeddings[..count]
+                .iter()
+                .map(|embedding| QueryPart { embedding: embedding.clone(), role: *role }),
+        );
+    }
+    parts.truncate(MAX_PARTS);
+    parts.into()
+}
+
+/// Returns for each concept of the listener whether it can be the rest of a text of its own accord.
 ///
-/// Empty if none can: a text that is not understood may mean what is heard, and a negated one means everything else.
-fn rest_candidates(heard: &ListenerConcepts, sounds: &[&EncodedSound]) -> Arc<[bool]> {
-    let is_plain = |sound: &&EncodedSound| {
-        !sound.is_negated && sound.nearest.first().is_some_and(|nearest| nearest.closeness >= UNDERSTOOD)
+/// Empty if none can: a text that is not understood may mean what is heard, and one that leaves sounds out names its rest.
+fn rest_candidates<'a>(
+    heard: &ListenerConcepts,
+    understanding: &Understanding,
+    close: impl Iterator<Item = &'a String> + Clone,
+) -> Arc<[bool]> {
+    let Understanding { keep, leave_out, .. } = understanding;
+    let is_understood = |sound: &UnderstoodSound| {
+        sound.matches.first().is_some_and(|nearest| nearest.closeness >= UNDERSTOOD)
     };
-    if !sounds.iter().all(is_plain) {
+    if !leave_out.is_empty() || keep.is_empty() || !keep.iter().all(is_understood) {
         return Arc::default();
     }
-    let selected = sounds.iter().flat_map(|sound| sound.nearest.iter().filter(|concept| concept.selected));
-    let is_close = |name: &str| sounds.iter().any(|sound| sound.close.iter().any(|close| close == name));
-    heard.candidates(selected.map(|concept| concept.name.as_str()), is_close).into()
+    let selected = keep.iter().flat_map(UnderstoodSound::selected).map(|concept| concept.name.as_str());
+    heard.candidates(selected, |name| close.clone().any(|close| close == name)).into()
 }
 
 #[cfg(test)]
@@ -330,12 +577,10 @@ mod tests {
         wanted: Vec<Vec<String>>,
         /// Closeness of all concepts for each part.
         closeness: Vec<BTreeMap<String, f32>>,
-        #[serde(default)]
-        negated: bool,
         expected: Vec<String>,
     }
 
-    fn sound(wanted: &[String], closeness: &BTreeMap<String, f32>, is_negated: bool) -> EncodedSound {
+    fn sound(wanted: &[String], closeness: &BTreeMap<String, f32>) -> UnderstoodSound {
         let mut nearest: Vec<_> = closeness
             .iter()
             .map(|(name, &closeness)| ConceptMatch {
@@ -345,9 +590,7 @@ mod tests {
             })
             .collect();
         nearest.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
-        let close = nearest.iter().filter(|concept| concept.closeness >= UNDERSTOOD);
-        let close = close.map(|concept| concept.name.clone()).collect();
-        EncodedSound { embedding: Arc::default(), nearest, is_negated, close }
+        UnderstoodSound { matches: nearest, ..UnderstoodSound::default() }
     }
 
     #[test]
@@ -362,13 +605,12 @@ mod tests {
         let heard = ListenerConcepts::parse(file.as_bytes()).unwrap();
         let cases: Vec<Case> = serde_json::from_value(table["cases"].clone()).unwrap();
         assert!(!cases.is_empty());
-        for Case { name, wanted, closeness, negated, expected } in cases {
-            let sounds: Vec<_> = wanted
-                .iter()
-                .zip(&closeness)
-                .map(|(wanted, closeness)| sound(wanted, closeness, negated))
-                .collect();
-            let found = rest_candidates(&heard, &sounds.iter().collect::<Vec<_>>());
+        for Case { name, wanted, closeness, expected } in cases {
+            let sounds =
+                wanted.iter().zip(&closeness).map(|(wanted, closeness)| sound(wanted, closeness)).collect();
+            let close = closeness.iter().flatten().filter(|(_, closeness)| **closeness >= UNDERSTOOD);
+            let understanding = Understanding { keep: sounds, ..Understanding::default() };
+            let found = rest_candidates(&heard, &understanding, close.map(|(name, _)| name));
             let names = heard.names().iter().zip(&*found).filter(|(_, is_candidate)| **is_candidate);
             assert_eq!(names.map(|(name, _)| name.clone()).collect::<Vec<_>>(), expected, "{name}");
         }

@@ -6,21 +6,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::query::concepts::ConceptMatch;
 use crate::query::encoder::EncodedQuery;
-use crate::query::text::{normalise, truncate};
-
-/// Query slots of an instance.
-pub const SLOTS: usize = 8;
+use crate::query::names::SoundRequest;
+use crate::query::text::{DEFAULT_QUERIES, QueryText, SLOTS, normalise, truncate};
+use crate::query::understanding::Understanding;
 
 /// Place of the text of the rest, after the slots.
 const REST: usize = SLOTS;
 
 const PLACES: usize = SLOTS + 1;
-
-/// Texts of a new instance.
-pub const DEFAULT_QUERIES: [&str; SLOTS] =
-    ["a person speaking", "drums", "piano", "guitar", "rain", "wind", "a dog barking", "crowd chatter"];
 
 /// Callback that requests the encoding of changed texts, without waiting for it.
 pub(crate) type RequestEncoding = Arc<dyn Fn(&Arc<Queries>) + Send + Sync>;
@@ -72,7 +66,7 @@ pub struct Queries {
     encodings: Mutex<Encodings>,
     /// Notified when `encodings`, a state or the engine's id changes.
     encodings_changed: Condvar,
-    concept_matches: Mutex<[Arc<[ConceptMatch]>; PLACES]>,
+    understandings: Mutex<[Arc<Understanding>; PLACES]>,
     concept_names: Mutex<Arc<[String]>>,
 }
 
@@ -94,7 +88,7 @@ impl Queries {
             engine_id: AtomicU64::new(0),
             encodings: Default::default(),
             encodings_changed: Condvar::new(),
-            concept_matches: Default::default(),
+            understandings: Default::default(),
             concept_names: Default::default(),
         };
         for (slot, text) in texts.into_iter().enumerate() {
@@ -148,11 +142,11 @@ impl Queries {
         SlotState::from_u8(self.states[slot].load(Ordering::Acquire))
     }
 
-    /// Returns the concepts nearest to the text of `slot`, nearest first.
+    /// Returns how the text of `slot` was understood.
     ///
-    /// Empty while the text is being encoded, or if the model has no concepts.
-    pub fn concept_matches(&self, slot: usize) -> Arc<[ConceptMatch]> {
-        self.concept_matches.lock()[slot].clone()
+    /// Empty while the text is being encoded.
+    pub fn understanding(&self, slot: usize) -> Arc<Understanding> {
+        self.understandings.lock()[slot].clone()
     }
 
     /// Returns the names of the model's concepts; empty if it has none or none is loaded.
@@ -194,9 +188,27 @@ impl Queries {
     fn write(&self, texts: &mut [SlotText; PLACES], slot: usize, text: String) {
         let state = if normalise(&text).is_empty() { SlotState::Empty } else { SlotState::Encoding };
         texts[slot].committed = text;
-        self.set_state(&self.encodings.lock(), slot, state);
-        self.concept_matches.lock()[slot] = Arc::default();
+        let encodings = self.encodings.lock();
+        self.set_state(&encodings, slot, state);
+        self.understandings.lock()[slot] = Arc::default();
+        // "Everything else" in another slot now means something else.
+        for other in (0..SLOTS).filter(|&other| other != slot && slot < SLOTS) {
+            if SoundRequest::depends_on_others(&texts[other].committed) {
+                self.set_state(&encodings, other, SlotState::Encoding);
+            }
+        }
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns the text in `slot` with those on which its meaning depends.
+    fn query_text(texts: &[SlotText; PLACES], slot: usize) -> QueryText {
+        let text = normalise(&texts[slot].committed);
+        let mut others = Vec::new();
+        if slot < SLOTS && SoundRequest::depends_on_others(&text) {
+            let slots = (0..SLOTS).filter(|&other| other != slot);
+            others.extend(slots.map(|other| normalise(&texts[other].committed)));
+        }
+        QueryText { text, others }
     }
 
     /// Starts a new engine on these queries and returns its id.
@@ -244,34 +256,32 @@ impl Queries {
         }
     }
 
-    /// Returns the slots whose texts wait to be encoded, with their normalised texts.
-    pub(crate) fn pending(&self) -> Vec<(usize, String)> {
+    /// Returns the slots whose texts wait to be encoded, with their texts.
+    pub(crate) fn pending(&self) -> Vec<(usize, QueryText)> {
         let texts = self.texts.lock();
-        texts
-            .iter()
-            .enumerate()
-            .filter(|(slot, _)| self.slot_state(*slot) == SlotState::Encoding)
-            .map(|(slot, text)| (slot, normalise(&text.committed)))
+        (0..PLACES)
+            .filter(|&slot| self.slot_state(slot) == SlotState::Encoding)
+            .map(|slot| (slot, Self::query_text(&texts, slot)))
             .collect()
     }
 
     /// Stores the result of encoding `text` for `slot` and the engine `engine_id`.
     ///
-    /// Ignored if the slot's text or the engine has changed meanwhile.
+    /// Ignored if the slot's text, one on which its meaning depends, or the engine has changed meanwhile.
     pub(crate) fn set_encoded(
         &self,
         engine_id: u64,
         slot: usize,
-        text: &str,
+        text: &QueryText,
         result: Result<EncodedQuery, String>,
     ) {
         let texts = self.texts.lock();
-        if normalise(&texts[slot].committed) != text || self.engine_id() != engine_id {
+        if Self::query_text(&texts, slot) != *text || self.engine_id() != engine_id {
             return;
         }
         let (state, encoding) = match result {
             Ok(encoding) => {
-                self.concept_matches.lock()[slot] = encoding.matches.clone();
+                self.understandings.lock()[slot] = encoding.understanding.clone();
                 (SlotState::Ready, Some(encoding))
             }
             Err(problem) => {
@@ -328,9 +338,9 @@ impl Queries {
         self.slot_state(REST)
     }
 
-    /// Returns the concepts nearest to the text of the rest, as [`concept_matches`](Self::concept_matches).
-    pub fn rest_matches(&self) -> Arc<[ConceptMatch]> {
-        self.concept_matches(REST)
+    /// Returns how the text of the rest was understood, as [`understanding`](Self::understanding).
+    pub fn rest_understanding(&self) -> Arc<Understanding> {
+        self.understanding(REST)
     }
 
     /// Returns the encoding of the text of the rest, as [`encoding`](Self::encoding).
@@ -344,10 +354,12 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::query::understanding::UnderstoodSound;
 
     fn encoding(value: f32) -> EncodedQuery {
-        let nearest = ConceptMatch { name: "drums".into(), closeness: 0.8, selected: true };
-        EncodedQuery { matches: Arc::from([nearest]), ..EncodedQuery::single(Arc::from([value])) }
+        let sound = UnderstoodSound { name: "drums".into(), ..UnderstoodSound::default() };
+        let understanding = Understanding { keep: vec![sound], ..Understanding::default() };
+        EncodedQuery { understanding: understanding.into(), ..EncodedQuery::single(Arc::from([value])) }
     }
 
     /// Returns the only value of the embedding in use.
@@ -366,11 +378,11 @@ mod tests {
     #[test]
     fn old_embedding_stays_in_use_until_the_new_one_is_ready() {
         let queries = Arc::new(Queries::default());
-        queries.set_encoded(0, 1, "drums", Ok(encoding(1.0)));
+        queries.set_encoded(0, 1, &"drums".into(), Ok(encoding(1.0)));
         queries.set_text(1, "bass");
         assert_eq!(queries.slot_state(1), SlotState::Encoding);
         assert_eq!(embedding(&queries, 0, 1, Duration::ZERO), Some(1.0));
-        queries.set_encoded(0, 1, "bass", Ok(encoding(2.0)));
+        queries.set_encoded(0, 1, &"bass".into(), Ok(encoding(2.0)));
         assert_eq!(embedding(&queries, 0, 1, Duration::ZERO), Some(2.0));
     }
 
@@ -378,7 +390,7 @@ mod tests {
     fn embedding_of_a_changed_text_is_ignored() {
         let queries = Arc::new(Queries::default());
         queries.set_text(0, "the singer");
-        queries.set_encoded(0, 0, "a person speaking", Ok(encoding(1.0)));
+        queries.set_encoded(0, 0, &"a person speaking".into(), Ok(encoding(1.0)));
         assert_eq!(queries.slot_state(0), SlotState::Encoding);
         assert!(embedding(&queries, 0, 0, Duration::ZERO).is_none());
     }
@@ -388,16 +400,16 @@ mod tests {
         let queries = Arc::new(Queries::default());
         let callback: RequestEncoding = Arc::new(|_| ());
         let first = queries.connect(Some(callback.clone()));
-        queries.set_encoded(first, 1, "drums", Ok(encoding(1.0)));
+        queries.set_encoded(first, 1, &"drums".into(), Ok(encoding(1.0)));
         assert!(embedding(&queries, first, 1, Duration::ZERO).is_some());
         let second = queries.connect(Some(callback));
         assert!(
             embedding(&queries, first, 1, Duration::from_secs(60)).is_none(),
             "the first engine does not wait"
         );
-        queries.set_encoded(first, 1, "drums", Ok(encoding(1.0)));
+        queries.set_encoded(first, 1, &"drums".into(), Ok(encoding(1.0)));
         assert_eq!(queries.slot_state(1), SlotState::Encoding, "results for the first engine are ignored");
-        queries.set_encoded(second, 1, "drums", Ok(encoding(2.0)));
+        queries.set_encoded(second, 1, &"drums".into(), Ok(encoding(2.0)));
         assert_eq!(embedding(&queries, second, 1, Duration::ZERO), Some(2.0));
         queries.disconnect(first);
         assert!(queries.encoding_callback.lock().is_some(), "the second engine stays connected");
@@ -421,19 +433,19 @@ mod tests {
     }
 
     #[test]
-    fn concept_matches_are_cleared_when_the_text_changes() {
+    fn understanding_is_cleared_when_the_text_changes() {
         let queries = Arc::new(Queries::default());
-        assert!(queries.concept_matches(1).is_empty());
-        queries.set_encoded(0, 1, "drums", Ok(encoding(1.0)));
-        assert_eq!(queries.concept_matches(1)[0].name, "drums");
+        assert!(queries.understanding(1).keep.is_empty());
+        queries.set_encoded(0, 1, &"drums".into(), Ok(encoding(1.0)));
+        assert_eq!(queries.understanding(1).keep[0].name, "drums");
         queries.set_text(1, "bass");
-        assert!(queries.concept_matches(1).is_empty());
+        assert!(queries.understanding(1).keep.is_empty());
     }
 
     #[test]
     fn emptied_slot_loses_its_embedding() {
         let queries = Arc::new(Queries::default());
-        queries.set_encoded(0, 0, "a person speaking", Ok(encoding(1.0)));
+        queries.set_encoded(0, 0, &"a person speaking".into(), Ok(encoding(1.0)));
         queries.set_text(0, "   ");
         assert_eq!(queries.slot_state(0), SlotState::Empty);
         assert!(embedding(&queries, 0, 0, Duration::ZERO).is_none());
@@ -442,7 +454,7 @@ mod tests {
     #[test]
     fn draft_is_saved_and_takes_effect_when_committed() {
         let queries = Arc::new(Queries::default());
-        queries.set_encoded(0, 0, "a person speaking", Ok(encoding(1.0)));
+        queries.set_encoded(0, 0, &"a person speaking".into(), Ok(encoding(1.0)));
         queries.draft(0, "the sing");
         queries.draft(1, "");
         assert_eq!(queries.texts()[..3], ["the sing", "", "piano"]);
@@ -461,5 +473,25 @@ mod tests {
         queries.draft(0, "the sing");
         queries.set_text(0, "a person speaking");
         assert_eq!(queries.texts()[0], "a person speaking");
+    }
+
+    #[test]
+    fn text_that_depends_on_others_is_encoded_again_when_they_change() {
+        let queries = Arc::new(Queries::default());
+        queries.set_text(0, "everything else");
+        let (slot, text) = queries.pending().swap_remove(0);
+        assert_eq!((slot, &*text.text, text.others.len()), (0, "everything else", SLOTS - 1));
+        assert!(queries.pending()[1].1.others.is_empty(), "\"drums\" means the same beside any text");
+        queries.set_encoded(0, 0, &text, Ok(encoding(1.0)));
+        assert_eq!(queries.slot_state(0), SlotState::Ready);
+        queries.set_text(3, "the violin");
+        assert_eq!(queries.slot_state(0), SlotState::Encoding);
+        queries.set_encoded(0, 0, &text, Ok(encoding(1.0)));
+        assert_eq!(queries.slot_state(0), SlotState::Encoding, "the other texts have changed");
+        queries.set_rest("music");
+        let (_, text) = queries.pending().swap_remove(0);
+        queries.set_encoded(0, 0, &text, Ok(encoding(1.0)));
+        queries.set_rest("rain");
+        assert_eq!(queries.slot_state(0), SlotState::Ready, "the rest is no slot");
     }
 }

@@ -38,6 +38,11 @@ impl QueryTokenizer {
         Ok(tokens.get_ids().iter().copied().map(i64::from).collect())
     }
 
+    /// Whether `word` in lower case is one token of the vocabulary, as common words are.
+    pub fn is_word(&self, word: &str) -> bool {
+        self.tokenizer.encode_fast(word, false).is_ok_and(|tokens| tokens.len() == 1)
+    }
+
     /// Returns the number of tokens in the vocabulary.
     pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)

@@ -131,7 +131,8 @@ impl RestControl {
         self.divide(query);
         let has_said = is_wanted && (said.is_some() || !self.divided.said.is_empty());
         if has_said {
-            let of_text = said.iter().flat_map(|said| said.parts.iter());
+            let is_included = |part: &&QueryPart| part.role == PartRole::Include;
+            let of_text = said.iter().flat_map(|said| said.parts.iter()).filter(is_included);
             self.said.clear();
             self.said.extend(self.divided.said.iter().chain(of_text).take(MAX_SAID).cloned());
         }
@@ -227,7 +228,8 @@ mod tests {
     }
 
     fn query(parts: &[QueryPart], rest_candidates: &[bool]) -> EncodedQuery {
-        EncodedQuery { parts: parts.into(), matches: Arc::default(), rest_candidates: rest_candidates.into() }
+        let understanding = Arc::default();
+        EncodedQuery { parts: parts.into(), understanding, rest_candidates: rest_candidates.into() }
     }
 
     /// A text that means speech.
@@ -310,7 +312,7 @@ mod tests {
     #[test]
     fn sounds_excluded_beside_a_wanted_one_are_its_rest() {
         let mut fixture = Fixture::new(Some(listener()));
-        let parts = [part(0.0, PartRole::Include), part(9.0, PartRole::ExcludeNegated)];
+        let parts = [part(0.0, PartRole::Include), part(9.0, PartRole::Exclude)];
         let both = query(&parts, &[]);
         assert_eq!(fixture.hop([1.0; 3], &both, None), (vec![9.0], 1.0, 1));
         assert_eq!(

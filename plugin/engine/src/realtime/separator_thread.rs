@@ -233,7 +233,9 @@ impl SeparatorLoop {
         let is_watched = self.analyzer.is_active();
         self.rest.hear(request.stream, &request.magnitude, request.with_rest || is_watched);
         let listening = start.elapsed();
-        let Some(query) = self.queries.encoding(self.engine_id, request.query.into(), timeout) else {
+        let query = self.queries.encoding(self.engine_id, request.query.into(), timeout);
+        // A text without parts lets everything pass.
+        let Some(query) = query.filter(|query| !query.parts.is_empty()) else {
             self.stream = None;
             self.status.set_presence(None);
             return false;
@@ -311,7 +313,7 @@ mod tests {
             let queries = Arc::new(Queries::default());
             let encoding =
                 EncodedQuery { rest_candidates: Arc::from([true]), ..EncodedQuery::single(Arc::from([0.6])) };
-            queries.set_encoded(0, 0, &queries.text(0), Ok(encoding));
+            queries.set_encoded(0, 0, &queries.text(0).as_str().into(), Ok(encoding));
             let (mut audio, endpoint) = mask_queue(1, AUDIO.bins());
             let status = Arc::new(Status::new(1));
             let factory: SeparatorFactory = Box::new(move |_| Ok(networks()));

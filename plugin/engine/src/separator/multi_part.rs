@@ -12,7 +12,7 @@ use crate::separator::streaming::group::{StreamRun, run_together};
 /// Sounds that compete with the included parts of a query.
 #[derive(Clone, Copy, Default)]
 pub struct Rest<'a> {
-    /// Empty if nothing competes. The mask of an [`ExcludeNegated`](PartRole::ExcludeNegated) part passes all but its sound.
+    /// Empty if nothing competes. The mask of each passes its sound, in either role.
     pub parts: &'a [QueryPart],
     /// From 0 to 1, how strongly they compete.
     pub weight: f32,
@@ -51,7 +51,7 @@ impl MultiPartSeparator {
     /// Runs every part and combines the masks and presences.
     ///
     /// A bin's gain is the largest of the included parts, lowered where that of the rest is high ([`compete`]), and limited by
-    /// the gains of the excluded parts. The presence is the highest of the parts whose mask is not inverted. A new part, and
+    /// one minus the gains of the excluded parts. The presence is the highest of the included parts. A new part, and
     /// a new part of the rest, begin with a copy of the first part's state. `is_batched` selects
     /// [`Separator::run_batched`]. With a rest, all parts run in one batch.
     ///
@@ -86,7 +86,7 @@ impl MultiPartSeparator {
         } else {
             run_together(magnitude, &mut streams, is_batched)?;
         }
-        let direct = streams.iter().zip(parts).filter(|(_, part)| part.role != PartRole::ExcludeInverted);
+        let direct = streams.iter().zip(parts).filter(|(_, part)| part.role != PartRole::Exclude);
         let presence = direct.map(|(stream, _)| stream.presence).fold(None, |a, b| if b > a { b } else { a });
         self.combine(parts, rest, mask);
         Ok(presence)
@@ -125,25 +125,14 @@ impl MultiPartSeparator {
         if let Some((rest_mask, others)) = rest_masks.split_first_mut()
             && has_included
         {
-            // What passes all but a sound is that sound's mask when inverted.
-            let is_inverted = |at: usize| rest.parts[at].role == PartRole::ExcludeNegated;
-            if is_inverted(0) {
-                invert(rest_mask);
-            }
-            for (at, other) in others.iter_mut().enumerate() {
-                if is_inverted(at + 1) {
-                    invert(other);
-                }
+            for other in others {
                 select_gains(rest_mask, other, true);
             }
             compete(mask, rest_mask, rest.weight);
         }
-        for (part, part_mask) in parts.iter().zip(part_masks) {
-            match part.role {
-                PartRole::Include => continue,
-                PartRole::ExcludeNegated => {}
-                PartRole::ExcludeInverted => invert(part_mask),
-            }
+        let excluded = parts.iter().zip(part_masks).filter(|(part, _)| part.role == PartRole::Exclude);
+        for (_, part_mask) in excluded {
+            invert(part_mask);
             select_gains(mask, part_mask, false);
         }
     }
@@ -214,27 +203,24 @@ mod tests {
 
     #[test]
     fn excluded_parts_pass_the_smallest_gain() {
-        let parts = [
-            part([1.0, 0.25, 0.5], PartRole::ExcludeNegated),
-            part([0.75, 0.0, 0.25], PartRole::ExcludeInverted),
-        ];
-        assert_eq!(run_first_hop(&parts), ([0.25, 0.25, 0.5], Some(1.0)));
+        let parts = [part([0.0, 0.75, 0.5], PartRole::Exclude), part([0.75, 0.0, 0.25], PartRole::Exclude)];
+        assert_eq!(run_first_hop(&parts), ([0.25, 0.25, 0.5], None));
     }
 
     #[test]
     fn excluded_part_limits_an_included_one_in_any_order() {
         let (included, excluded) =
-            (part([0.9, 0.3, 0.7], PartRole::Include), part([0.2, 1.0, 0.5], PartRole::ExcludeNegated));
+            (part([0.9, 0.3, 0.7], PartRole::Include), part([0.75, 0.0, 0.5], PartRole::Exclude));
         for parts in [[included.clone(), excluded.clone()], [excluded, included]] {
-            assert_eq!(run_first_hop(&parts).0, [0.2, 0.3, 0.5]);
+            assert_eq!(run_first_hop(&parts).0, [0.25, 0.3, 0.5]);
         }
     }
 
     #[test]
     fn gain_that_is_not_finite_stays_in_the_combined_mask() {
         for invalid in 0..3 {
-            let mut parts = [PartRole::Include, PartRole::Include, PartRole::ExcludeNegated]
-                .map(|role| part([0.5; 3], role));
+            let mut parts =
+                [PartRole::Include, PartRole::Include, PartRole::Exclude].map(|role| part([0.5; 3], role));
             parts[invalid].embedding = Arc::from([f32::NAN, 0.5, 0.5]);
             let (gains, _) = run_first_hop(&parts);
             assert!(gains[0].is_nan() && gains[1..] == [0.5, 0.5], "part {invalid}: {gains:?}");
@@ -277,8 +263,8 @@ mod tests {
     fn largest_of_several_rests_competes() {
         let wanted = [part([0.5; 3], PartRole::Include)];
         let first = part([0.9, 0.2, 0.5], PartRole::Include);
-        let negated = part([0.9, 0.1, 0.7], PartRole::ExcludeNegated);
-        let both = gains_beside(&wanted, &[first, negated], 1.0).0;
+        let excluded = part([0.1, 0.9, 0.3], PartRole::Exclude);
+        let both = gains_beside(&wanted, &[first, excluded], 1.0).0;
         let largest = gains_beside(&wanted, &[part([0.9, 0.9, 0.5], PartRole::Include)], 1.0).0;
         for (gain, expected) in both.into_iter().zip(largest) {
             assert!((gain - expected).abs() < 1e-6, "{both:?} {largest:?}");
@@ -287,7 +273,7 @@ mod tests {
 
     #[test]
     fn excluded_parts_alone_have_no_rest() {
-        let excluded = [part([0.25, 0.5, 0.75], PartRole::ExcludeNegated)];
+        let excluded = [part([0.75, 0.5, 0.25], PartRole::Exclude)];
         let rest = [part([0.9; 3], PartRole::Include)];
         assert_eq!(gains_beside(&excluded, &rest, 1.0).0, [0.25, 0.5, 0.75]);
     }

@@ -1,0 +1,188 @@
+//! Dictionary of a package: names of sounds that need no network, and the correction of slips.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::query::names;
+
+/// Fewest letters of a word that is corrected; shorter words are near to too many others.
+const MIN_CORRECTED_LETTERS: usize = 4;
+
+/// Content of `names.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamesFile {
+    concepts: Vec<NamedConcept>,
+    /// Names of sounds that the model cannot separate.
+    #[serde(default)]
+    unknown: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedConcept {
+    /// Name of a concept in `concepts.json`.
+    name: String,
+    /// Subjects that it belongs to, such as "music".
+    groups: Vec<String>,
+    /// Names that mean it, in lower case. A name of several concepts may mean each of them.
+    names: Vec<String>,
+}
+
+/// Names of a package's concepts, and of sounds that it does not know.
+pub struct Dictionary {
+    /// Indices of concepts by name; none for a sound that the model cannot separate.
+    entries: HashMap<String, Vec<usize>>,
+    /// Groups of each concept.
+    groups: Vec<Vec<String>>,
+    /// Number of names that have a word of Latin letters.
+    words: HashMap<String, u32>,
+}
+
+impl Dictionary {
+    /// Parses `names.json` of a package with these concepts. Without it, only the concepts' own names are known.
+    ///
+    /// # Errors
+    /// Fails if the JSON is invalid or names a concept that the package does not have.
+    pub fn new(json: Option<&[u8]>, concepts: &[String]) -> Result<Self, String> {
+        let mut dictionary =
+            Self { entries: HashMap::new(), groups: vec![Vec::new(); concepts.len()], words: HashMap::new() };
+        for (index, name) in concepts.iter().enumerate() {
+            dictionary.insert(name, Some(index));
+        }
+        if let Some(json) = json {
+            let NamesFile { concepts: named, unknown } =
+                serde_json::from_slice(json).map_err(|error| error.to_string())?;
+            for NamedConcept { name, groups, names } in named {
+                let index = concepts.iter().position(|known| *known == name).ok_or_else(|| {
+                    format!("field `concepts` has {name:?}; expected names of concepts in concepts.json")
+                })?;
+                dictionary.groups[index] = groups;
+                names.iter().for_each(|name| dictionary.insert(name, Some(index)));
+            }
+            unknown.iter().for_each(|name| dictionary.insert(name, None));
+        }
+        names::all_names().for_each(|name| dictionary.count_words(name));
+        Ok(dictionary)
+    }
+
+    fn insert(&mut self, name: &str, concept: Option<usize>) {
+        let name = name.to_lowercase();
+        self.count_words(&name);
+        let indices = self.entries.entry(name).or_default();
+        if let Some(index) = concept.filter(|index| !indices.contains(index)) {
+            indices.push(index);
+        }
+    }
+
+    fn count_words(&mut self, name: &str) {
+        for word in name.split(' ').filter(|word| is_correctable(word)) {
+            *self.words.entry(word.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Returns the concepts that a name in lower case may mean; none if the model cannot separate the sound.
+    ///
+    /// `None` if the dictionary does not have the name.
+    pub fn concepts(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(Vec::as_slice)
+    }
+
+    /// Returns the subjects of a concept, such as "music".
+    pub fn groups(&self, concept: usize) -> &[String] {
+        &self.groups[concept]
+    }
+
+    /// Corrects words of `name` that differ by one letter from a word of the dictionary, or by two that are swapped.
+    ///
+    /// `None` if there are none. The first letter must be right. Words for which `is_word` holds are left as they are.
+    pub fn correct(&self, name: &str, is_word: impl Fn(&str) -> bool) -> Option<String> {
+        if self.entries.contains_key(name) {
+            return None;
+        }
+        let correction = |word: &str| {
+            let is_right = !is_correctable(word) || self.words.contains_key(word) || is_word(word);
+            if is_right { None } else { self.nearest_word(word) }
+        };
+        let words: Vec<_> = name.split(' ').map(|word| (word, correction(word))).collect();
+        let is_any = words.iter().any(|(_, correction)| correction.is_some());
+        is_any.then(|| {
+            let corrected = words.iter().map(|&(word, correction)| correction.unwrap_or(word));
+            corrected.collect::<Vec<_>>().join(" ")
+        })
+    }
+
+    /// Returns the word at a distance of one that most names have.
+    fn nearest_word(&self, word: &str) -> Option<&str> {
+        let is_near = |known: &str| {
+            known.as_bytes()[0] == word.as_bytes()[0]
+                && known.len().abs_diff(word.len()) <= 1
+                && strsim::osa_distance(known, word) == 1
+        };
+        let near = self.words.iter().filter(|(known, _)| is_near(known));
+        near.max_by(|(a, a_names), (b, b_names)| a_names.cmp(b_names).then(b.cmp(a)))
+            .map(|(known, _)| &**known)
+    }
+}
+
+fn is_correctable(word: &str) -> bool {
+    word.len() >= MIN_CORRECTED_LETTERS && word.bytes().all(|letter| letter.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: &str = r#"{
+        "concepts": [
+            {"name": "piano", "groups": ["music"], "names": ["grand piano", "keys", "pianos", "the piano"]},
+            {"name": "typing", "groups": ["office"], "names": ["keys", "타자 소리"]}
+        ],
+        "unknown": ["accordion"]
+    }"#;
+
+    fn dictionary() -> Dictionary {
+        let concepts = ["piano", "typing", "acoustic guitar"].map(String::from);
+        Dictionary::new(Some(NAMES.as_bytes()), &concepts).unwrap()
+    }
+
+    #[test]
+    fn name_means_its_concepts() {
+        let dictionary = dictionary();
+        assert_eq!(dictionary.concepts("grand piano"), Some(&[0][..]));
+        assert_eq!(dictionary.concepts("타자 소리"), Some(&[1][..]));
+        assert_eq!(dictionary.concepts("keys"), Some(&[0, 1][..]));
+        assert_eq!(dictionary.concepts("acoustic guitar"), Some(&[2][..]));
+        assert_eq!(dictionary.concepts("accordion"), Some(&[][..]), "known, but not to the model");
+        assert_eq!(dictionary.concepts("zither"), None);
+        assert_eq!(dictionary.groups(1), ["office"]);
+        assert!(dictionary.groups(2).is_empty());
+    }
+
+    #[test]
+    fn slip_of_one_letter_is_corrected() {
+        let dictionary = dictionary();
+        let correct = |name: &str| dictionary.correct(name, |word| word == "gutter");
+        for (slip, corrected) in [
+            ("gutar", "guitar"),
+            ("guitsr", "guitar"),
+            ("gutiar", "guitar"),
+            ("pianno", "piano"),
+            ("acustic gitar", "acoustic guitar"),
+            ("grnad piano", "grand piano"),
+        ] {
+            assert_eq!(correct(slip).as_deref(), Some(corrected), "{slip}");
+        }
+        for right in ["guitar", "gutter", "uitar", "key", "타자", "zither", ""] {
+            assert_eq!(correct(right), None, "{right}");
+        }
+    }
+
+    #[test]
+    fn parse_error_names_the_field() {
+        let parse = |json: &str| Dictionary::new(Some(json.as_bytes()), &["rain".into()]).err().unwrap();
+        assert!(parse(NAMES).contains("`concepts` has \"piano\""));
+        assert!(parse(r#"{"concepts": [], "names": []}"#).contains("names"));
+    }
+}

@@ -1,0 +1,190 @@
+//! How a text was understood.
+
+use crate::query::concepts::{ConceptMatch, UNDERSTOOD};
+
+/// A name of a text that the model knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnderstoodSound {
+    /// The name in the text, in lower case, with slips corrected.
+    pub name: String,
+    /// The name as in the text if a slip was corrected.
+    pub slip: Option<String>,
+    /// Nearest concepts, nearest first; empty if the package has none.
+    pub matches: Vec<ConceptMatch>,
+    /// Whether the name is that of one of several sources that the model cannot tell apart.
+    pub is_kind: bool,
+}
+
+impl UnderstoodSound {
+    /// Returns the concepts that the name is taken to mean.
+    pub fn selected(&self) -> impl Iterator<Item = &ConceptMatch> + Clone {
+        self.matches.iter().filter(|concept| concept.selected)
+    }
+
+    /// Lists the concepts that the name is taken to mean, with their closeness: "electric guitar 0.62 or harp 0.55".
+    pub fn describe(&self) -> String {
+        let names: Vec<_> = self.selected().map(ConceptMatch::describe).collect();
+        if names.is_empty() { self.name.clone() } else { names.join(" or ") }
+    }
+
+    fn is_sure(&self) -> bool {
+        self.matches.first().is_none_or(|nearest| nearest.closeness >= UNDERSTOOD)
+    }
+}
+
+/// A name of a text that the model does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnknownSound {
+    /// The name in the text, in lower case.
+    pub name: String,
+    /// Nearest concepts, nearest first, none of which is near enough.
+    pub nearest: Vec<ConceptMatch>,
+}
+
+/// What a text was understood as.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Understanding {
+    /// Sounds to keep. Without any, everything is kept but what is left out.
+    pub keep: Vec<UnderstoodSound>,
+    pub leave_out: Vec<UnderstoodSound>,
+    pub unknown: Vec<UnknownSound>,
+    /// Why the text has no effect, so that everything passes; beside unknown sounds.
+    pub problem: Option<String>,
+}
+
+impl Understanding {
+    /// Returns whether the input passes whole because the text asks for nothing that the model knows.
+    pub fn passes_everything(&self) -> bool {
+        self.keep.is_empty() && self.leave_out.is_empty()
+    }
+
+    /// Returns whether all that the text asks for was surely understood.
+    pub fn is_sure(&self) -> bool {
+        let mut sounds = self.keep.iter().chain(&self.leave_out);
+        !self.passes_everything() && self.unknown.is_empty() && sounds.all(UnderstoodSound::is_sure)
+    }
+
+    /// Returns names of the sounds, of which each may be meant where there are several.
+    ///
+    /// Empty if there is no doubt. With them comes the name of the text that they would replace.
+    pub fn choices(&self) -> Vec<(&str, &str)> {
+        let sounds = self.keep.iter().chain(&self.leave_out);
+        let doubtful = sounds.filter(|sound| sound.selected().count() > 1);
+        doubtful
+            .flat_map(|sound| {
+                let typed = sound.slip.as_ref().unwrap_or(&sound.name);
+                sound.selected().map(move |concept| (typed.as_str(), concept.name.as_str()))
+            })
+            .collect()
+    }
+
+    /// Describes the understanding in one line.
+    ///
+    /// For example "keeping speech 0.93 · leaving out music 0.88", "everything but drums 0.96", or "everything passes:
+    /// “florble” is no sound that the model knows".
+    pub fn describe(&self) -> String {
+        let Self { keep, leave_out, unknown, problem } = self;
+        let list = |sounds: &[UnderstoodSound]| {
+            sounds.iter().map(UnderstoodSound::describe).collect::<Vec<_>>().join(" + ")
+        };
+        let mut parts = Vec::new();
+        if !keep.is_empty() {
+            parts.push(format!("keeping {}", list(keep)));
+            if !leave_out.is_empty() {
+                parts.push(format!("leaving out {}", list(leave_out)));
+            }
+        } else if !leave_out.is_empty() {
+            parts.push(format!("everything but {}", list(leave_out)));
+        } else if let Some(problem) = problem {
+            parts.push(format!("everything passes: {problem}"));
+        } else {
+            parts.push("everything passes".into());
+        }
+        for sound in keep.iter().chain(leave_out) {
+            if let Some(slip) = &sound.slip {
+                parts.push(format!("“{slip}” taken for “{}”", sound.name));
+            }
+            if sound.is_kind {
+                parts.push(format!("“{}” cannot be told from others of its kind", sound.name));
+            }
+            if !sound.is_sure() {
+                parts.push(format!("not sure of “{}”", sound.name));
+            }
+        }
+        parts.extend(unknown.iter().map(|sound| {
+            let nearest: Vec<_> = sound.nearest.iter().take(2).map(|near| near.name.as_str()).collect();
+            match nearest.is_empty() {
+                true => format!("the model does not know “{}”", sound.name),
+                false => format!("the model does not know “{}”; nearest: {}", sound.name, nearest.join(", ")),
+            }
+        }));
+        parts.join(" · ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concept(name: &str, closeness: f32, selected: bool) -> ConceptMatch {
+        ConceptMatch { name: name.into(), closeness, selected }
+    }
+
+    fn sound(name: &str, matches: &[(&str, f32)]) -> UnderstoodSound {
+        let matches = matches.iter().map(|(name, closeness)| concept(name, *closeness, true)).collect();
+        UnderstoodSound { name: name.into(), matches, ..UnderstoodSound::default() }
+    }
+
+    #[test]
+    fn sounds_are_kept_or_left_out() {
+        let (speech, music) = (sound("the voice", &[("speech", 0.93)]), sound("song", &[("music", 0.884)]));
+        let keep = Understanding { keep: vec![speech.clone()], ..Understanding::default() };
+        assert_eq!(keep.describe(), "keeping speech 0.93");
+        let both = Understanding { leave_out: vec![music.clone()], ..keep };
+        assert_eq!(both.describe(), "keeping speech 0.93 · leaving out music 0.88");
+        let leave_out = Understanding { leave_out: vec![speech, music], ..Understanding::default() };
+        assert_eq!(leave_out.describe(), "everything but speech 0.93 + music 0.88");
+        assert!(both.is_sure() && leave_out.is_sure());
+    }
+
+    #[test]
+    fn doubt_slips_and_kinds_are_told() {
+        let guitar = UnderstoodSound {
+            slip: Some("gutar".into()),
+            is_kind: true,
+            ..sound("guitar", &[("electric guitar", 0.42), ("acoustic guitar", 0.4)])
+        };
+        let doubtful = Understanding { keep: vec![guitar], ..Understanding::default() };
+        assert_eq!(
+            doubtful.describe(),
+            "keeping electric guitar 0.42 or acoustic guitar 0.40 · “gutar” taken for “guitar” · “guitar” cannot be told \
+             from others of its kind · not sure of “guitar”"
+        );
+        assert!(!doubtful.is_sure());
+        assert_eq!(doubtful.choices(), [("gutar", "electric guitar"), ("gutar", "acoustic guitar")]);
+    }
+
+    #[test]
+    fn unknown_sounds_are_told_and_everything_passes_where_nothing_is_known() {
+        let unknown = UnknownSound { name: "florble".into(), nearest: vec![concept("fan", 0.1, false)] };
+        let some = Understanding {
+            keep: vec![sound("drums", &[])],
+            unknown: vec![unknown.clone()],
+            ..Understanding::default()
+        };
+        assert_eq!(some.describe(), "keeping drums · the model does not know “florble”; nearest: fan");
+        let nothing = Understanding { unknown: vec![unknown], ..Understanding::default() };
+        assert_eq!(nothing.describe(), "everything passes · the model does not know “florble”; nearest: fan");
+        assert!(nothing.passes_everything() && !nothing.is_sure() && !some.is_sure());
+        let problem =
+            Understanding { problem: Some("the text names 9 sounds".into()), ..Understanding::default() };
+        assert_eq!(problem.describe(), "everything passes: the text names 9 sounds");
+    }
+
+    #[test]
+    fn only_doubt_offers_choices() {
+        let sure =
+            Understanding { keep: vec![sound("drums", &[("drums", 0.9)])], ..Understanding::default() };
+        assert!(sure.choices().is_empty());
+    }
+}
