@@ -1,4 +1,5 @@
-//! Sift on the command line: renders, splits and listens to files, lists models, checks the installation.
+//! Sift on the command line: renders, splits and listens to files, understands texts, lists models, checks the
+//! installation.
 //!
 //! Also a library, so that other programs of this workspace can use its audio reader.
 
@@ -20,6 +21,7 @@ mod render;
 mod split;
 #[cfg(test)]
 mod test_files;
+mod understand;
 mod wav;
 
 use std::ffi::OsString;
@@ -46,6 +48,7 @@ enum Command {
     Render(render::RenderArguments),
     Listen(listen::ListenArguments),
     Split(split::SplitArguments),
+    Understand(understand::UnderstandArguments),
     /// Lists the installed model packages in order of precedence, and the problems of invalid ones.
     Models,
     Doctor(doctor::DoctorArguments),
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Render(arguments) => handle_signals().and_then(|()| render::run(&arguments, &mut out)),
         Command::Listen(arguments) => handle_signals().and_then(|()| listen::run(&arguments, &mut out)),
         Command::Split(arguments) => handle_signals().and_then(|()| split::run(&arguments, &mut out)),
+        Command::Understand(arguments) => understand::run(&arguments, &mut out),
         Command::Models => models::run(&mut out),
         Command::Doctor(arguments) => doctor::run(&arguments, &mut out),
     };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use sift_engine::{
-    AuxOutputs, ConceptMatch, Config, Controls, Instance, Mode, ModelChoice, Processor, Readiness, SLOTS,
-    SlotState, Snapshot,
+    AuxOutputs, Config, Controls, Instance, Mode, ModelChoice, Processor, Readiness, SLOTS, SlotState,
+    Snapshot, Understanding,
 };
 
 /// Number of samples that the engine processes at once.
@@ -122,14 +122,14 @@ impl OfflineRenderer {
         }
     }
 
-    /// The concepts nearest to the query, nearest first; empty if the model has none.
-    pub fn concept_matches(&self) -> Arc<[ConceptMatch]> {
-        self.instance.queries().concept_matches(0)
+    /// What the query was understood as.
+    pub fn understanding(&self) -> Arc<Understanding> {
+        self.instance.queries().understanding(0)
     }
 
-    /// The concepts nearest to the text of the rest, as [`concept_matches`](Self::concept_matches).
-    pub fn rest_matches(&self) -> Arc<[ConceptMatch]> {
-        self.instance.queries().rest_matches()
+    /// What the text of the rest was understood as.
+    pub fn rest_understanding(&self) -> Arc<Understanding> {
+        self.instance.queries().rest_understanding()
     }
 
     /// State of the engine.

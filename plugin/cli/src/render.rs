@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde_json::json;
-use sift_engine::{ConceptMatch, MAX_CHARACTERS, UNDERSTOOD};
+use sift_engine::Understanding;
 use sift_plot::SpectrogramPlot;
 
 use crate::atomic_file::{AtomicFile, OutputTarget};
@@ -22,6 +22,7 @@ use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest, RestC
 use crate::output_paths::{OutputChoice, OutputTargets};
 use crate::progress::progress_bar;
 use crate::render::rest_report::{RestReport, RestShare};
+use crate::understand::{parse_query, to_json};
 
 /// Isolates or removes the described sound in audio files
 ///
@@ -104,19 +105,6 @@ impl From<Mode> for sift_engine::Mode {
     }
 }
 
-fn parse_query(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("the text is empty. Describe a sound, such as \"a dog barking\"".into());
-    }
-    let characters = text.chars().count();
-    if characters > MAX_CHARACTERS {
-        return Err(format!(
-            "{characters} characters; expected at most {MAX_CHARACTERS}. Describe the sound more briefly"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
 fn parse_strength(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(strength) if (0.0..=1.0).contains(&strength) => Ok(strength),
@@ -189,14 +177,18 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
 
 /// Tells how the texts were understood, and why the selected provider or the listener is not used.
 fn describe(arguments: &RenderArguments, renderer: &OfflineRenderer) {
-    if let Some(understanding) = describe_understanding(&arguments.query, &renderer.concept_matches()) {
-        remark(understanding);
-    }
-    let rest = renderer.rest_matches();
-    if let Some(understanding) = describe_understanding(arguments.said(), &rest) {
-        match rest[0].closeness < UNDERSTOOD {
-            true => warn(format_args!("rest: {understanding}")),
-            false => remark(format_args!("rest: {understanding}")),
+    let texts = [
+        ("query", &*arguments.query, renderer.understanding()),
+        ("rest", arguments.said(), renderer.rest_understanding()),
+    ];
+    for (argument, text, understanding) in texts {
+        if text.is_empty() || understanding.is_verbatim() {
+            continue;
+        }
+        let line = format!("{argument} {text:?}: {}", understanding.describe());
+        match understanding.is_sure() {
+            true => remark(line),
+            false => warn(line),
         }
     }
     if let Some(reason) = renderer.snapshot().active_provider.fallback_reason {
@@ -206,8 +198,8 @@ fn describe(arguments: &RenderArguments, renderer: &OfflineRenderer) {
 
 /// What is known after the rendering of an input.
 struct Rendered {
-    query_matches: Arc<[ConceptMatch]>,
-    rest_matches: Arc<[ConceptMatch]>,
+    query: Arc<Understanding>,
+    said: Arc<Understanding>,
     rest: RestReport,
 }
 
@@ -231,16 +223,6 @@ impl Rendered {
 
     fn json(&self, arguments: &RenderArguments, input: &Input, targets: &OutputTargets) -> serde_json::Value {
         let two_decimals = |value: f64| (100.0 * value).round() / 100.0;
-        let matches = |matches: &[ConceptMatch]| -> Vec<_> {
-            let concept = |concept: &ConceptMatch| {
-                json!({
-                    "name": concept.name,
-                    "closeness": two_decimals(concept.closeness.into()),
-                    "selected": concept.selected,
-                })
-            };
-            matches.iter().map(concept).collect()
-        };
         let share = |rest: &RestShare| {
             json!({
                 "name": rest.name,
@@ -253,10 +235,10 @@ impl Rendered {
         json!({
             "input": input.name().to_string_lossy(),
             "outputs": outputs,
-            "query": {"text": arguments.query, "understood": matches(&self.query_matches)},
+            "query": {"text": arguments.query, "understood": to_json(&self.query)},
             "rest": {
                 "text": arguments.rest,
-                "understood": matches(&self.rest_matches),
+                "understood": to_json(&self.said),
                 "competed": shares,
                 "problem": self.rest.problem(),
             },
@@ -295,19 +277,9 @@ impl FileRendering {
         renderer.check()?;
         outputs.commit()?;
         progress.finish_and_clear();
-        let (query_matches, rest_matches) = (renderer.concept_matches(), renderer.rest_matches());
-        Ok(Rendered { query_matches, rest_matches, rest })
+        let (query, said) = (renderer.understanding(), renderer.rest_understanding());
+        Ok(Rendered { query, said, rest })
     }
-}
-
-/// Describes how the model understood the query; `None` if the model has no concepts.
-fn describe_understanding(query: &str, matches: &[ConceptMatch]) -> Option<String> {
-    let nearest = matches.first()?;
-    let names = ConceptMatch::describe(matches, ", ");
-    Some(match nearest.closeness < UNDERSTOOD {
-        true => format!("The model does not know {query:?} well; nearest known sounds: {names}"),
-        false => format!("{query:?} was understood as: {names}"),
-    })
 }
 
 /// The output files while they are written.
@@ -391,26 +363,10 @@ mod tests {
     }
 
     #[test]
-    fn query_has_1_to_256_characters() {
-        for text in ["", " \t"] {
-            assert!(parse(&["in.wav", "--query", text]).err().unwrap().contains("is empty"));
-        }
-        assert!(parse(&["in.wav", "--query", &"말".repeat(257)]).err().unwrap().contains("257 characters"));
+    fn query_is_required_and_checked() {
+        assert!(parse(&["in.wav", "--query", " "]).err().unwrap().contains("is empty"));
         assert_eq!(parse(&["in.wav", "--query", "기타 소리 🎸"]).unwrap().query, "기타 소리 🎸");
         assert!(parse(&["in.wav"]).is_err());
-    }
-
-    #[test]
-    fn understanding_of_the_query_is_described() {
-        let near = |closeness| [ConceptMatch { name: "dog barking".into(), closeness, selected: true }];
-        assert_eq!(
-            describe_understanding("my dog", &near(0.83)).unwrap(),
-            "\"my dog\" was understood as: dog barking 0.83"
-        );
-        assert!(
-            describe_understanding("cheese", &near(0.02)).unwrap().contains("does not know \"cheese\" well")
-        );
-        assert!(describe_understanding("cheese", &[]).is_none(), "models may have no concepts");
     }
 
     #[test]

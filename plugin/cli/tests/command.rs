@@ -443,7 +443,7 @@ fn rest_is_selected_said_or_off() {
         assert!(output.status.success(), "{message}");
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(json["outputs"][0], "tones-low.wav");
-        assert_eq!(json["query"]["understood"][0]["name"], "low");
+        assert_eq!(json["query"]["understood"]["keep"][0]["concepts"][0]["name"], "low");
         (json["rest"].clone(), message, floats(&fixture.path("tones-low.wav")))
     };
     let (json, _, off) = render(&["--rest", "off"]);
@@ -452,10 +452,10 @@ fn rest_is_selected_said_or_off() {
     assert_eq!((&json["text"], &json["competed"][0]["name"]), (&"auto".into(), &"middle".into()));
     assert!(json["competed"][0]["share"].as_f64().unwrap() > 0.8, "{json}");
     let (json, message, said) = render(&["--rest", "middle, high"]);
-    assert!(message.contains("rest: \"middle, high\" was understood as: middle + high"), "{message}");
+    assert!(message.contains("rest \"middle, high\": keeping middle 1.00 + high 1.00"), "{message}");
     assert_eq!(json["competed"][0]["name"], "middle, high");
     let (_, message, _) = render(&["--rest", "cheese"]);
-    assert!(message.contains("warning: rest: The model does not know \"cheese\" well"), "{message}");
+    assert!(message.contains("warning: rest \"cheese\": everything passes"), "{message}");
 
     // The rest takes what it shares with the sound.
     let energy = |samples: &[f32]| samples[96_000..].iter().map(|sample| sample * sample).sum::<f32>();
