@@ -152,5 +152,5 @@ pub use query::parts::{PartRole, QueryPart};
 pub use query::slots::{Queries, SlotState};
 pub use query::text::{DEFAULT_QUERIES, MAX_CHARACTERS, QueryText, SLOTS, normalise};
 pub use query::tokenizer::QueryTokenizer;
-pub use query::understanding::{Understanding, UnderstoodSound, UnknownSound};
+pub use query::understanding::{Choice, Understanding, UnderstoodSound, UnknownSound};
 pub use realtime::status::{HearingState, MaskFaults, Readiness, RestSound};

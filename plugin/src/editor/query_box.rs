@@ -10,7 +10,7 @@ use egui::{
     Response, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
 };
 use sift_engine::{
-    ConceptMatch, HearingState, MAX_CHARACTERS, Queries, Readiness, SlotState, Snapshot, UNDERSTOOD,
+    Choice, HearingState, MAX_CHARACTERS, Queries, Readiness, SlotState, Snapshot, Understanding,
 };
 
 use super::theme::{self, Severity};
@@ -19,14 +19,15 @@ use super::{clipboard, heard_sounds};
 /// Seconds without a keystroke after which the text takes effect.
 const TYPING_PAUSE: f64 = 0.4;
 const PLACEHOLDER: &str = "Describe a sound: a dog barking, 기타 소리 …";
+/// Examples of what a text can ask for, shown below the empty box.
+const EXAMPLES: &str =
+    "drums · only the vocals · everything but the piano · speech without music · 말소리 빼고";
 const HEIGHT: f32 = 50.0;
 const PASTE_WIDTH: f32 = 74.0;
 /// Number of free characters below which the length is shown.
 const LENGTH_WARNING: usize = 56;
 /// Number of suggestions shown at once.
 const MAX_SUGGESTIONS: usize = 5;
-/// Closeness below which a concept is not shown.
-const MIN_CLOSENESS: f32 = 0.1;
 
 /// A completed edit: the new text of a slot.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,14 +88,18 @@ impl QueryBox {
         });
 
         ui.add_space(theme::GAP);
-        let edit = self.take_edit(now, lost_focus);
+        let mut edit = self.take_edit(now, lost_focus);
         if lost_focus {
             self.is_typing = false;
         }
         if let Some(typed) = self.pending {
             ui.ctx().request_repaint_after(Duration::from_secs_f64(typed + TYPING_PAUSE - now));
         }
-        self.show_feedback(ui, queries, active, engine);
+        if let Some(chosen) = self.show_feedback(ui, queries, active, engine) {
+            self.text.clone_from(&chosen);
+            (self.pending, self.is_typing) = (None, false);
+            edit = Some(Edit { slot: self.slot, text: chosen });
+        }
         edit
     }
 
@@ -224,31 +229,44 @@ impl QueryBox {
         response
     }
 
-    fn show_feedback(&self, ui: &mut Ui, queries: &Queries, active: usize, engine: Option<&Snapshot>) {
+    /// Shows how the text was understood. Returns the text with a sound that the user chose.
+    fn show_feedback(
+        &self,
+        ui: &mut Ui,
+        queries: &Queries,
+        active: usize,
+        engine: Option<&Snapshot>,
+    ) -> Option<String> {
         let state = match self.pending {
             Some(_) => SlotState::Encoding,
             None => queries.slot_state(self.slot),
         };
-        let (mut text, severity) =
-            feedback(state, engine.map(|engine| engine.readiness), &queries.concept_matches(self.slot));
+        let understanding = queries.understanding(self.slot);
+        let (mut text, severity) = feedback(state, engine.map(|engine| engine.readiness), &understanding);
+        let choices = if state == SlotState::Ready { understanding.choices() } else { Vec::new() };
         let color = severity.color(theme::of(ui));
         if self.slot != active {
             text = format!("Editing slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
         }
-        show_feedback_line(ui, &text, color, self.text.chars().count(), engine.map(|engine| &engine.hearing));
+        let characters = self.text.chars().count();
+        let hearing = engine.map(|engine| &engine.hearing);
+        let chosen = show_feedback_line(ui, &text, &choices, color, characters, hearing)?;
+        Some(replace_name(&self.text, chosen.typed, chosen.concept))
     }
 }
 
-/// Draws one line of feedback, truncated to the width. At its right are the rest, and the text's length when it nears
-/// the limit.
-fn show_feedback_line(
+/// Draws one line of feedback, truncated to the width, in which a click chooses one of `choices`. At its right are the rest,
+/// and the text's length when it nears the limit.
+fn show_feedback_line<'a>(
     ui: &mut Ui,
     text: &str,
+    choices: &[Choice<'a>],
     color: Color32,
     characters: usize,
     hearing: Option<&HearingState>,
-) {
+) -> Option<Choice<'a>> {
     let small = |text: &str, color| RichText::new(text).size(theme::SMALL).color(color);
+    let mut chosen = None;
     ui.horizontal(|ui| {
         let (dot, _) = ui.allocate_exact_size(vec2(8.0, theme::SMALL), Sense::hover());
         ui.painter().circle_filled(dot.center(), 4.0, color);
@@ -261,11 +279,50 @@ fn show_feedback_line(
                 heard_sounds::show_rest(ui, hearing);
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                // Hovering shows the full text.
-                ui.add(Label::new(small(text, color)).truncate());
+                ui.spacing_mut().item_spacing.x = 0.0;
+                for (piece, choice) in split_at_choices(text, choices) {
+                    let Some(choice) = choice else {
+                        // Hovering shows the full text.
+                        ui.add(Label::new(small(piece, color)).truncate());
+                        continue;
+                    };
+                    let link = Label::new(small(piece, color).underline()).sense(Sense::click()).truncate();
+                    let link = ui.add(link).on_hover_text(format!("Mean {} only", choice.concept));
+                    link.widget_info(|| {
+                        WidgetInfo::labeled(Role::Link, true, format!("Mean {}", choice.concept))
+                    });
+                    if link.clicked() {
+                        chosen = Some(choice);
+                    }
+                }
             });
         });
     });
+    chosen
+}
+
+/// Splits `text` into pieces, of which those that name a choice have it.
+fn split_at_choices<'t, 'a>(text: &'t str, choices: &[Choice<'a>]) -> Vec<(&'t str, Option<Choice<'a>>)> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    for &choice in choices {
+        let Some((before, after)) = rest.split_once(choice.concept) else { continue };
+        pieces.push((before, None));
+        pieces.push((&rest[before.len()..rest.len() - after.len()], Some(choice)));
+        rest = after;
+    }
+    pieces.push((rest, None));
+    pieces.retain(|(piece, _)| !piece.is_empty());
+    pieces
+}
+
+/// Replaces the name `typed`, in lower case, by `concept` in `text`, or all of it if it is not there.
+fn replace_name(text: &str, typed: &str, concept: &str) -> String {
+    let lower = text.to_lowercase();
+    match lower.find(typed).filter(|_| lower.len() == text.len()) {
+        Some(start) => format!("{}{concept}{}", &text[..start], &text[start + typed.len()..]),
+        None => concept.to_owned(),
+    }
 }
 
 /// Returns known sounds that start with `typed`, then those with another word that does.
@@ -280,22 +337,17 @@ fn suggestions(known: &[String], typed: &str) -> Vec<String> {
 }
 
 /// Returns the text below the box, and its severity.
-fn feedback(state: SlotState, engine: Option<Readiness>, matches: &[ConceptMatch]) -> (String, Severity) {
-    if let (SlotState::Ready, Some(Readiness::Ready), Some(nearest)) = (state, engine, matches.first()) {
-        if nearest.closeness < UNDERSTOOD {
-            let selected = matches.iter().filter(|near| near.selected).count();
-            let names: Vec<_> = matches.iter().take(selected.max(2)).map(|near| near.name.as_str()).collect();
-            let start = match selected {
-                1 => "Sift does not know this sound well; try",
-                _ => "Not sure: understood as",
-            };
-            return (format!("{start} “{}”", names.join("” or “")), Severity::Warning);
-        }
-        let near = matches.iter().filter(|near| near.selected || near.closeness >= MIN_CLOSENESS);
-        return (ConceptMatch::describe(near, " · "), Severity::Good);
+fn feedback(
+    state: SlotState,
+    engine: Option<Readiness>,
+    understanding: &Understanding,
+) -> (String, Severity) {
+    if let (SlotState::Ready, Some(Readiness::Ready)) = (state, engine) {
+        let severity = if understanding.is_sure() { Severity::Good } else { Severity::Warning };
+        return (understanding.describe(), severity);
     }
     let (text, severity) = match (state, engine) {
-        (SlotState::Empty, _) => ("Describe the sound to isolate or remove", Severity::Waiting),
+        (SlotState::Empty, _) => (EXAMPLES, Severity::Waiting),
         (SlotState::Failed, _) => ("This text could not be encoded", Severity::Warning),
         (SlotState::Encoding, None) => ("Takes effect once the host activates Sift", Severity::Waiting),
         (SlotState::Encoding, Some(Readiness::Loading)) => ("Waiting for the model", Severity::Waiting),
@@ -306,10 +358,14 @@ fn feedback(state: SlotState, engine: Option<Readiness>, matches: &[ConceptMatch
     (text.to_owned(), severity)
 }
 
-/// Joins the lines of `text` and cuts it to [`MAX_CHARACTERS`].
+/// Joins the lines of `text`, which are a list, and cuts it to [`MAX_CHARACTERS`].
 fn one_line(text: &str) -> String {
-    let text = text.trim_end_matches(['\r', '\n']).replace(['\r', '\n', '\t'], " ");
-    text.chars().take(MAX_CHARACTERS).collect()
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = match text.contains(['\r', '\n']) {
+        true => lines.collect::<Vec<_>>().join(", "),
+        false => text.to_owned(),
+    };
+    line.replace('\t', " ").chars().take(MAX_CHARACTERS).collect()
 }
 
 fn paste_button(ui: &mut Ui) -> bool {
@@ -334,7 +390,7 @@ mod tests {
 
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
-    use sift_engine::RestSound;
+    use sift_engine::{ConceptMatch, RestSound, UnderstoodSound};
 
     use super::*;
     use crate::editor::snapshot_tests;
@@ -475,17 +531,18 @@ mod tests {
 
     #[test]
     fn text_is_one_line_of_at_most_256_characters() {
-        assert_eq!(one_line("a dog\r\nbarking\n"), "a dog  barking");
+        assert_eq!(one_line("drums\r\n\n bass\n"), "drums, bass");
+        assert_eq!(one_line(" a dog "), " a dog ", "the user is typing");
         assert_eq!(one_line(&"소".repeat(300)).chars().count(), MAX_CHARACTERS);
     }
 
     #[test]
     fn feedback_follows_slot_and_engine() {
-        let text = |state, engine| feedback(state, engine, &[]).0;
+        let text = |state, engine| feedback(state, engine, &Understanding::default()).0;
+        assert_eq!(text(SlotState::Empty, None), EXAMPLES);
         assert_eq!(text(SlotState::Encoding, None), "Takes effect once the host activates Sift");
         assert_eq!(text(SlotState::Encoding, Some(Readiness::Loading)), "Waiting for the model");
         assert_eq!(text(SlotState::Encoding, Some(Readiness::Ready)), "Encoding …");
-        assert_eq!(text(SlotState::Ready, Some(Readiness::Ready)), "Ready");
         assert_eq!(
             text(SlotState::Ready, Some(Readiness::Failed)),
             "No effect: the model could not be loaded"
@@ -493,26 +550,65 @@ mod tests {
         assert_eq!(text(SlotState::Failed, Some(Readiness::Ready)), "This text could not be encoded");
     }
 
-    fn near(name: &str, closeness: f32) -> ConceptMatch {
-        ConceptMatch { name: name.into(), closeness, selected: false }
-    }
-
-    fn selected(name: &str, closeness: f32) -> ConceptMatch {
-        ConceptMatch { selected: true, ..near(name, closeness) }
+    fn sound(name: &str, matches: &[(&str, f32)]) -> UnderstoodSound {
+        let concept =
+            |&(name, closeness): &(&str, f32)| ConceptMatch { name: name.into(), closeness, selected: true };
+        let matches = matches.iter().map(concept).collect();
+        UnderstoodSound { name: name.into(), matches, ..UnderstoodSound::default() }
     }
 
     #[test]
-    fn feedback_names_understood_concepts_with_closeness() {
-        let text = |matches: &[ConceptMatch]| feedback(SlotState::Ready, Some(Readiness::Ready), matches).0;
-        let dog = [selected("dog barking", 0.83), near("rooster crowing", 0.31), near("cello", 0.04)];
-        assert_eq!(text(&dog), "dog barking 0.83 · rooster crowing 0.31");
-        let none = [selected("kitchen", 0.21), near("fan", 0.12), near("wind", 0.1)];
-        assert_eq!(text(&none), "Sift does not know this sound well; try “kitchen” or “fan”");
-        let guitar =
-            [selected("electric guitar", 0.62), selected("acoustic guitar", 0.55), near("harp", 0.2)];
-        assert_eq!(text(&guitar), "electric guitar 0.62 or acoustic guitar 0.55 · harp 0.20");
-        let doubtful = [selected("kitchen", 0.21), selected("fan", 0.2), selected("wind", 0.19)];
-        assert_eq!(text(&doubtful), "Not sure: understood as “kitchen” or “fan” or “wind”");
+    fn feedback_tells_what_was_understood_and_how_surely() {
+        let feedback = |understanding| feedback(SlotState::Ready, Some(Readiness::Ready), &understanding);
+        let sure = Understanding {
+            keep: vec![sound("voice", &[("speech", 0.93)])],
+            leave_out: vec![sound("music", &[("music", 1.0)])],
+            ..Understanding::default()
+        };
+        assert_eq!(feedback(sure), ("keeping speech 0.93 · leaving out music 1.00".into(), Severity::Good));
+        let doubtful =
+            Understanding { keep: vec![sound("hum", &[("fan", 0.4)])], ..Understanding::default() };
+        assert_eq!(feedback(doubtful).1, Severity::Warning);
+        let (text, severity) = feedback(Understanding::default());
+        assert!(text.contains("everything passes") && severity == Severity::Warning);
+    }
+
+    #[test]
+    fn click_on_a_name_in_doubt_chooses_it() {
+        let choices = ["electric guitar", "harp"].map(|concept| Choice { typed: "guitar", concept });
+        let show = |ui: &mut Ui, chosen: &mut Option<&str>| {
+            let text = "keeping electric guitar 0.60 or harp 0.50";
+            let clicked = show_feedback_line(ui, text, &choices, Color32::WHITE, 6, None);
+            *chosen = clicked.map(|choice| choice.concept).or(*chosen);
+        };
+        let builder = Harness::builder().with_size(vec2(400.0, 100.0)).with_context_setup(theme::apply);
+        let mut line = builder.build_ui_state(show, None);
+        line.get_by_label("Mean harp").click();
+        line.run_steps(2);
+        assert_eq!(*line.state(), Some("harp"));
+    }
+
+    #[test]
+    fn choice_replaces_the_name_in_the_text() {
+        assert_eq!(replace_name("no Guitar, please", "guitar", "harp"), "no harp, please");
+        assert_eq!(replace_name("gutar", "gutar", "electric guitar"), "electric guitar");
+        assert_eq!(replace_name("İ guitar", "guitar", "harp"), "harp", "of another length in lower case");
+    }
+
+    #[test]
+    fn choices_are_found_in_the_feedback() {
+        let choice = |concept| Choice { typed: "guitar", concept };
+        let choices = [choice("electric guitar"), choice("harp")];
+        let pieces = split_at_choices("keeping electric guitar 0.6 or harp 0.5", &choices);
+        let expected = [
+            ("keeping ", None),
+            ("electric guitar", Some(choices[0])),
+            (" 0.6 or ", None),
+            ("harp", Some(choices[1])),
+            (" 0.5", None),
+        ];
+        assert_eq!(pieces, expected);
+        assert_eq!(split_at_choices("keeping drums", &choices), [("keeping drums", None)]);
     }
 
     #[test]
@@ -524,7 +620,7 @@ mod tests {
             let hearing = HearingState { rest: Some(rest), ..HearingState::default() };
             let show = |ui: &mut Ui| {
                 let width = ui.available_width();
-                show_feedback_line(ui, text, Color32::WHITE, characters, Some(&hearing));
+                show_feedback_line(ui, text, &[], Color32::WHITE, characters, Some(&hearing));
                 assert!(ui.min_rect().width() <= width, "{} of {width}", ui.min_rect().width());
             };
             let builder = Harness::builder().with_size(vec2(400.0, 100.0)).with_context_setup(theme::apply);

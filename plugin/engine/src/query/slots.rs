@@ -379,10 +379,10 @@ mod tests {
     fn old_embedding_stays_in_use_until_the_new_one_is_ready() {
         let queries = Arc::new(Queries::default());
         queries.set_encoded(0, 1, &"drums".into(), Ok(encoding(1.0)));
-        queries.set_text(1, "bass");
+        queries.set_text(1, "violin");
         assert_eq!(queries.slot_state(1), SlotState::Encoding);
         assert_eq!(embedding(&queries, 0, 1, Duration::ZERO), Some(1.0));
-        queries.set_encoded(0, 1, &"bass".into(), Ok(encoding(2.0)));
+        queries.set_encoded(0, 1, &"violin".into(), Ok(encoding(2.0)));
         assert_eq!(embedding(&queries, 0, 1, Duration::ZERO), Some(2.0));
     }
 

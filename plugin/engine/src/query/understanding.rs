@@ -2,6 +2,9 @@
 
 use crate::query::concepts::{ConceptMatch, UNDERSTOOD};
 
+/// Most concepts told as near to a name that the model does not know.
+const MAX_NEAREST: usize = 2;
+
 /// A name of a text that the model knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnderstoodSound {
@@ -41,6 +44,15 @@ pub struct UnknownSound {
     pub nearest: Vec<ConceptMatch>,
 }
 
+/// A sound that may be meant by a name of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice<'a> {
+    /// The name in the text, in lower case.
+    pub typed: &'a str,
+    /// Name of the concept.
+    pub concept: &'a str,
+}
+
 /// What a text was understood as.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Understanding {
@@ -64,18 +76,26 @@ impl Understanding {
         !self.passes_everything() && self.unknown.is_empty() && sounds.all(UnderstoodSound::is_sure)
     }
 
-    /// Returns names of the sounds, of which each may be meant where there are several.
+    /// Returns whether the text is one name that is taken as it stands, so that there is nothing to tell.
+    pub fn is_verbatim(&self) -> bool {
+        let Self { keep, leave_out, unknown, .. } = self;
+        matches!(&keep[..], [sound] if sound.matches.is_empty()) && leave_out.is_empty() && unknown.is_empty()
+    }
+
+    /// Returns the sounds among which the user may choose: those of a name in doubt, and those near to an unknown one.
     ///
-    /// Empty if there is no doubt. With them comes the name of the text that they would replace.
-    pub fn choices(&self) -> Vec<(&str, &str)> {
-        let sounds = self.keep.iter().chain(&self.leave_out);
-        let doubtful = sounds.filter(|sound| sound.selected().count() > 1);
-        doubtful
-            .flat_map(|sound| {
-                let typed = sound.slip.as_ref().unwrap_or(&sound.name);
-                sound.selected().map(move |concept| (typed.as_str(), concept.name.as_str()))
-            })
-            .collect()
+    /// In the order in which [`describe`](Self::describe) has them.
+    pub fn choices(&self) -> Vec<Choice<'_>> {
+        let mut choices = Vec::new();
+        for sound in self.keep.iter().chain(&self.leave_out).filter(|sound| sound.selected().count() > 1) {
+            let typed = sound.slip.as_ref().unwrap_or(&sound.name);
+            choices.extend(sound.selected().map(|concept| Choice { typed, concept: &concept.name }));
+        }
+        for UnknownSound { name, nearest } in &self.unknown {
+            let near = nearest.iter().take(MAX_NEAREST);
+            choices.extend(near.map(|concept| Choice { typed: name, concept: &concept.name }));
+        }
+        choices
     }
 
     /// Describes the understanding in one line.
@@ -112,7 +132,8 @@ impl Understanding {
             }
         }
         parts.extend(unknown.iter().map(|sound| {
-            let nearest: Vec<_> = sound.nearest.iter().take(2).map(|near| near.name.as_str()).collect();
+            let nearest: Vec<_> =
+                sound.nearest.iter().take(MAX_NEAREST).map(|near| near.name.as_str()).collect();
             match nearest.is_empty() {
                 true => format!("the model does not know “{}”", sound.name),
                 false => format!("the model does not know “{}”; nearest: {}", sound.name, nearest.join(", ")),
@@ -161,7 +182,9 @@ mod tests {
              from others of its kind · not sure of “guitar”"
         );
         assert!(!doubtful.is_sure());
-        assert_eq!(doubtful.choices(), [("gutar", "electric guitar"), ("gutar", "acoustic guitar")]);
+        let choices: Vec<_> =
+            doubtful.choices().iter().map(|choice| (choice.typed, choice.concept)).collect();
+        assert_eq!(choices, [("gutar", "electric guitar"), ("gutar", "acoustic guitar")]);
     }
 
     #[test]
@@ -172,6 +195,7 @@ mod tests {
             unknown: vec![unknown.clone()],
             ..Understanding::default()
         };
+        assert_eq!(some.choices(), [Choice { typed: "florble", concept: "fan" }]);
         assert_eq!(some.describe(), "keeping drums · the model does not know “florble”; nearest: fan");
         let nothing = Understanding { unknown: vec![unknown], ..Understanding::default() };
         assert_eq!(nothing.describe(), "everything passes · the model does not know “florble”; nearest: fan");
@@ -182,7 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn only_doubt_offers_choices() {
+    fn name_without_concepts_is_verbatim() {
+        let name = Understanding { keep: vec![sound("rain", &[])], ..Understanding::default() };
+        assert!(name.is_verbatim());
+        assert!(!Understanding { leave_out: name.keep.clone(), ..name.clone() }.is_verbatim());
+        assert!(!Understanding { keep: vec![sound("rain", &[("rain", 1.0)])], ..name }.is_verbatim());
+        assert!(!Understanding::default().is_verbatim());
+    }
+
+    #[test]
+    fn sound_without_doubt_offers_no_choice() {
         let sure =
             Understanding { keep: vec![sound("drums", &[("drums", 0.9)])], ..Understanding::default() };
         assert!(sure.choices().is_empty());
