@@ -452,7 +452,7 @@ fn rest_is_selected_said_or_off() {
     assert_eq!((&json["text"], &json["competed"][0]["name"]), (&"auto".into(), &"middle".into()));
     assert!(json["competed"][0]["share"].as_f64().unwrap() > 0.8, "{json}");
     let (json, message, said) = render(&["--rest", "middle, high"]);
-    assert!(message.contains("rest \"middle, high\": keeping middle 1.00 + high 1.00"), "{message}");
+    assert!(message.contains("rest \"middle, high\": keeping middle + high"), "{message}");
     assert_eq!(json["competed"][0]["name"], "middle, high");
     let (_, message, _) = render(&["--rest", "cheese"]);
     assert!(message.contains("warning: rest \"cheese\": everything passes"), "{message}");
@@ -1012,4 +1012,39 @@ fn input_for_ffmpeg_names_it_where_it_is_missing() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.starts_with("error: in.opus: Opus") && message.contains("Install ffmpeg"), "{message}");
+}
+
+#[test]
+fn texts_are_understood_without_audio() {
+    let fixture = CliFixture::new();
+    let output =
+        fixture.sift(&["understand", "speech without music", "말소리 빼고", "gutar", "best quality"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<_> = lines.lines().collect();
+    assert_eq!(lines[0], "speech without music: keeping speech · leaving out music");
+    assert_eq!(lines[1], "말소리 빼고: everything but speech");
+    assert!(lines[2].contains("“gutar” taken for “guitar”"), "{}", lines[2]);
+    assert!(lines[3].starts_with("best quality: everything passes"), "{}", lines[3]);
+    assert_eq!(lines.len(), 4);
+}
+
+#[test]
+fn texts_are_understood_as_json() {
+    let fixture = CliFixture::new();
+    let output = fixture.sift(&["understand", "--json", "karaoke", "no drums"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["text"], "karaoke");
+    assert_eq!(lines[0]["understood"]["leave_out"][0]["concepts"][0]["name"], "speech");
+    assert_eq!(lines[1]["understood"]["description"], "everything but drums");
+    assert_eq!(lines[1]["understood"]["keep"], serde_json::json!([]));
+}
+
+#[test]
+fn text_to_understand_must_not_be_empty() {
+    let output = CliFixture::new().sift(&["understand", " "]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && message.contains("the text is empty"), "{message}");
 }

@@ -565,7 +565,7 @@ mod tests {
             leave_out: vec![sound("music", &[("music", 1.0)])],
             ..Understanding::default()
         };
-        assert_eq!(feedback(sure), ("keeping speech 0.93 · leaving out music 1.00".into(), Severity::Good));
+        assert_eq!(feedback(sure), ("keeping speech 0.93 · leaving out music".into(), Severity::Good));
         let doubtful =
             Understanding { keep: vec![sound("hum", &[("fan", 0.4)])], ..Understanding::default() };
         assert_eq!(feedback(doubtful).1, Severity::Warning);

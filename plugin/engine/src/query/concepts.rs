@@ -25,9 +25,12 @@ pub struct ConceptMatch {
 }
 
 impl ConceptMatch {
-    /// Returns the name with the closeness: "electric guitar 0.62".
+    /// Returns the name, with the closeness unless that is certain: "electric guitar 0.62".
     pub fn describe(&self) -> String {
-        format!("{} {:.2}", self.name, self.closeness)
+        match self.closeness < 1.0 {
+            true => format!("{} {:.2}", self.name, self.closeness),
+            false => self.name.clone(),
+        }
     }
 }
 
@@ -239,10 +242,7 @@ mod tests {
     #[test]
     fn certain_concepts_are_all_selected() {
         let certain = Concepts::parse(CONCEPTS.as_bytes()).unwrap().certain(&[2, 0]);
-        assert_eq!(
-            certain.iter().map(ConceptMatch::describe).collect::<Vec<_>>(),
-            ["drums 1.00", "rain 1.00"]
-        );
+        assert_eq!(certain.iter().map(ConceptMatch::describe).collect::<Vec<_>>(), ["drums", "rain"]);
         assert!(certain.iter().all(|concept| concept.selected));
     }
 

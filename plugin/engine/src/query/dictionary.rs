@@ -109,21 +109,22 @@ impl Dictionary {
 
     /// Corrects words of `name` that differ by one letter from a word of the dictionary, or by two that are swapped.
     ///
-    /// `None` if there are none. The first letter must be right. Words for which `is_word` holds are left as they are.
+    /// `None` if there are none, or if a word is not known even then: the name is in another language. The first letter must
+    /// be right. Words for which `is_word` holds are known.
     pub fn correct(&self, name: &str, is_word: impl Fn(&str) -> bool) -> Option<String> {
         if self.entries.contains_key(name) {
             return None;
         }
-        let correction = |word: &str| {
-            let is_right = !is_correctable(word) || self.words.contains_key(word) || is_word(word);
-            if is_right { None } else { self.nearest_word(word) }
-        };
-        let words: Vec<_> = name.split(' ').map(|word| (word, correction(word))).collect();
-        let is_any = words.iter().any(|(_, correction)| correction.is_some());
-        is_any.then(|| {
-            let corrected = words.iter().map(|&(word, correction)| correction.unwrap_or(word));
-            corrected.collect::<Vec<_>>().join(" ")
-        })
+        let is_known = |word: &str| self.words.contains_key(word) || word.is_ascii() && is_word(word);
+        let mut corrected = Vec::new();
+        for word in name.split(' ') {
+            match is_known(word) {
+                true => corrected.push(word),
+                false if is_correctable(word) => corrected.push(self.nearest_word(word)?),
+                false => return None,
+            }
+        }
+        Some(corrected.join(" ")).filter(|corrected| corrected != name)
     }
 
     /// Returns the word at a distance of one that most names have.
@@ -179,17 +180,19 @@ mod tests {
     #[test]
     fn slip_of_one_letter_is_corrected() {
         let dictionary = dictionary();
-        let correct = |name: &str| dictionary.correct(name, |word| word == "gutter");
+        let correct = |name: &str| dictionary.correct(name, |word| ["a", "gutter"].contains(&word));
         for (slip, corrected) in [
             ("gutar", "guitar"),
             ("guitsr", "guitar"),
             ("gutiar", "guitar"),
             ("pianno", "piano"),
+            ("a pianno", "a piano"),
             ("grnad piano", "grand piano"),
         ] {
             assert_eq!(correct(slip).as_deref(), Some(corrected), "{slip}");
         }
-        for right in ["guitar", "gutter", "uitar", "key", "타자", "zither", ""] {
+        for right in ["guitar", "gutter", "uitar", "key", "타자", "zither", "pianno zither", "el pianno", ""]
+        {
             assert_eq!(correct(right), None, "{right}");
         }
     }
