@@ -97,7 +97,11 @@ fn slot(
     setter: &ParamSetter<'_>,
 ) -> bool {
     let is_active = params.active_slot() == index;
-    let has_failed = queries.slot_state(index) == SlotState::Failed;
+    let has_no_effect = match queries.slot_state(index) {
+        SlotState::Failed => true,
+        SlotState::Ready => queries.understanding(index).passes_everything(),
+        SlotState::Empty | SlotState::Encoding => false,
+    };
     let response = ui.interact(rect, ui.scope_id().with(("slot", index)), Sense::click());
     response.widget_info(|| {
         WidgetInfo::selected(Role::RadioButton, true, is_active, format!("Slot {}: {text}", index + 1))
@@ -115,7 +119,7 @@ fn slot(
         }
         false => (theme::of(ui).surface, theme::of(ui).outline, theme::of(ui).text),
     };
-    let number_color = match (has_failed, is_active) {
+    let number_color = match (has_no_effect, is_active) {
         (true, false) => theme::of(ui).warning,
         (_, true) => theme::of(ui).on_accent,
         (false, false) => theme::of(ui).text_weak,

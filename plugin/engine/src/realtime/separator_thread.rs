@@ -238,6 +238,7 @@ impl SeparatorLoop {
         let Some(query) = query.filter(|query| !query.parts.is_empty()) else {
             self.stream = None;
             self.status.set_presence(None);
+            self.status.update_hearing(|state| state.rest = None);
             return false;
         };
         if self.stream != Some(request.stream) {
