@@ -244,6 +244,7 @@ fn name_without_a_known_sound_lets_everything_pass() {
     for (text, told) in [
         ("https://example.org/a-dog-barking.wav", "names no sound"),
         ("qqq xyzzy", "does not know “qqq xyzzy”"),
+        ("내일 몇 시에 만날까요?", "does not know “내일 몇 시에 만날까요”"),
         ("drums, harp, flute, cello, violin, trumpet, organ, choir, piano", "names 9 sounds"),
         ("only", "names no sound"),
     ] {

@@ -1,6 +1,6 @@
 //! Dictionary of a package: names of sounds that need no network, and the correction of slips.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
@@ -8,6 +8,9 @@ use crate::query::names;
 
 /// Fewest letters of a word that is corrected; shorter words are near to too many others.
 const MIN_CORRECTED_LETTERS: usize = 4;
+
+/// Fewest words of a name that is taken for a sentence if the dictionary has none of them.
+const MIN_SENTENCE_WORDS: usize = 3;
 
 /// Content of `names.json`.
 #[derive(Deserialize)]
@@ -40,6 +43,8 @@ pub struct Dictionary {
     groups: Vec<Vec<String>>,
     /// Number of names that have a word of Latin letters.
     words: HashMap<String, u32>,
+    /// Stems of all words.
+    stems: HashSet<String>,
 }
 
 impl Dictionary {
@@ -53,6 +58,7 @@ impl Dictionary {
             entries: HashMap::new(),
             groups: vec![Vec::new(); concepts.len()],
             words: HashMap::new(),
+            stems: HashSet::new(),
         };
         for (index, name) in concepts.iter().enumerate() {
             dictionary.insert(name, Some(index));
@@ -76,6 +82,7 @@ impl Dictionary {
     fn insert(&mut self, name: &str, concept: Option<usize>) {
         let name = name.to_lowercase();
         self.count_words(&name);
+        self.stems.extend(name.split(' ').filter_map(stem).map(str::to_owned));
         let indices = self.entries.entry(name).or_default();
         if let Some(index) = concept.filter(|index| !indices.contains(index)) {
             indices.push(index);
@@ -100,6 +107,16 @@ impl Dictionary {
     /// Unknown of a package that has no names beside those of its concepts; then false.
     pub fn lacks(&self, name: &str) -> bool {
         self.has_names && self.concepts(name).is_none_or(<[usize]>::is_empty)
+    }
+
+    /// Whether `name`, in lower case, is of three words or more, and no name of the dictionary has any of them.
+    ///
+    /// Such a name is rather a sentence about something else. False if the package has no names beside those of its concepts.
+    pub fn is_sentence(&self, name: &str) -> bool {
+        let mut stems = name.split(' ').filter_map(stem);
+        self.has_names
+            && name.split(' ').count() >= MIN_SENTENCE_WORDS
+            && !stems.any(|stem| self.stems.contains(stem))
     }
 
     /// Returns the subjects of a concept, such as "music".
@@ -138,6 +155,16 @@ impl Dictionary {
         near.max_by(|(a, a_names), (b, b_names)| a_names.cmp(b_names).then(b.cmp(a)))
             .map(|(known, _)| &**known)
     }
+}
+
+/// Returns the part of a word that its inflections share: two characters where they are written without a space, as in
+/// Korean. `None` for words too short to tell anything.
+fn stem(word: &str) -> Option<&str> {
+    let length = match word.is_ascii() {
+        true => word.len(),
+        false => word.char_indices().nth(2).map_or(word.len(), |(at, _)| at),
+    };
+    (word.chars().count() >= if word.is_ascii() { 3 } else { 2 }).then_some(&word[..length])
 }
 
 fn is_correctable(word: &str) -> bool {
@@ -194,6 +221,17 @@ mod tests {
         for right in ["guitar", "gutter", "uitar", "key", "타자", "zither", "pianno zither", "el pianno", ""]
         {
             assert_eq!(correct(right), None, "{right}");
+        }
+    }
+
+    #[test]
+    fn sentence_shares_no_word_with_the_names() {
+        let dictionary = dictionary();
+        for sentence in ["see you tomorrow", "내일 몇 시에 만날까요"] {
+            assert!(dictionary.is_sentence(sentence), "{sentence}");
+        }
+        for name in ["the grand old piano", "타자기를 치는 사람", "zither", "two zithers"] {
+            assert!(!dictionary.is_sentence(name), "{name}");
         }
     }
 

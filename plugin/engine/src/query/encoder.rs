@@ -136,6 +136,14 @@ impl Meanings {
     }
 }
 
+/// A sound of a text that is separated.
+struct KnownSound {
+    role: PartRole,
+    /// As in [`NameResult::Known`].
+    embeddings: Vec<Arc<[f32]>>,
+    close: Vec<String>,
+}
+
 /// Query network of one package, with a cache of its results.
 pub struct QueryEncoder {
     tokenizer: QueryTokenizer,
@@ -273,7 +281,7 @@ impl QueryEncoder {
                             };
                             if !understood.iter().any(is_same) {
                                 understood.push(sound);
-                                known.push((role, embeddings, close));
+                                known.push(KnownSound { role, embeddings, close });
                             }
                         }
                         NameResult::Unknown(sound) => understanding.unknown.push(sound),
@@ -282,7 +290,7 @@ impl QueryEncoder {
             }
         }
         let rest_candidates =
-            self.rest_candidates(&understanding, known.iter().flat_map(|(.., close)| close));
+            self.rest_candidates(&understanding, known.iter().flat_map(|sound| &sound.close));
         Ok(EncodedQuery { parts: parts_of(&known), understanding: understanding.into(), rest_candidates })
     }
 
@@ -375,6 +383,9 @@ impl QueryEncoder {
         text: &str,
         run_options: &RunOptions,
     ) -> Result<NameResult, String> {
+        if self.concepts.as_ref().is_some_and(|(_, dictionary)| dictionary.is_sentence(name)) {
+            return Ok(NameResult::unknown(name));
+        }
         let corrected = self.correct(name);
         let sound = match &corrected {
             Some(corrected) => self.encode_name(corrected, corrected, run_options)?,
@@ -565,12 +576,12 @@ fn is_untold_kind(name: &str, matches: &[ConceptMatch]) -> bool {
     !matches.is_empty() && kind_words(name).is_some_and(|words| !is_told(words))
 }
 
-/// Makes parts of the embeddings of each name, at most [`MAX_PARTS`]: the first of all names, then as many others as there
+/// Makes parts of the embeddings of all sounds, at most [`MAX_PARTS`]: the first of each, then as many others as there
 /// are places.
-fn parts_of(names: &[(PartRole, Vec<Arc<[f32]>>, Vec<String>)]) -> Arc<[QueryPart]> {
-    let mut spare = MAX_PARTS - names.len();
+fn parts_of(sounds: &[KnownSound]) -> Arc<[QueryPart]> {
+    let mut spare = MAX_PARTS - sounds.len();
     let mut parts = Vec::new();
-    for (role, embeddings, _) in names {
+    for KnownSound { role, embeddings, .. } in sounds {
         let count = 1 + spare.min(embeddings.len() - 1);
         spare -= count - 1;
         parts.extend(

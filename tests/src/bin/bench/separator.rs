@@ -241,7 +241,7 @@ pub fn query_change(table: &mut Table) -> Result<()> {
     let mut bare = Vec::new();
     for text in &texts {
         let begin = Instant::now();
-        encoder.encode(text).map_err(anyhow::Error::msg)?;
+        encoder.encode(&text.as_str().into()).map_err(anyhow::Error::msg)?;
         bare.push(begin.elapsed());
     }
     let (new, cached, floor) = (median(&mut new), median(&mut cached), median(&mut bare));
