@@ -25,9 +25,13 @@ from torch.nn import functional
 from . import config as configuration
 from .captions import LABELS, all_captions, captions_of, usual_caption
 from .encoder import SIZE, TextEncoder, encode, load_tokenizer
-from .query_parts import DOUBT
 
 CONCEPTS_FILE = "concepts.json"
+DOUBT = 0.15
+"""The cosine distance from the nearest concept below which a text may mean another one too.
+
+This does not apply to texts that contain the name of the nearest concept.
+"""
 CALIBRATION_BINS = 5
 """The number of ranges of closeness in which it is compared with the share of understood texts."""
 

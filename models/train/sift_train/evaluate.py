@@ -22,7 +22,6 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from . import concepts, query_parts
 from . import config as configuration
 from . import rest as rest_rules
 from .captions import usual_caption
@@ -31,6 +30,7 @@ from .encoder import encode
 from .metrics import sdr, si_sdr
 from .package_streams import HeardRest, PackageListener, SaidRest, SeparatorStream
 from .report import draw_spectrograms, make_markdown, write_into_card
+from .understanding import PartRole, QueryReader, combine_masks
 from .validation_list import PEAK, SECONDS, ValidationList
 
 CARD_MARKS = ("<!-- evaluation -->", "<!-- end of evaluation -->")
@@ -64,12 +64,8 @@ class Package:
         self._query = self._session(folder / "query.onnx")
         self._separator = self._session(folder / "separator.onnx")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._embeddings = {}
-        table = json.loads((folder / concepts.CONCEPTS_FILE).read_text(encoding="utf-8"))
-        self._names = [concept["name"] for concept in table["concepts"]]
-        self._directions = np.array([concept["direction"] for concept in table["concepts"]])
-        self._closeness = table["closeness"]
-        self._doubt = table["doubt"]
+        self._encoded = {}
+        self.reader = QueryReader.open(folder, lambda text: self._encode(text)[1][0])
         self.listener = None
         """The package's PackageListener, or None."""
         with open(folder / "package.toml", "rb") as file:
@@ -85,46 +81,34 @@ class Package:
         ids = np.array([self._tokenizer.encode(text).ids], np.int64)
         return self._query.run(["embedding", "concept"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
-    def analyse(self, text):
-        """Finds the concepts that a text may mean."""
-        _, concept = self.query(text)
-        cosines = self._directions @ concept[0]
-        first, *others = np.argsort(-cosines)[: query_parts.MAX_CONCEPTS]
-        # "An electric guitar" does not mean an acoustic one.
-        doubt = 0.0 if self._names[first].lower() in text.lower() else self._doubt
-        meant = [first, *(other for other in others if cosines[other] > cosines[first] - doubt)]
-        return query_parts.TextAnalysis(
-            tuple(self._names[index] for index in meant),
-            float(concepts.compute_closeness(cosines[first], **self._closeness)),
-        )
-
-    def nearest_concept(self, text):
-        """Returns the name of the concept that is nearest to a text."""
-        return self.analyse(text).concepts[0]
-
-    def closeness(self, text):
-        """Returns the closeness of a text to every concept by name."""
-        _, concept = self.query(text)
-        values = concepts.compute_closeness(self._directions @ concept[0], **self._closeness)
-        return dict(zip(self._names, values.tolist()))
-
-    def split_query(self, text):
-        """Splits a text into its parts: [(words, PartRole)]."""
-        return query_parts.split_query(text, self.analyse)
-
-    def rest_candidates(self, text):
-        """Lists the indices of the listener's concepts that can be the rest of a text. Empty if the text excludes a sound."""
-        words, roles = zip(*query_parts.find_sounds(text, self.analyse))
-        if query_parts.PartRole.EXCLUDE in roles:
-            return []
-        wanted = [self.analyse(part).concepts for part in words]
-        return rest_rules.find_candidates(self.listener.concepts, wanted, [self.closeness(part) for part in words])
+    def _encode(self, text):
+        """Returns the outputs of the query network for a text, computed once per text."""
+        if text not in self._encoded:
+            self._encoded[text] = self.query(text)
+        return self._encoded[text]
 
     def embedding(self, text):
-        """Returns the embedding of a text [1, E], computed once per text."""
-        if text not in self._embeddings:
-            self._embeddings[text] = self.query(text)[0]
-        return self._embeddings[text]
+        """Returns the embedding of a text [1, E]."""
+        return self._encode(text)[0]
+
+    def understands(self, text, label):
+        """Returns whether a text is taken for the sound `label`."""
+        return self.reader.read(text).means({label})
+
+    def parts(self, text):
+        """Lists the parts of a text: [(words, PartRole)]. Empty if everything passes."""
+        return self.reader.read(text).parts
+
+    def rest_candidates(self, text):
+        """Lists the indices of the listener's concepts that can be the rest of a text. Empty if it leaves a sound out."""
+        understanding = self.reader.read(text)
+        if understanding.leave_out or not understanding.keep:
+            return []
+        wanted = [[match.name for match in sound.selected] for sound in understanding.keep]
+        closeness = [
+            sound.close | {match.name: match.closeness for match in sound.matches} for sound in understanding.keep
+        ]
+        return rest_rules.find_candidates(self.listener.concepts, wanted, closeness)
 
     def stream(self):
         """Returns a SeparatorStream at its start."""
@@ -136,17 +120,27 @@ class Package:
         masks, presences = zip(*(stream.run(frame, embedding) for frame in magnitude))
         return np.stack(masks), np.stack(presences)
 
-    def _competitor(self, text, rest, magnitude):
-        """Returns the object that lets the gains of `text` compete with those of its rest, hop by hop, or None."""
-        if rest is None:
+    def _competitor(self, text, parts, rest, magnitude):
+        """Returns the object that lets the gains of `text` compete with those of its rest, hop by hop, or None.
+
+        Sounds that the text leaves out beside others are its rest.
+        """
+        roles = [role for _, role in parts]
+        if rest is None or PartRole.INCLUDE not in roles:
             return None
-        if rest == AUTOMATIC:
-            rest = HeardRest
-        if callable(rest):
-            hop_seconds = self.audio["hop"] / self.audio["sample_rate"]
-            return rest(self.listener, self.rest_candidates(text), magnitude, hop_seconds)
-        weight = rest_rules.SAID_WEIGHT if self.listener else rest_rules.SAID_WEIGHT_WITHOUT_LISTENER
-        return SaidRest([(self.stream(), self.embedding(name)) for name in rest], weight)
+        said = [words for words, role in parts if role is PartRole.EXCLUDE]
+        if isinstance(rest, tuple):
+            of_rest = (part for name in rest for part in self.parts(name))
+            said += [words for words, role in of_rest if role is PartRole.INCLUDE]
+        if said:
+            weight = rest_rules.SAID_WEIGHT if self.listener else rest_rules.SAID_WEIGHT_WITHOUT_LISTENER
+            said = said[: rest_rules.MAX_SAID]
+            return SaidRest([(self.stream(), self.embedding(words)) for words in said], weight)
+        if self.listener is None or isinstance(rest, tuple):
+            return None
+        hop_seconds = self.audio["hop"] / self.audio["sample_rate"]
+        rest = HeardRest if rest == AUTOMATIC else rest
+        return rest(self.listener, self.rest_candidates(text), magnitude, hop_seconds)
 
     def gains(self, magnitude, text, *rests):
         """Runs a text hop by hop, beside each of `rests`: magnitudes [T, F] → presence [T] and gains [T, F] per rest.
@@ -154,20 +148,26 @@ class Package:
         A rest is None, `AUTOMATIC` for what the listener hears beside the text, a tuple of names of other sounds, or a class
         like HeardRest.
         """
-        words, roles = zip(*self.split_query(text))
+        parts = self.parts(text)
+        if not parts:
+            return np.ones(len(magnitude), np.float32), *(np.ones_like(magnitude) for _ in rests)
+        words, roles = zip(*parts)
         streams = [self.stream() for _ in words]
         embeddings = [self.embedding(part) for part in words]
-        competitors = [self._competitor(text, rest, magnitude) for rest in rests]
+        competitors = [self._competitor(text, parts, rest, magnitude) for rest in rests]
         presences, combined = [], [[] for _ in rests]
         for hop, frame in enumerate(magnitude):
             before = streams[0].fork()
             masks, present = zip(*(stream.run(frame, part) for stream, part in zip(streams, embeddings)))
-            mask = query_parts.combine_masks(masks, roles)
+            included = [mask for mask, role in zip(masks, roles) if role is PartRole.INCLUDE]
             for competitor, found in zip(competitors, combined):
-                found.append(competitor(hop, frame, mask, before.fork()) if competitor else mask)
-            included = [value for value, role in zip(present, roles) if role is query_parts.PartRole.INCLUDE]
+                if competitor:
+                    found.append(competitor(hop, frame, np.maximum.reduce(included), before.fork()))
+                else:
+                    found.append(combine_masks(masks, roles))
             # What remains without the excluded sounds is always present.
-            presences.append(max(included, default=np.float32(1)))
+            values = [value for value, role in zip(present, roles) if role is PartRole.INCLUDE]
+            presences.append(max(values, default=np.float32(1)))
         return np.stack(presences), *map(np.stack, combined)
 
     def separate(self, mixture, text, rest=None):
@@ -296,12 +296,11 @@ def measure_encoding_milliseconds(package, texts):
 def summarise_by_understanding(package, cases, part, rows):
     """Summarises understood and misunderstood cases separately.
 
-    `rows`: figures of `cases` with their captions of `part`. A caption is understood if the nearest concept is its
-    label.
+    `rows`: figures of `cases` with their captions of `part`. A caption is understood if it is taken for its label.
     """
     split = {"understood": [], "misunderstood": []}
     for case, row in zip(cases, rows):
-        right = package.nearest_concept(case.captions[part]) == case.label
+        right = package.understands(case.captions[part], case.label)
         split["understood" if right else "misunderstood"].append(row)
     return {name: summarise(rows) for name, rows in split.items() if rows}
 

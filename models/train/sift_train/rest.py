@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import config as configuration
-from .query_parts import UNDERSTOOD
+from .understanding import UNDERSTOOD
 
 CASES = configuration.REPOSITORY / "tests" / "cases" / "rest.json"
 GAIN_LIMITS = (np.float32(0.01), np.float32(0.99))
@@ -24,6 +24,8 @@ SAID_WEIGHT = 1.0
 """The weight of a rest that a text names."""
 SAID_WEIGHT_WITHOUT_LISTENER = 0.6
 """The same for a package without a listener: logit m = 0.7 logit g − 0.3 logit h."""
+MAX_SAID = 3
+"""Most sounds of a rest that was named."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ def test_unknown_texts_are_disjoint_from_captions_and_each_other():
     assert not captions & (fit | judge) and not fit & judge
 
 
+def test_committed_package_has_the_doubt():
+    table = json.loads((configuration.PACKAGE / concepts.CONCEPTS_FILE).read_text(encoding="utf-8"))
+    assert table["doubt"] == concepts.DOUBT
+
+
 def test_file_has_a_unit_direction_per_label(tmp_path):
     known = concepts.Concepts(16)
     known.directions.data.normal_()
@@ -52,8 +57,9 @@ def understand(config):
     def of(text):
         _, concept = package.query(text)
         assert np.linalg.norm(concept) == pytest.approx(1, abs=1e-3)
-        analysis = package.analyse(text)
-        return analysis.concepts[0], analysis.closeness
+        nearest, closeness = package.reader.concepts.match(text, concept[0])
+        assert nearest[0].closeness == max(closeness.values())
+        return nearest[0].name, nearest[0].closeness
 
     return of
 

@@ -48,6 +48,9 @@ def demo(config):
         ("a person speaking", "auto", AUTOMATIC),
         ("a person speaking", "music", ("music",)),
         ("drums and a person speaking", "auto", AUTOMATIC),
+        ("only the speech without music", "off", None),
+        ("only the speech without music", "auto", AUTOMATIC),
+        ("everything but music", "auto", AUTOMATIC),
     ],
 )
 def test_evaluation_gives_the_samples_of_the_program(program, package, demo, config, tmp_path, text, option, rest):
