@@ -13,6 +13,7 @@ DEFAULT_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "default.safetensors"
 ADAPTER = TRAIN_FOLDER / "checkpoints" / "languages.safetensors"
 LISTENER_CONFIG = TRAIN_FOLDER / "listener.toml"
 LISTENER_WEIGHTS = TRAIN_FOLDER / "checkpoints" / "listener.safetensors"
+VOCABULARY = TRAIN_FOLDER / "vocabulary"
 CONCEPTS = TRAIN_FOLDER / "checkpoints" / "concepts.safetensors"
 
 

@@ -28,10 +28,12 @@ from .captions import usual_caption
 from .data import INSTRUMENTS, Corpus, energy, spectrogram, waveform
 from .encoder import encode
 from .metrics import sdr, si_sdr
+from .names_lists import measure_names
 from .package_streams import HeardRest, PackageListener, SaidRest, SeparatorStream
 from .report import draw_spectrograms, make_markdown, write_into_card
 from .understanding import PartRole, QueryReader, combine_masks
 from .validation_list import PEAK, SECONDS, ValidationList
+from .vocabulary import Vocabulary
 
 CARD_MARKS = ("<!-- evaluation -->", "<!-- end of evaluation -->")
 OUTPUTS = (
@@ -104,7 +106,7 @@ class Package:
         understanding = self.reader.read(text)
         if understanding.leave_out or not understanding.keep:
             return []
-        wanted = [[match.name for match in sound.selected] for sound in understanding.keep]
+        wanted = [sound.selected for sound in understanding.keep]
         closeness = [
             sound.close | {match.name: match.closeness for match in sound.matches} for sound in understanding.keep
         ]
@@ -369,6 +371,7 @@ def evaluate(package, validation):
             package, [case.captions["held_out"] for case in validation.absent]
         ),
         "labels": {label: summarise(rows) for label, rows in sorted(labels.items())},
+        "names": measure_names(package.reader, Vocabulary(configuration.VOCABULARY)),
     }
 
 

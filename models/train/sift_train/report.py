@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from .data import spectrogram
+from .names_lists import make_names_markdown
 from .validation_list import SECONDS
 
 SHOWN_LABELS = ("speech", "drums", "piano", "violin", "dog barking", "rain", "clock ticking", "wolf howling")
@@ -76,6 +77,8 @@ def make_markdown(figures):
             f"| {label} | {row['cases']} | {row['sdri']:.1f} | {row['si_sdr']:.1f} | "
             f"{row['si_sdr_10th_percentile']:.1f} |"
         )
+    if "names" in figures:
+        lines += ["", *make_names_markdown(figures["names"])]
     return "\n".join(lines) + "\n"
 
 

@@ -4,10 +4,8 @@ import functools
 import tomllib
 from typing import NamedTuple
 
-from . import config as configuration
+from .names import PLUGIN_NAMES
 from .requests import EVERYTHING_ELSE, parse
-
-NAMES = configuration.REPOSITORY / "plugin" / "engine" / "src" / "query" / "names.toml"
 
 
 class NamedSounds(NamedTuple):
@@ -45,7 +43,7 @@ class _Entries(NamedTuple):
 
 @functools.cache
 def _entries():
-    with open(NAMES, "rb") as file:
+    with open(PLUGIN_NAMES, "rb") as file:
         table = tomllib.load(file)
     entries = _Entries({}, {}, {})
     for row in table["set"]:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .concepts import compute_closeness
+from .concepts import CONCEPTS_FILE, compute_closeness
+from .names import NAMES_FILE
 from .requests import MAX_SOUNDS, normalise, parse
 from .sound_names import find_sounds, parse_all
 
@@ -40,6 +41,10 @@ class ConceptMatch(NamedTuple):
     """Whether the name is taken to mean this concept: the nearest one, or one that is almost as near."""
 
 
+def _select(matches):
+    return [match.name for match in matches if match.selected]
+
+
 class UnderstoodSound(NamedTuple):
     """A name of a text that the model knows."""
 
@@ -53,8 +58,8 @@ class UnderstoodSound(NamedTuple):
 
     @property
     def selected(self):
-        """The concepts that the name is taken to mean."""
-        return [match for match in self.matches if match.selected]
+        """The names of the concepts that the name is taken to mean."""
+        return _select(self.matches)
 
     @property
     def nearest(self):
@@ -113,12 +118,16 @@ class KnownConcepts:
         self._directions = np.array([concept["direction"] for concept in table["concepts"]])
         self._doubt = table.get("doubt", 0.0)
 
+    def cosines(self, vector):
+        """Returns the cosines of an output `concept` [S] with all concepts."""
+        return self._directions @ vector
+
     def match(self, text, vector):
         """Finds the concepts nearest to the output `concept` [S] of `text`.
 
         Returns the ConceptMatch of the nearest, and the closeness of all concepts by name.
         """
-        cosines = self._directions @ vector
+        cosines = self.cosines(vector)
         closeness = dict(zip(self.names, compute_closeness(cosines, **self.closeness).tolist()))
         order = np.argsort(-cosines, kind="stable")[:MAX_MATCHES]
         highest = cosines[order[0]]
@@ -140,6 +149,7 @@ class Dictionary:
 
     def __init__(self, concepts, table=None):
         """`concepts`: names of the package's concepts. `table`: content of `names.json`, or None if there is no file."""
+        self._has_names = table is not None
         table = table or {"concepts": []}
         self._entries = {}
         self.groups = {row["name"]: row["groups"] for row in table["concepts"]}
@@ -163,6 +173,13 @@ class Dictionary:
         None if the dictionary does not have the name.
         """
         return self._entries.get(name)
+
+    def lacks(self, name):
+        """Returns whether the model cannot separate the sound of a common English name.
+
+        False for a package that has no names beside those of its concepts.
+        """
+        return self._has_names and not self.concepts(name)
 
 
 class _EncodedSound(NamedTuple):
@@ -194,10 +211,19 @@ class QueryReader:
     @classmethod
     def open(cls, folder, encode):
         """Opens the reader of the package in `folder`."""
-        concepts = KnownConcepts(json.loads((folder / "concepts.json").read_text(encoding="utf-8")))
-        names = folder / "names.json"
+        concepts = KnownConcepts(json.loads((folder / CONCEPTS_FILE).read_text(encoding="utf-8")))
+        names = folder / NAMES_FILE
         table = json.loads(names.read_text(encoding="utf-8")) if names.is_file() else None
         return cls(concepts, Dictionary(concepts.names, table), encode)
+
+    def vary(self, dictionary=None, **thresholds):
+        """Returns a reader of the same package with another dictionary or other thresholds."""
+        return QueryReader(self.concepts, dictionary or self._dictionary, self._encode, **thresholds)
+
+    def nearest(self, text):
+        """Returns the cosine and the name of the concept nearest to a text, read as the name of one sound."""
+        cosines = self.concepts.cosines(self._encode(normalise(text)))
+        return float(cosines.max()), self.concepts.names[cosines.argmax()]
 
     def read(self, text, others=()):
         """Reads a text; returns its Understanding. `others`: the texts of the other slots that the user wrote."""
@@ -212,8 +238,6 @@ class QueryReader:
         if not (keep or leave_out):
             asks_for_rest = request.keep or request.leave_out
             return Understanding("no other slot names a sound" if asks_for_rest else "the text names no sound")
-        if len(keep) + len(leave_out) > MAX_PARTS:
-            return Understanding(f"the text and the other slots name more than {MAX_PARTS} sounds")
         subjects = self._find_subjects(keep + leave_out, others)
         understanding = Understanding()
         for names, understood in ((keep, understanding.keep), (leave_out, understanding.leave_out)):
@@ -234,8 +258,8 @@ class QueryReader:
         Where the dictionary has the name and the network takes it for something else, the name of the concept is encoded
         instead.
         """
-        if text in self._encoded:
-            return self._encoded[text]
+        if (name, text) in self._encoded:
+            return self._encoded[name, text]
         matches, closeness = self.concepts.match(text, self._encode(text))
         close = {name: value for name, value in closeness.items() if value >= self._understood}
         sound = _EncodedSound(text, matches, close)
@@ -244,7 +268,7 @@ class QueryReader:
             certain = [ConceptMatch(concept, 1.0, True) for concept in known]
             is_other = len(known) == 1 and known[0] != matches[0].name
             sound = _EncodedSound(known[0] if is_other else text, certain, close | dict.fromkeys(known, 1.0))
-        self._encoded[text] = sound
+        self._encoded[name, text] = sound
         return sound
 
     def _is_understood(self, sound):
@@ -269,11 +293,11 @@ class QueryReader:
         for request in parse_all(others):
             names += [*request.keep, *request.leave_out]
         encoded = (self._encode_name(name, name) for name in names)
-        return {subject for sound in encoded if self._is_understood(sound) for subject in self._subjects(sound)}
+        return {subject for sound in encoded if self._is_understood(sound) for subject in self._subjects(sound.matches)}
 
-    def _subjects(self, sound):
-        """Lists the subjects of the nearest concept."""
-        return self._dictionary.groups.get(sound.matches[0].name, ()) if sound.matches else ()
+    def _subjects(self, matches):
+        """Finds the subjects of the selected concepts."""
+        return {subject for name in _select(matches) for subject in self._dictionary.groups.get(name, ())}
 
     def _understand(self, named, text, subjects):
         """Lists the UnderstoodSound that a NamedSounds means; empty if the model does not know it."""
@@ -292,36 +316,45 @@ class QueryReader:
         sound = self._encode_name(name, text)
         if sound.closeness < self._floor or not sound.matches:
             return []
-        selected = [match.name for match in sound.matches if match.selected]
+        selected = _select(sound.matches)
         texts = [sound.text] if len(selected) < 2 or not self._is_understood(sound) else []
         texts += selected if len(selected) > 1 else []
         return [UnderstoodSound(name, sound.matches, texts, sound.close)]
 
     def _understand_set(self, named):
         """Finds the sounds of a set. Those that the model does not know are left away, if it knows others."""
-        encoded = (self._encode_name(name, name) for name in named.all_of)
-        return [
-            UnderstoodSound(named.name, sound.matches[:1], [sound.text], sound.close)
-            for sound in encoded
-            if self._is_understood(sound)
-        ]
+        known = []
+        for sound in self._meanings(named.name, named.all_of):
+            if all(other.selected != sound.selected for other in known):
+                known.append(sound)
+        return known
 
     def _understand_meanings(self, named, subjects):
         """Finds the sounds that a word with several meanings may stand for.
 
         Those that belong to `subjects` are meant, or all that the model knows where this decides nothing.
         """
-        meanings = [self._encode_name(name, name) for name in named.one_of]
-        meanings = [sound for sound in meanings if self._is_understood(sound)]
-        belonging = [sound for sound in meanings if not subjects.isdisjoint(self._subjects(sound))]
-        matches, texts, close = [], [], {}
+        meanings = self._meanings(named.name, named.one_of)
+        belonging = [sound for sound in meanings if not subjects.isdisjoint(self._subjects(sound.matches))]
+        joined = {}
         for sound in belonging or meanings:
-            nearest = sound.matches[0]._replace(selected=True)
-            if all(other.name != nearest.name for other in matches):
-                matches.append(nearest)
-                texts.append(sound.text)
-                close |= sound.close
-        return [UnderstoodSound(named.name, matches, texts, close)] if texts else []
+            for match, text in zip(sound.matches, sound.texts):
+                joined.setdefault(match.name, (match, text))
+        close = {name: value for sound in belonging or meanings for name, value in sound.close.items()}
+        matches, texts = ([pair[side] for pair in joined.values()] for side in (0, 1))
+        return [UnderstoodSound(named.name, matches, texts, close)] if joined else []
+
+    def _meanings(self, name, sounds):
+        """Lists what the English names `sounds` of a set or of a word's meanings can mean, without unknown ones."""
+        known = []
+        for text in sounds:
+            sound = self._encode_name(text, text)
+            if self._dictionary.lacks(text) or not self._is_understood(sound):
+                continue
+            matches = [match for match in sound.matches if match.selected]
+            texts = _select(matches) if len(matches) > 1 else [sound.text]
+            known.append(UnderstoodSound(name, matches, texts, sound.close))
+        return known
 
 
 def combine_masks(masks, roles):

@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from sift_train import captions, evaluate, metrics, report
+from sift_train import captions, evaluate, metrics, names_lists, report
 from sift_train import config as configuration
 from sift_train.data import conflicts, energy
 from sift_train.validation_list import ValidationList
@@ -79,11 +79,22 @@ def test_absent_list_does_not_contain_the_described_sound(validation):
         assert case.absent and not case.target.any() and case.label not in case.labels
 
 
+_SHARES = {group: dict.fromkeys(names_lists.OUTCOMES, 0.2) for group in names_lists.GROUPS}
+NAMES = {
+    "texts": dict.fromkeys(names_lists.GROUPS, 5),
+    "shares": {"with the dictionary": _SHARES, "without": _SHARES},
+    "calibrations": {"of the package": {"slope": 1.0, "offset": 0.0, "shares": _SHARES}},
+    "understood": {"0.5": _SHARES},
+    "floor": {"0.25": _SHARES},
+}
+"""Figures of names, each outcome as frequent as the others."""
+
+
 class PerfectPackage:
     """A package whose outputs and presences are exact."""
 
     def __init__(self, validation, audio):
-        self.audio = audio
+        self.audio, self.reader = audio, None
         self.cases = [*validation.present, *validation.absent, *validation.everything_but, *validation.both]
         self.cases += chain.from_iterable(validation.further.values())
 
@@ -133,6 +144,7 @@ def test_misunderstood_captions_are_summarised_separately(validation, config):
 
 def test_perfect_package_has_the_best_figures_in_the_report(validation, config, monkeypatch):
     monkeypatch.setattr(evaluate, "measure_drift", lambda *_: [{"label": "rain", "second": 1.0, "last": 1.0}])
+    monkeypatch.setattr(evaluate, "measure_names", lambda *_: NAMES)
     package = PerfectPackage(validation, config["audio"])
     figures = evaluate.evaluate(package, validation)
     for name in evaluate.OUTPUTS[:5]:
@@ -145,4 +157,5 @@ def test_perfect_package_has_the_best_figures_in_the_report(validation, config, 
     text = report.make_markdown(figures)
     assert "held-out Korean captions, 8 understood |" in text
     assert "8 mixtures of two sources at 0 dB" in text and "in 100 % of the mixtures it is -20 dB or less" in text
+    assert "| wrong, yet sure | 20.0 · 20.0 |" in text
     assert set(figures["labels"]) == {case.label for case in validation.present}

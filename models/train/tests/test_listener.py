@@ -288,7 +288,7 @@ def test_awkward_pairs_in_both_directions(package, first, second):
         candidates = [names[index] for index in package.rest_candidates(text)]
         for sound in package.reader.read(other).keep:
             for meant in sound.selected:
-                assert (meant.name in candidates) == is_allowed, f"{meant.name} as the rest of {text}"
+                assert (meant in candidates) == is_allowed, f"{meant} as the rest of {text}"
 
 
 def test_excluding_and_unknown_texts_have_no_rest(package):
