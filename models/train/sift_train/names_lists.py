@@ -78,7 +78,7 @@ def classify(understanding, allowed, understood=UNDERSTOOD):
     return "wrong, yet sure" if is_sure else "wrong, in doubt"
 
 
-def _measure_shares(reader, groups, understood=UNDERSTOOD):
+def measure_shares(reader, groups, understood=UNDERSTOOD):
     """Measures the share of each outcome: {group: {outcome: share}}."""
     shares = {}
     for group, texts in groups.items():
@@ -87,8 +87,8 @@ def _measure_shares(reader, groups, understood=UNDERSTOOD):
     return shares
 
 
-def _recalibrate(reader, groups):
-    """Returns a reader whose closeness is fitted to the texts of groups."""
+def recalibrate(reader, groups):
+    """Returns a reader whose closeness is fitted to the texts of groups, each {text: set of concepts that it may be taken for}."""
     cosines, right = [], []
     for texts in groups:
         for text, allowed in texts.items():
@@ -109,23 +109,23 @@ def measure_names(reader, vocabulary):
     """
     groups = collect_texts(reader.concepts.names, vocabulary)
     recalibrated = {
-        name: _recalibrate(reader, [groups[group] for group in fitted]) for name, fitted in CALIBRATIONS.items()
+        name: recalibrate(reader, [groups[group] for group in fitted]) for name, fitted in CALIBRATIONS.items()
     }
     calibrations = {"of the package": reader, **recalibrated}
     return {
         "texts": {group: len(texts) for group, texts in groups.items()},
         "shares": {
-            "with the dictionary": _measure_shares(reader, groups),
-            "without": _measure_shares(reader.vary(Dictionary(reader.concepts.names)), groups),
+            "with the dictionary": measure_shares(reader, groups),
+            "without": measure_shares(reader.vary(Dictionary(reader.concepts.names)), groups),
         },
         "calibrations": {
-            name: other.concepts.closeness | {"shares": _measure_shares(other, groups)}
+            name: other.concepts.closeness | {"shares": measure_shares(other, groups)}
             for name, other in calibrations.items()
         },
         "understood": {
-            str(value): _measure_shares(reader.vary(understood=value), groups, value) for value in UNDERSTOOD_VALUES
+            str(value): measure_shares(reader.vary(understood=value), groups, value) for value in UNDERSTOOD_VALUES
         },
-        "floor": {str(value): _measure_shares(reader.vary(floor=value), groups) for value in FLOOR_VALUES},
+        "floor": {str(value): measure_shares(reader.vary(floor=value), groups) for value in FLOOR_VALUES},
     }
 
 

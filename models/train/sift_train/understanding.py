@@ -20,8 +20,12 @@ MAX_MATCHES = 3
 """Most concepts matched to one name. An ambiguous name may have a part for each of them and one for its own text."""
 UNDERSTOOD = 0.5
 """The closeness from which a name counts as understood."""
-MIN_CLOSENESS = 0.25
+MIN_CLOSENESS = 0.2
 """The closeness below which a name is not taken for a concept: the model does not know the sound."""
+
+
+MIN_SENTENCE_WORDS = 3
+"""The fewest words of a name that is taken for a sentence if the dictionary has none of them."""
 
 
 class PartRole(enum.Enum):
@@ -88,13 +92,13 @@ class Understanding:
         """Lists the parts, [(text, PartRole)]: the first text of all names, then as many others as there are places."""
         roles = ((PartRole.INCLUDE, self.keep), (PartRole.EXCLUDE, self.leave_out))
         sounds = [(role, sound.texts) for role, sounds in roles for sound in sounds]
-        spare = max(0, MAX_PARTS - len(sounds))
+        spare = MAX_PARTS - len(sounds)
         parts = []
         for role, texts in sounds:
             count = 1 + min(spare, len(texts) - 1)
             spare -= count - 1
             parts += [(text, role) for text in texts[:count]]
-        return parts[:MAX_PARTS]
+        return parts
 
     def means(self, names):
         """Returns whether the text keeps a sound of `names` and nothing else.
@@ -152,6 +156,7 @@ class Dictionary:
         self._has_names = table is not None
         table = table or {"concepts": []}
         self._entries = {}
+        self._stems = set()
         self.groups = {row["name"]: row["groups"] for row in table["concepts"]}
         """Subjects of concepts, such as "music", by name."""
         for name in concepts:
@@ -160,11 +165,12 @@ class Dictionary:
             for name in row["names"]:
                 self._add(name, row["name"])
         for name in table.get("unknown", ()):
-            self._entries.setdefault(name.lower(), [])
+            self._add(name)
 
-    def _add(self, name, concept):
+    def _add(self, name, concept=None):
         entry = self._entries.setdefault(name.lower(), [])
-        if concept not in entry:
+        self._stems.update(_stems(name.lower()))
+        if concept is not None and concept not in entry:
             entry.append(concept)
 
     def concepts(self, name):
@@ -180,6 +186,24 @@ class Dictionary:
         False for a package that has no names beside those of its concepts.
         """
         return self._has_names and not self.concepts(name)
+
+
+    def is_sentence(self, name):
+        """Returns whether a name in lower case is of three words or more, and no name of the dictionary has any of them.
+
+        Such a name is rather a sentence about something else. False for a package that has no names beside those of its
+        concepts.
+        """
+        is_long = len(name.split(" ")) >= MIN_SENTENCE_WORDS
+        return self._has_names and is_long and self._stems.isdisjoint(_stems(name))
+
+
+def _stems(name):
+    """Lists the parts of words that their inflections share: two characters where they are written without a space.
+
+    Words that are too short to tell anything have none.
+    """
+    return [word if word.isascii() else word[:2] for word in name.split(" ") if len(word) >= (3 if word.isascii() else 2)]
 
 
 class _EncodedSound(NamedTuple):
@@ -250,6 +274,9 @@ class QueryReader:
                 for sound in sounds:
                     if all(sound.selected != other.selected for other in understood):
                         understood.append(sound)
+        sounds = len(understanding.keep) + len(understanding.leave_out)
+        if sounds > MAX_PARTS:
+            return Understanding(f"the text means {sounds} sounds; expected at most {MAX_PARTS}")
         return understanding
 
     def _encode_name(self, name, text):
@@ -313,6 +340,8 @@ class QueryReader:
         An ambiguous name stands for each selected concept, by the concept's name, which the model knows best. The name itself
         is one more if even the nearest concept may be wrong.
         """
+        if self._dictionary.is_sentence(name):
+            return []
         sound = self._encode_name(name, text)
         if sound.closeness < self._floor or not sound.matches:
             return []

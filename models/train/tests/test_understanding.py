@@ -64,7 +64,7 @@ VECTORS = {
 DICTIONARY = {
     "concepts": [
         {"name": "drums", "groups": ["music"], "names": ["tubs"]},
-        {"name": "piano", "groups": ["music"], "names": ["felt piano"]},
+        {"name": "piano", "groups": ["music"], "names": ["felt piano", "salt shaker"]},
         {"name": "typing", "groups": ["office"], "names": ["tapping"]},
         {"name": "congas", "groups": ["music"], "names": ["tapping"]},
     ],
@@ -177,6 +177,13 @@ def test_meaning_is_of_all_that_the_text_names(reader):
     assert reader.read("only drums and piano").means({"drums", "piano"})
     for text in ("drums and piano", "drums without piano", "no drums", "drums and florble", "florble"):
         assert not reader.read(text).means({"drums"}), text
+
+
+def test_sentence_without_a_known_word_names_nothing(reader):
+    dictionary = Dictionary(reader.concepts.names, DICTIONARY)
+    assert dictionary.is_sentence("see you tomorrow") and dictionary.is_sentence("내일 몇 시에 만날까요")
+    assert not dictionary.is_sentence("the old felt piano") and not dictionary.is_sentence("tomorrow")
+    assert reader.read("see you tomorrow").passes_everything
 
 
 def test_set_without_a_known_sound_is_unknown(names):

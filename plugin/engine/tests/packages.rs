@@ -203,6 +203,7 @@ fn each_sound_of_a_text_is_a_part() {
         ("말하고 있는 사람", &[Include]),
         ("drums, bass, piano, violin, cello, harp, flute, trumpet", &[Include; 8]),
         ("drums, bass, piano, violin, cello, harp, flute, trumpet, organ", &[]),
+        ("vocals, drums, bass, piano, violin, cello, harp, flute", &[]),
     ] {
         let EncodedQuery { parts, understanding, .. } = encoder.encode(&text.into()).unwrap();
         assert_eq!(parts.iter().map(|part| part.role).collect::<Vec<_>>(), roles, "{text}");

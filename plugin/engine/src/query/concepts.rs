@@ -12,7 +12,7 @@ const MAX_MATCHES: usize = 3;
 pub const UNDERSTOOD: f32 = 0.5;
 
 /// Closeness below which a name is not taken for the concept.
-pub const MIN_CLOSENESS: f32 = 0.25;
+pub const MIN_CLOSENESS: f32 = 0.2;
 
 /// A concept near to a query.
 #[derive(Clone, Debug, PartialEq)]

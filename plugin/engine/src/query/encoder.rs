@@ -152,7 +152,8 @@ pub struct QueryEncoder {
     concepts: Option<(Concepts, Dictionary)>,
     /// `None` if the package has no listener, or a broken one.
     heard_concepts: Option<ListenerConcepts>,
-    cache: HashMap<String, EncodedSound>,
+    /// By the name, and the text that is encoded.
+    cache: HashMap<(String, String), EncodedSound>,
 }
 
 impl QueryEncoder {
@@ -288,6 +289,10 @@ impl QueryEncoder {
                     }
                 }
             }
+        }
+        if known.len() > MAX_PARTS {
+            let problem = format!("the text means {} sounds; expected at most {MAX_PARTS}", known.len());
+            return Ok(EncodedQuery::without_effect(&problem));
         }
         let rest_candidates =
             self.rest_candidates(&understanding, known.iter().flat_map(|sound| &sound.close));
@@ -498,7 +503,8 @@ impl QueryEncoder {
         text: &str,
         run_options: &RunOptions,
     ) -> Result<EncodedSound, String> {
-        if let Some(sound) = self.cache.get(text) {
+        let key = (name.to_owned(), text.to_owned());
+        if let Some(sound) = self.cache.get(&key) {
             return Ok(sound.clone());
         }
         let (embedding, concept) = self.run(text, run_options)?;
@@ -521,7 +527,7 @@ impl QueryEncoder {
         if self.cache.len() >= MAX_CACHED_NAMES {
             self.cache.clear();
         }
-        self.cache.insert(text.to_owned(), sound.clone());
+        self.cache.insert(key, sound.clone());
         Ok(sound)
     }
 
