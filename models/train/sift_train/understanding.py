@@ -187,7 +187,6 @@ class Dictionary:
         """
         return self._has_names and not self.concepts(name)
 
-
     def is_sentence(self, name):
         """Returns whether a name in lower case is of three words or more, and no name of the dictionary has any of them.
 
@@ -203,7 +202,9 @@ def _stems(name):
 
     Words that are too short to tell anything have none.
     """
-    return [word if word.isascii() else word[:2] for word in name.split(" ") if len(word) >= (3 if word.isascii() else 2)]
+    return [
+        word if word.isascii() else word[:2] for word in name.split(" ") if len(word) >= (3 if word.isascii() else 2)
+    ]
 
 
 class _EncodedSound(NamedTuple):
