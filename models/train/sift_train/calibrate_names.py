@@ -1,18 +1,18 @@
 """Calibrates the closeness that a package tells: `python -m sift_train.calibrate_names [--package FOLDER]`.
 
 The closeness of a text to a concept shall be the probability that the text means it, for captions and for sounds that the
-package does not know. It is fitted to every other text of `names_lists.py`, measured on the others, and written into
-`concepts.json`. The weight with which the query network interpolates between embeddings is another, from `concepts.py`.
+package does not know. It is fitted to every other text of `names_lists.py`, measured on the others, and written into the
+weights of the concepts and the package's `concepts.json`.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
+from . import concepts
 from . import config as configuration
-from .concepts import CONCEPTS_FILE
 from .evaluate import Package
 from .names_lists import GROUPS, collect_texts, measure_shares, recalibrate
 from .vocabulary import Vocabulary
@@ -33,10 +33,10 @@ def main():
     groups = collect_texts(reader.concepts.names, Vocabulary(configuration.VOCABULARY))
     fit, judge = split_texts(groups)
     calibrated = recalibrate(reader, fit.values())
-    path = arguments.package / CONCEPTS_FILE
-    table = json.loads(path.read_text(encoding="utf-8"))
-    table["closeness"] = calibrated.concepts.closeness
-    path.write_text(f"{json.dumps(table, separators=(',', ':'), ensure_ascii=False)}\n", encoding="utf-8")
+    known = concepts.load()
+    known.told_closeness.copy_(torch.tensor(list(calibrated.concepts.closeness.values())))
+    save_file(known.state_dict(), configuration.CONCEPTS)
+    concepts.write(known, arguments.package / concepts.CONCEPTS_FILE)
     print(f"closeness: {reader.concepts.closeness} -> {calibrated.concepts.closeness}")
     before, after = (measure_shares(one, judge) for one in (reader, calibrated))
     for group in GROUPS:

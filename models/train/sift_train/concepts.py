@@ -47,7 +47,9 @@ class Concepts(nn.Module):
         self.linear = nn.Linear(SIZE, size)
         self.directions = nn.Parameter(torch.zeros(len(LABELS), size))
         self.closeness = nn.Parameter(torch.zeros(2), requires_grad=False)
-        """Slope and offset, see `compute_closeness`."""
+        """Slope and offset of the weight with which the query network interpolates embeddings, see `compute_closeness`."""
+        self.told_closeness = nn.Parameter(torch.zeros(2), requires_grad=False)
+        """Slope and offset of the closeness that the package tells, see `calibrate_names.py`."""
         self.usual = nn.Parameter(torch.zeros(len(LABELS), SIZE), requires_grad=False)
         """Sentence vectors of the labels' usual captions, [labels, 384]."""
 
@@ -157,9 +159,9 @@ def compute_closeness(cosines, slope, offset):
 
 
 def write(concepts, path):
-    """Writes `concepts.json`: the concepts' names and directions, the calibration, and `DOUBT`."""
+    """Writes `concepts.json`: the concepts' names and directions, the closeness that is told, and `DOUBT`."""
     directions = functional.normalize(concepts.directions.detach().double(), dim=1)
-    slope, offset = (round(float(value), 4) for value in concepts.closeness)
+    slope, offset = (round(float(value), 4) for value in concepts.told_closeness)
     rows = [
         {"name": label, "direction": [round(float(value), 4) for value in row]}
         for label, row in zip(LABELS, directions)
@@ -206,6 +208,7 @@ def main():
     concepts = train_concepts(encoder, config["concepts"], max_tokens)
     fitted = calibrate(*nearest_concepts(concepts, encoder, "fit", max_tokens)[:2])
     concepts.closeness.copy_(torch.from_numpy(fitted))
+    concepts.told_closeness.copy_(concepts.closeness)
     save_file(concepts.state_dict(), arguments.out)
     for name, value in measure(concepts, encoder, max_tokens).items():
         print(f"{name:40} {value:.2f}")
