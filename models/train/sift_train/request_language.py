@@ -24,6 +24,7 @@ class Kind(enum.Enum):
     LEAVE_OUT_PARTICLE = "leave_out_particles"
     EVERYTHING_BUT = "everything_but"
     EXCEPT = "except"
+    EXCEPT_AFTER = "except_after"
     AND = "and"
     WITH = "with"
     BUT = "but"
@@ -31,8 +32,11 @@ class Kind(enum.Enum):
     SOURCE_AFTER = "source_after"
     RELATIVE = "relative"
     ASIDE = "asides"
+    PREAMBLE = "preambles"
+    PREAMBLE_AFTER = "preambles_after"
     FRAME = "frames"
     PROTECTED = "protected"
+    NEGATION = "negations"
 
 
 REQUESTS = frozenset(
@@ -46,6 +50,7 @@ REQUESTS = frozenset(
         Kind.LEAVE_OUT_PARTICLE,
         Kind.EVERYTHING_BUT,
         Kind.EXCEPT,
+        Kind.EXCEPT_AFTER,
     }
 )
 """Kinds of phrases that ask for something."""
@@ -87,6 +92,8 @@ class Language:
         self._of = words.get("of", ())
         self._without_words = words.get("without_words", ())
         self._without_endings = words.get("without_endings", ())
+        self._only_endings = words.get("only_endings", ())
+        self._negations_after = words.get("negations_after", ())
         self._has_elision = words.get("has_elision", False)
         self._boundary = "" if is_joined else " "
         self._phrases = {}
@@ -134,6 +141,22 @@ class Language:
             end += 1
         return end - at - 1
 
+    def negation_after(self, units, at, ending):
+        """Returns the number of units to the end of a negation that begins within the `ending` of a verb: "지 마".
+
+        `at`: the position after the verb without its ending. None if there is no negation.
+        """
+        for start in range(min(ending, len(units) - at) + 1):
+            text = "".join(units[at + start :])
+            negation = next((found for found in self._negations_after if text.startswith(found)), None)
+            if negation:
+                return start + len(negation) + self.ending(units, at + start + len(negation) - 1)
+        return None
+
+    def is_article(self, name):
+        """Returns whether `name` is an article and no name."""
+        return name in self._articles
+
     def join(self, units):
         """Joins the units of a name."""
         if self.is_joined:
@@ -149,6 +172,11 @@ class Language:
         if unit in self._without_words and unit.endswith("less"):
             return unit.removesuffix("less") or None
         return None
+
+    def only_ending(self, unit):
+        """Returns what precedes the ending of `unit` that keeps it only: "drum" of "drum-only"; otherwise None."""
+        ending = next((ending for ending in self._only_endings if unit.endswith(ending)), None)
+        return (unit.removesuffix(ending) or None) if ending else None
 
     def is_container(self, name):
         """Returns whether the name is that of what sounds are taken from: "song", "wedding video", "video of my wedding"."""

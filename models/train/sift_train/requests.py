@@ -74,6 +74,14 @@ class _Clause:
         """Whether everything but the names is asked for, so that a verb at the end is about everything."""
         self.is_aside = False
         """Whether what follows in the clause tells nothing of sounds, such as a reason."""
+        self.is_preamble = False
+        """Whether the clause says something of the user, such as "I am a drummer": its names are not asked for."""
+        self.is_by_verb = False
+        """Whether a verb and not a preposition asks."""
+        self.is_negated = False
+        """Whether the verb that asks was inverted."""
+        self.with_at = None
+        """The number of names before a word such as "with"."""
 
 
 class _Parser:
@@ -94,6 +102,14 @@ class _Parser:
         """Names that others are taken from, until it is known whether those are kept."""
         self._unasked = []
         """Names of the request that the last clause neither kept nor left out by a word."""
+        self._last_asked = []
+        """Names that the last verb at the end of a clause was about."""
+        self._excepted = []
+        """Names left out by an exception, until it is known what is asked of everything else."""
+        self._is_negated = False
+        """Whether the next verb is inverted."""
+        self._has_minus = not language.is_joined and "\n" not in text
+        """Whether a word that begins with "-" is left out: not in a list of several lines."""
         self._has_frame = False
         """Whether the clause has words that mean nothing by themselves, such as "take"."""
         units = language.units(text)
@@ -111,8 +127,14 @@ class _Parser:
                 # A space at the end of a phrase may begin the next one.
                 if length > 1 and units[at + length - 1] == " ":
                     length -= 1
-                is_verb = kinds <= {Kind.KEEP_AFTER, Kind.LEAVE_OUT_AFTER}
-                return length + (self.language.ending(units, at + length - 1) if is_verb else 0)
+                if not kinds <= {Kind.KEEP_AFTER, Kind.LEAVE_OUT_AFTER, Kind.EXCEPT_AFTER}:
+                    return length
+                ending = self.language.ending(units, at + length - 1)
+                negation = self.language.negation_after(units, at + length, ending)
+                if negation is None:
+                    return length + ending
+                self._invert_last()
+                return length + negation
         self._take_unit(units[at])
         return 1
 
@@ -124,7 +146,7 @@ class _Parser:
         is_complete = has_name and ends_here
         # "Keep the birds and remove the traffic"; but in joined scripts the word may be a part of a longer one.
         joins = not ends_here or (not is_joined and end < len(units))
-        begins_name = (not self._name or self.has_operator) and not is_complete
+        begins_name = (not self._name or self.has_operator or self._clause.is_preamble) and not is_complete
         # "Take the drums out", "drums out", but not "bells ringing out".
         is_particle = (
             Kind.LEAVE_OUT_PARTICLE in kinds
@@ -136,7 +158,34 @@ class _Parser:
             return kind in kinds and has_name and (ends_here or (is_joined and other not in kinds))
 
         asked = self._clause.polarity
-        if Kind.ASIDE in kinds and has_name:
+        leaves_out_by_verb = asked == LEAVE_OUT and self._clause.is_by_verb
+        if Kind.NEGATION in kinds and not self._clause.is_aside and self._inverts(kinds, units, end, has_name):
+            self._is_negated = True
+        elif Kind.NEGATION in kinds and self._clause.is_negated and not has_name:
+            pass  # "N'enlève pas": the verb is inverted already.
+        elif Kind.NEGATION in kinds and leaves_out_by_verb and not has_name:
+            # "Entferne nicht".
+            self._clause.polarity, self._clause.is_negated = KEEP, True
+        elif kinds >= {Kind.NEGATION, Kind.LEAVE_OUT} and leaves_out_by_verb and has_name and not ends_here:
+            # "Remove the hum, not the voice".
+            self._begin_clause(KEEP)
+        elif Kind.EXCEPT in kinds and not has_name and not asked and not ends_here and not is_joined:
+            # "Everything (except drums)".
+            self._begin_clause(LEAVE_OUT)
+        elif Kind.PREAMBLE in kinds and not has_name and not asked:
+            self._clause.is_preamble = True
+        elif Kind.PREAMBLE_AFTER in kinds and has_name and not ends_here:
+            self._clause.is_preamble = True
+            self._end_clause()
+        elif kinds & {Kind.LEAVE_OUT_AFTER, Kind.EXCEPT_AFTER} and self._is_about_everything_else():
+            # "드럼 빼고 다 지워".
+            self._name, self._clause = [], _Clause()
+            self._last_asked, self._excepted = self._excepted, []
+            self._invert_last()
+        elif is_after(Kind.EXCEPT_AFTER, None):
+            self._ask_of_names(LEAVE_OUT)
+            self._excepted = self._last_asked
+        elif Kind.ASIDE in kinds and has_name:
             self._end_name()
             self._clause.is_aside = True
         elif self._clause.is_aside and not kinds & REQUESTS:
@@ -153,9 +202,10 @@ class _Parser:
             self._ask_of_names(LEAVE_OUT)
             self._clause.is_source = Kind.SOURCE in kinds
         elif (Kind.KEEP in kinds and not is_complete) or (Kind.KEEP_VERB in kinds and begins_name):
-            self._begin_clause(KEEP)
+            self._begin_verb(KEEP)
         elif (Kind.LEAVE_OUT in kinds and not is_complete) or (Kind.LEAVE_OUT_VERB in kinds and begins_name):
-            self._begin_clause(LEAVE_OUT)
+            self._begin_verb(LEAVE_OUT)
+            self._clause.is_by_verb = Kind.LEAVE_OUT_VERB in kinds
         elif Kind.EVERYTHING_BUT in kinds:
             is_removed = asked == LEAVE_OUT and not has_name
             self._begin_clause(KEEP if is_removed else LEAVE_OUT)
@@ -172,16 +222,41 @@ class _Parser:
         elif kinds & {Kind.AND, Kind.WITH} and has_name and joins:
             self.has_with |= Kind.WITH in kinds
             self._end_name()
-        elif kinds & {Kind.AND, Kind.WITH} and not has_name and (self.keep or self.leave_out):
-            pass  # Punctuation has separated the names: "(and drums)".
+            if Kind.WITH in kinds:
+                self._clause.with_at = len(self._clause.names)
+        elif not has_name and (Kind.WITH in kinds or (Kind.AND in kinds and (self.keep or self.leave_out))):
+            pass  # Nothing to join: "(and drums)", "with drums".
         elif kinds & {Kind.KEEP_AFTER, Kind.LEAVE_OUT_AFTER} and not has_name:
-            # There is no name that the verb could be about.
-            return is_joined
+            # There is no name that the verb could be about, or it is that before: "the dog is too loud, away with it".
+            return is_joined or (ends_here and bool(self._last_asked))
         else:
             is_frame = Kind.FRAME in kinds and not self._name
             self._has_frame |= is_frame
             return is_frame
         return True
+
+    def _inverts(self, kinds, units, at, has_name):
+        """Returns whether a negation inverts the verb that follows. A word that also leaves out inverts only verbs that do."""
+        is_joined = self.language.is_joined
+        at += at < len(units) and units[at] == " "
+        length, following = next(iter(self.language.phrases_at(units, at)), (0, set()))
+        return (
+            (Kind.LEAVE_OUT_VERB in following and (not has_name or Kind.LEAVE_OUT_AFTER not in following))
+            or (Kind.LEAVE_OUT in following and is_joined and Kind.NEGATION not in following)
+            or (bool(following & {Kind.KEEP, Kind.KEEP_VERB}) and Kind.LEAVE_OUT not in kinds)
+            or (
+                Kind.LEAVE_OUT_AFTER in following
+                and has_name
+                and not is_joined
+                and self._ends_before(units, at + length)
+            )
+        )
+
+    def _is_about_everything_else(self):
+        """Returns whether names were left out by an exception, and what follows only names everything."""
+        name, _ = self.language.trim_name(self.language.join(self._name))
+        everything = self.language.generic | self.language.rest
+        return bool(self._excepted) and (not name or name in everything) and everything.issuperset(self._clause.names)
 
     def _ends_before(self, units, at):
         """Returns whether no name follows in this sentence."""
@@ -198,7 +273,9 @@ class _Parser:
         return True
 
     def _take_unit(self, unit):
-        if unit in SEPARATORS:
+        if unit in SEPARATORS and self._clause.is_preamble:
+            self._end_clause()
+        elif unit in SEPARATORS:
             self._end_name()
             self._clause.is_aside = False
         elif is_punctuation(unit):
@@ -207,7 +284,15 @@ class _Parser:
                 self._end_clause()
         elif self._clause.is_aside:
             pass  # Dropped.
+        elif self._has_minus and unit.startswith("-") and len(unit) > 1:
+            self._begin_clause(LEAVE_OUT)
+            self._name.append(unit[1:])
+        elif stem := self.language.only_ending(unit):
+            self.score += 1
+            self._begin_clause(KEEP)
+            self._name.append(stem)
         elif stem := self.language.without_ending(unit):
+            self.score += 1
             self._begin_clause(LEAVE_OUT)
             self._name.append(stem)
             self._begin_clause(None)
@@ -220,7 +305,8 @@ class _Parser:
         name, trimmed = self.language.trim_name(self.language.join(self._name))
         self._name = []
         self.score += trimmed
-        if name:
+        is_number = len(name) < 3 and name.isascii() and name.isdigit()
+        if name and not is_number and not (self.has_operator and self.language.is_article(name)):
             self._clause.names.append(name)
 
     def _has_one_word(self):
@@ -241,12 +327,25 @@ class _Parser:
         self._clause.polarity = polarity
         self.has_operator = True
 
+    def _begin_verb(self, polarity):
+        """Begins a clause by a verb or a preposition, which a negation may have inverted."""
+        is_negated, self._is_negated = self._is_negated, False
+        self._begin_clause(_OPPOSITE[polarity] if is_negated else polarity)
+        self._clause.is_negated = is_negated
+
     def _ask_of_names(self, polarity):
         """Asks something of the names before."""
         self.has_operator = True
         self._end_name()
-        # "Everything but the drums muted".
-        if self._clause.is_exception:
+        # "Speech with the music taken out": the verb at the end is about the music.
+        at = self._clause.with_at
+        if self._clause.polarity is None and at is not None and 1 <= at < len(self._clause.names):
+            self._clause.names, last = self._clause.names[:at], self._clause.names[at:]
+            self._end_clause()
+            self._clause.names = last
+        # "Everything but the drums muted", "the drums not removed".
+        is_inverted, self._is_negated = self._clause.is_exception != self._is_negated, False
+        if is_inverted:
             polarity = _OPPOSITE[polarity]
         # "Keep the drums, the rest out": the verb at the end is about the last name.
         if self._clause.polarity == _OPPOSITE[polarity] and self._clause.names:
@@ -254,17 +353,33 @@ class _Parser:
             self._end_clause()
             self._clause.names.append(last)
         self._clause.polarity = polarity
+        asked = list(self._clause.names)
         self._end_clause()
+        self._last_asked = asked
+
+    def _invert_last(self):
+        """Inverts what the last verb at the end of a clause asked for: "빼지 마"."""
+        names, self._last_asked = self._last_asked, []
+        for name in names:
+            polarity = KEEP if name in self.leave_out else LEAVE_OUT
+            self.keep = [other for other in self.keep if other != name]
+            self.leave_out = [other for other in self.leave_out if other != name]
+            self._push(polarity, [name])
 
     def _end_clause(self):
         """Moves the clause's names into the request."""
         self._end_name()
         if self._clause.is_source:
             self._drop_containers()
-        polarity, names = self._clause.polarity, self._clause.names
+        polarity, names, is_preamble = self._clause.polarity, self._clause.names, self._clause.is_preamble
         self._clause = _Clause()
         self._has_frame = False
         if not names:
+            return
+        self._excepted = []
+        if is_preamble and polarity is None:
+            # "I want to practice drums, so remove them".
+            self._unasked = names
             return
         unasked, self._unasked = self._unasked, []
         if polarity and unasked and self.language.pronouns.issuperset(names):

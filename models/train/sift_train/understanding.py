@@ -275,6 +275,9 @@ class QueryReader:
                 for sound in sounds:
                     if all(sound.selected != other.selected for other in understood):
                         understood.append(sound)
+        # "Lead guitar without rhythm guitar" means all guitars to a model that knows one.
+        kept = [sound.selected for sound in understanding.keep]
+        understanding.leave_out = [sound for sound in understanding.leave_out if sound.selected not in kept]
         sounds = len(understanding.keep) + len(understanding.leave_out)
         if sounds > MAX_PARTS:
             return Understanding(f"the text means {sounds} sounds; expected at most {MAX_PARTS}")
@@ -303,15 +306,18 @@ class QueryReader:
         return sound.closeness >= self._understood
 
     def _names_one_sound(self, text, keep, has_with):
-        """Returns whether a list of names is one name: it is understood as a whole, and not each of its names is.
+        """Returns whether a list of names is one name.
 
-        With `has_with`, a list is one name also if it is understood better as a whole: "a guitar with distortion".
+        It is if it is understood as a whole, none of its names is in the dictionary, and not each is understood. With
+        `has_with`, it is if it is understood better as a whole: "a guitar with distortion".
         """
         if len(keep) < 2 or not all(named.is_itself for named in keep):
             return False
         lowest = min(1.0, *(self._encode_name(named.name, named.name).closeness for named in keep))
+        is_any_known = any(self._dictionary.concepts(named.name) is not None for named in keep)
         whole = self._encode_name(text.lower(), text)
-        return self._is_understood(whole) and (lowest < self._understood or (has_with and whole.closeness > lowest))
+        is_one = whole.closeness > lowest if has_with else not is_any_known and lowest < self._understood
+        return self._is_understood(whole) and is_one
 
     def _find_subjects(self, sounds, others):
         """Finds the subjects of the sounds beside a name with several meanings: of the other names and the other slots."""

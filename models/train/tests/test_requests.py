@@ -9,7 +9,7 @@ from sift_train.request_language import candidates
 from sift_train.requests import MAX_CHARACTERS, Request, normalise, parse
 
 CASES = configuration.REPOSITORY / "tests" / "cases"
-HELD_OUT_MET = 287
+HELD_OUT_MET = 290
 """Cases of `requests_held_out.jsonl` that the grammar meets, which was not tuned to them."""
 
 

@@ -123,7 +123,7 @@ def reader(names):
         # Several meanings, alone and beside a name that has the same subject as one of them.
         ("keys", [("piano", INCLUDE), ("typing", INCLUDE)]),
         ("keys and drums", [("piano", INCLUDE), ("drums", INCLUDE)]),
-        ("keys without mouse", [("typing", INCLUDE), ("mouse", EXCLUDE)]),
+        ("keys and mouse", [("typing", INCLUDE)]),
         # Names of the dictionary, of which the network does not know these.
         ("tubs", [("drums", INCLUDE)]),
         ("tapping", [("typing", INCLUDE), ("congas", INCLUDE)]),

@@ -290,6 +290,7 @@ impl QueryEncoder {
                 }
             }
         }
+        keep_what_cannot_be_told_apart(&mut understanding, &mut known);
         if known.len() > MAX_PARTS {
             let problem = format!("the text means {} sounds; expected at most {MAX_PARTS}", known.len());
             return Ok(EncodedQuery::without_effect(&problem));
@@ -299,9 +300,10 @@ impl QueryEncoder {
         Ok(EncodedQuery { parts: parts_of(&known), understanding: understanding.into(), rest_candidates })
     }
 
-    /// Whether a list of names is one name: it is understood as a whole, and not each of its names is.
+    /// Whether a list of names is one name: it is understood as a whole, and none of its names is known but not each is
+    /// understood.
     ///
-    /// With `has_with`, a list is one name also if it is understood better as a whole: "a guitar with distortion".
+    /// With `has_with`, a list is one name if it is understood better as a whole: "a guitar with distortion".
     fn names_one_sound(
         &mut self,
         query: &QueryText,
@@ -314,13 +316,17 @@ impl QueryEncoder {
             return Ok(false);
         }
         let mut lowest = 1.0_f32;
+        let mut is_any_known = false;
         for named in &sounds.keep {
             let name = self.correct(&named.name).unwrap_or_else(|| named.name.clone());
             lowest = lowest.min(self.encode_name(&name, &name, run_options)?.closeness());
+            let (_, dictionary) = self.concepts.as_ref().expect("the package has concepts");
+            is_any_known |= dictionary.concepts(&name).is_some();
         }
         let text = query.text.to_lowercase();
         let whole = self.encode_name(&text, &query.text, run_options)?;
-        Ok(whole.is_understood() && (lowest < UNDERSTOOD || has_with && whole.closeness() > lowest))
+        let is_one = if has_with { whole.closeness() > lowest } else { !is_any_known && lowest < UNDERSTOOD };
+        Ok(whole.is_understood() && is_one)
     }
 
     /// Returns the subjects of the sounds beside a name with several meanings: of the other names and the other slots.
@@ -570,6 +576,23 @@ impl QueryEncoder {
             }
         }
         Ok((embedding.into(), concept))
+    }
+}
+
+/// Leaves no sound out that is kept, too: "lead guitar without rhythm guitar" means all guitars to a model that knows one.
+fn keep_what_cannot_be_told_apart(understanding: &mut Understanding, known: &mut Vec<KnownSound>) {
+    let Understanding { keep, leave_out, .. } = understanding;
+    let names =
+        |sound: &UnderstoodSound| sound.selected().map(|concept| concept.name.clone()).collect::<Vec<_>>();
+    let first_left_out = keep.len();
+    for at in (0..leave_out.len()).rev() {
+        let is_same =
+            |sound: &&mut UnderstoodSound| !sound.matches.is_empty() && names(sound) == names(&leave_out[at]);
+        if let Some(sound) = keep.iter_mut().find(is_same) {
+            sound.is_kind = true;
+            leave_out.remove(at);
+            known.remove(first_left_out + at);
+        }
     }
 }
 

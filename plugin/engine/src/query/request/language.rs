@@ -18,6 +18,7 @@ pub enum Kind {
     LeaveOutParticle,
     EverythingBut,
     Except,
+    ExceptAfter,
     And,
     With,
     But,
@@ -25,8 +26,11 @@ pub enum Kind {
     SourceAfter,
     Relative,
     Aside,
+    Preamble,
+    PreambleAfter,
     Frame,
     Protected,
+    Negation,
 }
 
 impl Kind {
@@ -43,6 +47,7 @@ impl Kind {
                 | LeaveOutParticle
                 | EverythingBut
                 | Except
+                | ExceptAfter
         )
     }
 }
@@ -60,6 +65,7 @@ pub struct Words {
     leave_out_particles: Vec<String>,
     everything_but: Vec<String>,
     except: Vec<String>,
+    except_after: Vec<String>,
     and: Vec<String>,
     with: Vec<String>,
     but: Vec<String>,
@@ -67,8 +73,13 @@ pub struct Words {
     source_after: Vec<String>,
     relative: Vec<String>,
     asides: Vec<String>,
+    preambles: Vec<String>,
+    preambles_after: Vec<String>,
     frames: Vec<String>,
     protected: Vec<String>,
+    negations: Vec<String>,
+    /// Endings of verbs that invert them.
+    negations_after: Vec<String>,
     articles: Vec<String>,
     tails: Vec<String>,
     pub generic: Vec<String>,
@@ -82,6 +93,8 @@ pub struct Words {
     without_words: Vec<String>,
     /// Endings of words that leave out what precedes them: "-free", "-less".
     without_endings: Vec<String>,
+    /// Endings of words that keep only what precedes them: "-only".
+    only_endings: Vec<String>,
     /// Words of names that tell the language apart from others with the same letters.
     hints: Vec<String>,
     /// Whether a word ends with an apostrophe: "l'orgue" is two words.
@@ -140,6 +153,7 @@ impl Language {
             (Kind::LeaveOutParticle, &words.leave_out_particles),
             (Kind::EverythingBut, &words.everything_but),
             (Kind::Except, &words.except),
+            (Kind::ExceptAfter, &words.except_after),
             (Kind::And, &words.and),
             (Kind::With, &words.with),
             (Kind::But, &words.but),
@@ -147,8 +161,11 @@ impl Language {
             (Kind::SourceAfter, &words.source_after),
             (Kind::Relative, &words.relative),
             (Kind::Aside, &words.asides),
+            (Kind::Preamble, &words.preambles),
+            (Kind::PreambleAfter, &words.preambles_after),
             (Kind::Frame, &words.frames),
             (Kind::Protected, &words.protected),
+            (Kind::Negation, &words.negations),
         ];
         let mut phrases: HashMap<String, Vec<(Vec<String>, Kind)>> = HashMap::new();
         for (kind, list) in lists {
@@ -222,6 +239,25 @@ impl Language {
         units[1..].iter().take_while(|unit| unit.chars().all(is_syllable)).count()
     }
 
+    /// Returns the number of units to the end of a negation that begins within the `ending` of a verb: "지 마".
+    ///
+    /// `after`: the units after the verb without its ending. `None` if there is no negation.
+    pub fn negation_after(&self, after: &[String], ending: usize) -> Option<usize> {
+        (0..=ending.min(after.len())).find_map(|start| {
+            let rest = &after[start..];
+            let text = rest.concat();
+            let mut negations = self.words.negations_after.iter();
+            let negation = negations.find(|negation| text.starts_with(negation.as_str()))?;
+            let length = negation.chars().count();
+            Some(start + length + self.ending(&rest[length - 1..]))
+        })
+    }
+
+    /// Whether `name` is an article and no name.
+    pub fn is_article(&self, name: &str) -> bool {
+        self.words.articles.iter().any(|article| article == name)
+    }
+
     /// Joins the units of a name.
     pub fn join(&self, units: &[String]) -> String {
         match self.script {
@@ -248,6 +284,12 @@ impl Language {
     pub fn is_container(&self, name: &str) -> bool {
         let (first, last) = name.split_once(' ').unwrap_or((name, name));
         self.words.containers.iter().any(|known| known == name || known == first || known == last)
+    }
+
+    /// Returns what precedes the ending of `unit` that keeps it only: "drum" of "drum-only".
+    pub fn only_ending<'a>(&self, unit: &'a str) -> Option<&'a str> {
+        let stem = self.words.only_endings.iter().find_map(|ending| unit.strip_suffix(ending.as_str()));
+        stem.filter(|stem| !stem.is_empty())
     }
 
     /// Returns the name without articles and tails, and how many of them it had.
