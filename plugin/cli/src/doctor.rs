@@ -46,10 +46,9 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
     for found in search::list_installed() {
         report.outcome("package", found.as_ref().map(describe))?;
     }
-    let model = arguments.model.choice();
-    match model.find() {
-        Ok(package) if has_runtime => check_model(model, &package, &mut report)?,
-        Ok(package) => {
+    match arguments.model.choice().and_then(|model| Ok((model.find()?, model))) {
+        Ok((package, model)) if has_runtime => check_model(model, &package, &mut report)?,
+        Ok((package, _)) => {
             report.note("model", format_args!("{}: not tested without ONNX Runtime", describe(&package)))?;
         }
         Err(error) => report.failure("model", &error)?,

@@ -56,7 +56,7 @@ enum Command {
 
 /// Runs the command in this process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = CliArguments::try_parse()
+    let arguments = CliArguments::try_parse_from(understand::mark_minus(std::env::args_os()))
         .unwrap_or_else(|error| with_hint_to_dashes(error, std::env::args_os()).exit());
     let mut out = StandardOutput::lock();
     let handle_signals =

@@ -102,7 +102,7 @@ pub fn run(arguments: &ListenArguments, out: &mut impl Write) -> Result<()> {
 /// # Errors
 /// If the model cannot be loaded, or cannot listen.
 pub fn open_model(argument: &ModelArgument) -> Result<OfflineModel> {
-    let model = OfflineModel::open(&argument.choice()).map_err(Error::msg)?;
+    let model = OfflineModel::open(&argument.choice()?).map_err(Error::msg)?;
     if let Some(reason) = &model.active_provider().fallback_reason {
         warn(reason);
     }

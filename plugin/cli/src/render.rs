@@ -22,7 +22,7 @@ use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest, RestC
 use crate::output_paths::{OutputChoice, OutputTargets};
 use crate::progress::progress_bar;
 use crate::render::rest_report::{RestReport, RestShare};
-use crate::understand::{parse_query, to_json};
+use crate::understand::{parse_query_value, to_json};
 
 /// Isolates or removes the described sound in audio files
 ///
@@ -36,7 +36,7 @@ pub struct RenderArguments {
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Description of the sound, such as "a dog barking"
-    #[arg(long, value_name = "TEXT", value_parser = parse_query)]
+    #[arg(long, value_name = "TEXT", value_parser = parse_query_value, allow_hyphen_values = true)]
     query: String,
     /// Output file of a single input, .wav or .flac [default: INPUT-TEXT.wav or INPUT-without-TEXT.wav in the input's
     /// folder]
@@ -53,7 +53,13 @@ pub struct RenderArguments {
     mode: Mode,
     /// What competes with the described sound: auto takes the surest other sound that the model hears, if it can listen, off
     /// takes none, and any other text names up to three sounds, such as "drums, bass"
-    #[arg(long, value_name = "off|auto|TEXT", default_value = "auto", value_parser = parse_query)]
+    #[arg(
+        long,
+        value_name = "off|auto|TEXT",
+        default_value = "auto",
+        value_parser = parse_query_value,
+        allow_hyphen_values = true
+    )]
     rest: String,
     /// How much of the mask is applied: 0 leaves the input unchanged, 1 applies it fully
     #[arg(long, value_name = "0..1", default_value = "1", value_parser = parse_strength)]
@@ -144,7 +150,7 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
             Ok(rendering) => {
                 let (rate, channels) = (rendering.reader.sample_rate(), rendering.reader.channels());
                 // Without model or query, no input can be rendered.
-                let renderer = OfflineRenderer::open(arguments.model.choice(), rate, channels, &request)?;
+                let renderer = OfflineRenderer::open(arguments.model.choice()?, rate, channels, &request)?;
                 if !std::mem::replace(&mut has_remarked, true) {
                     describe(arguments, &renderer);
                 }
@@ -387,5 +393,23 @@ mod tests {
             assert_eq!(arguments.rest(), rest);
         }
         assert!(parse(&["in.wav", "--query", "rain", "--rest", ""]).err().unwrap().contains("--rest"));
+    }
+
+    #[test]
+    fn texts_may_begin_with_a_minus_sign() {
+        let arguments = parse(&["in.wav", "--query", "-drums", "--rest", "- the bass", "--json"]).unwrap();
+        assert_eq!((&*arguments.query, arguments.said()), ("-drums", "- the bass"));
+        assert!(arguments.json);
+    }
+
+    #[test]
+    fn option_in_place_of_a_text_is_refused() {
+        for (option, line) in [
+            ("--query", &["--query", "--output", "a.wav"][..]),
+            ("--rest", &["--query", "rain", "--rest", "--json"]),
+        ] {
+            let message = parse(&[&["in.wav"], line].concat()).err().unwrap();
+            assert!(message.contains("begins with two dashes") && message.contains(option), "{message}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `sift understand`: what texts are understood as.
 
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, Write};
 
 use anyhow::{Context, Error, Result};
@@ -17,7 +19,7 @@ use crate::model_argument::ModelArgument;
 #[derive(clap::Args)]
 pub struct UnderstandArguments {
     /// Texts, such as "speech without music"; - reads one per line from standard input
-    #[arg(required = true, value_name = "TEXT")]
+    #[arg(required = true, value_name = "TEXT", value_parser = unmark_minus)]
     texts: Vec<String>,
     /// Write a line of JSON per text
     #[arg(long)]
@@ -26,12 +28,34 @@ pub struct UnderstandArguments {
     model: ModelArgument,
 }
 
+/// Puts a space before each text among `arguments` that begins with a minus sign, so that the parser takes it for no option.
+///
+/// `arguments` are those of the process. clap's own `allow_hyphen_values` would take the options behind a text for texts.
+pub fn mark_minus(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut is_understand = false;
+    arguments.enumerate().map(move |(index, argument)| {
+        is_understand |= index == 1 && argument == "understand";
+        let is_marked = argument.to_str().is_some_and(|text| {
+            text.len() > 1 && text.starts_with('-') && !text.starts_with("--") && text != "-h"
+        });
+        match is_understand && is_marked {
+            true => [OsStr::new(" "), &argument].into_iter().collect(),
+            false => argument,
+        }
+    })
+}
+
+/// Undoes [`mark_minus`].
+fn unmark_minus(text: &str) -> Result<String, Infallible> {
+    Ok(text.strip_prefix(' ').filter(|text| text.starts_with('-')).unwrap_or(text).to_owned())
+}
+
 /// Runs the command, and writes a line per text to `out`.
 ///
 /// # Errors
 /// If a text is empty or too long, the model is invalid, or an input or output fails.
 pub fn run(arguments: &UnderstandArguments, out: &mut impl Write) -> Result<()> {
-    let package = arguments.model.choice().find()?.load()?;
+    let package = arguments.model.choice()?.find()?.load()?;
     let environment = library::environment().map_err(|error| Error::msg(error.to_string()))?;
     let mut encoder = QueryEncoder::new(environment, &package, CancelToken::default())?;
     let mut write = |text: &str| -> Result<()> {
@@ -76,6 +100,17 @@ pub fn parse_query(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Checks the text of a query that is the value of an option, as [`parse_query`] does.
+///
+/// # Errors
+/// Also if it begins with two dashes: the value was forgotten, and the next option took its place.
+pub fn parse_query_value(text: &str) -> Result<String, String> {
+    if text.starts_with("--") {
+        return Err("the text begins with two dashes, like an option. Describe a sound before it".into());
+    }
+    parse_query(text)
+}
+
 /// Returns the understanding as JSON, with two decimals of each closeness.
 pub fn to_json(understanding: &Understanding) -> Value {
     let concepts = |matches: &[ConceptMatch]| -> Vec<_> {
@@ -115,7 +150,30 @@ pub fn to_json(understanding: &Understanding) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct TestCommand {
+        #[command(flatten)]
+        arguments: UnderstandArguments,
+    }
+
+    #[test]
+    fn texts_may_begin_with_a_minus_sign() {
+        let line = ["sift", "understand", "-drums", "vocals", "-the bass", "--json", "-"].map(OsString::from);
+        let line = mark_minus(line.into_iter()).skip(1);
+        let arguments = TestCommand::try_parse_from(line).unwrap().arguments;
+        assert_eq!(arguments.texts, ["-drums", "vocals", "-the bass", "-"]);
+        assert!(arguments.json);
+    }
+
+    #[test]
+    fn arguments_of_other_commands_are_not_marked() {
+        let line = ["sift", "render", "-song.wav", "understand"].map(OsString::from);
+        assert_eq!(mark_minus(line.clone().into_iter()).collect::<Vec<_>>(), line);
+    }
 
     #[test]
     fn text_has_1_to_256_characters() {

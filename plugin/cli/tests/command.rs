@@ -802,13 +802,30 @@ fn error_is_one_line_that_names_the_file() {
 fn error_names_a_missing_or_damaged_model() {
     let fixture = CliFixture::new();
     let message = fixture.failure(&["render", "in.wav", "--query", "rain", "--model", "no-model"]);
-    assert!(message.contains("no-model") && message.contains("package.toml"), "{message}");
+    assert!(message.contains("\"no-model\"") && message.contains("\"Sift default\""), "{message}");
 
     let folder = install(&fixture, "half");
     fs::write(folder.join("separator.onnx"), "damaged").unwrap();
     let folder = folder.display().to_string();
     let message = fixture.failure(&["render", "in.wav", "--query", "rain", "--model", &folder]);
     assert!(message.contains("separator.onnx") && message.contains("separator.sha256"), "{message}");
+}
+
+#[test]
+fn model_is_chosen_by_the_name_that_the_list_shows() {
+    let fixture = CliFixture::new();
+    let folder = install(&fixture, "half");
+    let manifest = fs::read_to_string(folder.join("package.toml")).unwrap();
+    let renamed = manifest.replacen("name = \"Sift default\"", "name = \"Half of it\"", 1);
+    fs::write(folder.join("package.toml"), renamed).unwrap();
+    let list = String::from_utf8(fixture.sift(&["models"]).stdout).unwrap();
+    let listed = list.lines().find(|line| line.starts_with("Half of it")).unwrap();
+    for name in ["Half of it", listed] {
+        let line = ["render", "in.wav", "--query", "-rain", "--output", "out.wav", "--overwrite"];
+        let output = fixture.sift(&[&line[..], &["--model", name]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_is_scaled(&fixture.path("out.wav"), 0.5);
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl PackageError {
     }
 
     /// Name of the package, if its manifest has one.
-    pub(super) fn package(&self) -> Option<&str> {
+    pub fn package(&self) -> Option<&str> {
         self.name.as_deref()
     }
 }
