@@ -15,6 +15,8 @@
 //! [`Shim`] passes complete buffers and events within the block, refuses blocks while the plugin is inactive, tells
 //! the plugin which resets are the host's, and reports the latency itself.
 
+mod host_notifier;
+
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
@@ -37,6 +39,7 @@ use nice_plug::wrapper::clap::{
 use nice_plug::wrapper::setup_logger;
 use parking_lot::Mutex;
 
+use self::host_notifier::ClapNotifier;
 use crate::Sift;
 use crate::host_link::HostLink;
 
@@ -84,6 +87,7 @@ impl Shim {
         // SAFETY: the host outlives its plugins. `destroy` of nice-plug's plugin takes back the wrapper.
         unsafe {
             let (wrapper, link) = HostLink::connect(|| Wrapper::<Sift>::new(host));
+            link.set_notifier(ClapNotifier::new(host));
             let inner = (*Arc::into_raw(wrapper)).clap_plugin.as_ptr().cast_const();
             let plugin = clap_plugin {
                 destroy: Some(destroy),

@@ -3,8 +3,8 @@
 //! nice-plug 0.4 creates the plugin inside its wrapper and gives no access to it.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use sift_engine::Instance;
 
@@ -13,10 +13,35 @@ thread_local! {
     static PENDING: Cell<Option<Arc<HostLink>>> = const { Cell::new(None) };
 }
 
+/// What the plugin tells its host about saved state that is no parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostNotice {
+    /// The user has edited it. The project has changed, and maybe the texts that *Active query* shows.
+    Edited,
+    /// A loaded state has brought other texts.
+    TextsLoaded,
+}
+
+/// Passes notices to the host, by what the plugin format has for them.
+pub trait HostNotifier: Send + Sync {
+    /// Whether [`HostNotice::Edited`] makes the host mark the project as changed. Any thread may call it.
+    fn marks_edits(&self) -> bool;
+
+    /// Passes `notice` to the host. The host's main thread calls it.
+    fn notify(&self, notice: HostNotice);
+}
+
+/// Function that calls [`HostLink::deliver`] on the host's main thread, later or at once.
+type Schedule = Box<dyn Fn(HostNotice) + Send + Sync>;
+
 /// Connection of one plugin to its shim.
 #[derive(Default)]
 pub struct HostLink {
     instance: Arc<Instance>,
+    /// Set by the shim.
+    notifier: OnceLock<Box<dyn HostNotifier>>,
+    /// Set by the plugin.
+    schedule: OnceLock<Schedule>,
     /// Samples; 0 before the first activation.
     latency: AtomicU32,
     is_reset_announced: AtomicBool,
@@ -40,6 +65,32 @@ impl HostLink {
     /// The plugin's instance.
     pub fn instance(&self) -> &Arc<Instance> {
         &self.instance
+    }
+
+    /// Sets what passes notices to the host. Only the first one counts.
+    pub fn set_notifier(&self, notifier: impl HostNotifier + 'static) {
+        let _ = self.notifier.set(Box::new(notifier));
+    }
+
+    /// Sets how notices reach the host's main thread. Only the first way counts.
+    pub fn set_schedule(&self, schedule: impl Fn(HostNotice) + Send + Sync + 'static) {
+        let _ = self.schedule.set(Box::new(schedule));
+    }
+
+    /// Passes `notice` to the host's main thread. Returns whether it makes the host mark the project as changed.
+    ///
+    /// Does nothing without a shim, and before the plugin is connected.
+    pub fn post(&self, notice: HostNotice) -> bool {
+        let Some((notifier, schedule)) = self.notifier.get().zip(self.schedule.get()) else { return false };
+        schedule(notice);
+        notice == HostNotice::Edited && notifier.marks_edits()
+    }
+
+    /// Passes `notice` to the host. Only for the host's main thread.
+    pub fn deliver(&self, notice: HostNotice) {
+        if let Some(notifier) = self.notifier.get() {
+            notifier.notify(notice);
+        }
     }
 
     /// Latency in samples since the last activation, or the last change of it while the plugin was active.

@@ -19,7 +19,7 @@ use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
 pub use crate::clap::clap_entry;
 use crate::editor::{EditorThreads, SiftEditor};
-use crate::host_link::HostLink;
+use crate::host_link::{HostLink, HostNotice};
 use crate::params::{ListenParam, SiftParams};
 use crate::transport::Transport;
 
@@ -45,7 +45,7 @@ impl Default for Sift {
         let link = HostLink::of_new_plugin();
         let instance = link.instance().clone();
         Self {
-            params: Arc::new(SiftParams::new(&instance)),
+            params: Arc::new(SiftParams::new(&link)),
             instance,
             editor_threads: EditorThreads::default(),
             link,
@@ -88,7 +88,7 @@ impl Plugin for Sift {
 
     type Editor = SiftEditor;
     type SysExMessage = ();
-    type BackgroundTask = ();
+    type BackgroundTask = HostNotice;
 
     fn params(&self) -> Arc<dyn Params> {
         self.params.clone()
@@ -98,7 +98,13 @@ impl Plugin for Sift {
         state::add_missing_parameters(state);
     }
 
-    fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<SiftEditor> {
+    fn task_executor(&mut self) -> TaskExecutor<Self> {
+        let link = self.link.clone();
+        Box::new(move |notice| link.deliver(notice))
+    }
+
+    fn editor(&mut self, executor: AsyncExecutor<Self>) -> Option<SiftEditor> {
+        self.link.set_schedule(move |notice| executor.execute_gui(notice));
         editor::create(self.params.clone(), self.instance.clone(), self.editor_threads.clone())
     }
 

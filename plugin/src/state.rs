@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sift_engine::user::preferences::ThemeChoice;
 use sift_engine::{Instance, ModelChoice, Queries};
 
+use crate::host_link::{HostLink, HostNotice};
+
 /// The editor's initial width and height, in logical pixels.
 pub const DEFAULT_EDITOR_SIZE: (u32, u32) = (760, 620);
 
@@ -42,11 +44,11 @@ pub struct PersistedState {
 }
 
 impl PersistedState {
-    /// Creates the state of a new editor, with the texts and the model of `instance`.
-    pub fn new(instance: &Arc<Instance>) -> Self {
+    /// Creates the state of a new editor, with the texts and the model of the instance of `link`.
+    pub fn new(link: &Arc<HostLink>) -> Self {
         Self {
-            queries: PersistedQueries(instance.queries().clone()),
-            model: PersistedModel(instance.clone()),
+            queries: PersistedQueries(link.clone()),
+            model: PersistedModel(link.instance().clone()),
             window: Arc::new(RwLock::new(DEFAULT_EDITOR_SIZE)),
             theme: Arc::default(),
             picture: Arc::default(),
@@ -62,20 +64,30 @@ pub fn add_missing_parameters(state: &mut PluginState) {
 }
 
 /// The texts of all slots. Loading a state starts the encoding of its texts, also while the editor is closed.
-struct PersistedQueries(Arc<Queries>);
+struct PersistedQueries(Arc<HostLink>);
+
+impl PersistedQueries {
+    fn queries(&self) -> &Arc<Queries> {
+        self.0.instance().queries()
+    }
+}
 
 impl<'a> PersistentField<'a, Vec<String>> for PersistedQueries {
     /// Sets the texts of all slots. Slots missing from the state become empty; texts beyond the eighth are ignored.
     fn set(&self, texts: Vec<String>) {
         let mut texts = texts.into_iter();
-        self.0.set_texts(&std::array::from_fn(|_| texts.next().unwrap_or_default()));
+        let before = self.queries().generation();
+        self.queries().set_texts(&std::array::from_fn(|_| texts.next().unwrap_or_default()));
+        if self.queries().generation() != before {
+            self.0.post(HostNotice::TextsLoaded);
+        }
     }
 
     fn map<F, R>(&self, f: F) -> R
     where
         F: Fn(&Vec<String>) -> R,
     {
-        f(&self.0.texts().to_vec())
+        f(&self.queries().texts().to_vec())
     }
 }
 
@@ -126,9 +138,7 @@ mod tests {
     fn loaded_state_sets_its_slots_and_empties_the_others() {
         let queries = PersistedQueries(Arc::default());
         queries.set(vec!["기타 소리".into(), "🎸".into()]);
-        assert_eq!(queries.0.text(0), "기타 소리");
-        assert_eq!(queries.0.text(1), "🎸");
-        assert_eq!(queries.0.text(2), "");
+        assert_eq!(queries.queries().texts()[..3], ["기타 소리", "🎸", ""]);
         queries.set((0..20).map(|i| i.to_string()).collect());
         assert_eq!(queries.map(Vec::len), SLOTS);
     }

@@ -11,6 +11,8 @@
 //! Live then activates again, in a loop. Hosts read the latency before or after each activation anyway: [`Component`]
 //! reports it itself, from `setupProcessing` on.
 
+mod host_notifier;
+
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -31,11 +33,12 @@ use nice_plug::wrapper::vst3::vst3::Steinberg::{
     PClassInfo2, PClassInfoW, PFactoryInfo, TBool, TUID, int16, int32, kInvalidArgument, kNotInitialized,
     kResultFalse, kResultOk, tresult, uint32,
 };
-use nice_plug::wrapper::vst3::vst3::{Class, ComWrapper};
+use nice_plug::wrapper::vst3::vst3::{Class, ComRef, ComWrapper};
 use nice_plug::wrapper::vst3::{PluginInfo, Wrapper};
 use parking_lot::Mutex;
 use sift_engine::Config;
 
+use self::host_notifier::Vst3Notifier;
 use crate::Sift;
 use crate::host_link::HostLink;
 
@@ -50,6 +53,7 @@ const SCRATCH_CHANNELS: usize = AUX_OUTPUTS * MAX_CHANNELS + 1;
 struct Component {
     inner: Wrapper<Sift>,
     link: Arc<HostLink>,
+    notifier: Vst3Notifier,
     is_active: AtomicBool,
     /// Configuration by the host's last `setupProcessing`.
     config: Mutex<Option<Config>>,
@@ -70,9 +74,12 @@ impl Class for Component {
 impl Component {
     fn new() -> Self {
         let (inner, link) = HostLink::connect(Wrapper::new);
+        let notifier = Vst3Notifier::default();
+        link.set_notifier(notifier.clone());
         Self {
             inner,
             link,
+            notifier,
             is_active: AtomicBool::new(false),
             config: Mutex::new(None),
             channels: AtomicUsize::new(MAX_CHANNELS),
@@ -170,8 +177,15 @@ impl IEditControllerTrait for Component {
         plainParamToNormalized(id: ParamID, plain: ParamValue) -> ParamValue;
         getParamNormalized(id: ParamID) -> ParamValue;
         setParamNormalized(id: ParamID, value: ParamValue) -> tresult;
-        setComponentHandler(handler: *mut IComponentHandler) -> tresult;
         createView(name: FIDString) -> *mut IPlugView;
+    }
+
+    unsafe fn setComponentHandler(&self, handler: *mut IComponentHandler) -> tresult {
+        // SAFETY: the host passes a valid handler or null.
+        unsafe {
+            self.notifier.set_handler(ComRef::from_raw(handler).map(|handler| handler.to_com_ptr()));
+            IEditControllerTrait::setComponentHandler(&self.inner, handler)
+        }
     }
 }
 

@@ -125,7 +125,7 @@ host_test!(state_saved_by_version_0_1_loads, TestEnvironment::with_package("half
     let expected = [
         ("Mask strength", "42.0 %"),
         ("Mode", "Remove"),
-        ("Active query", "3"),
+        ("Active query", "3: 기타 소리 🎸"),
         ("Sharpness", "2.00"),
         ("Floor", "-20.0 dB"),
         ("Smoothing", "50.0 ms"),

@@ -10,6 +10,7 @@ use sift_engine::{Instance, Queries};
 
 use super::theme;
 use super::view::{EditorData, EditorView};
+use crate::host_link::HostLink;
 use crate::params::SiftParams;
 
 /// The whole editor without an engine, in `size` logical pixels.
@@ -35,8 +36,8 @@ pub struct MockHost {
 
 impl Default for MockHost {
     fn default() -> Self {
-        let instance = Arc::<Instance>::default();
-        Self { params: SiftParams::new(&instance), instance, gestures: Mutex::default() }
+        let link = Arc::<HostLink>::default();
+        Self { params: SiftParams::new(&link), instance: link.instance().clone(), gestures: Mutex::default() }
     }
 }
 
