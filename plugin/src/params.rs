@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use nice_plug::prelude::*;
+#[cfg(feature = "editor")]
+use parking_lot::Mutex;
 use sift_engine::{MaskShaping, Mode, Queries, SLOTS};
 
 use crate::host_link::HostLink;
-#[cfg(feature = "editor")]
-use crate::host_link::HostNotice;
 use crate::state::PersistedState;
+#[cfg(feature = "editor")]
+use crate::{editor::TextHistory, host_link::HostNotice};
 
 /// Largest number of characters of a slot's text in the value of *Active query*. CLAP hosts provide 256 bytes, VST3
 /// hosts 128 units of UTF-16.
@@ -74,6 +76,9 @@ pub struct SiftParams {
     #[nested]
     pub state: PersistedState,
 
+    /// The edits of the texts, which outlive the window.
+    #[cfg(feature = "editor")]
+    pub history: Mutex<TextHistory>,
     #[cfg(feature = "editor")]
     link: Arc<HostLink>,
 }
@@ -117,6 +122,8 @@ impl SiftParams {
                 .non_automatable(),
             rest: BoolParam::new("Listen to the rest", true),
             state: PersistedState::new(link),
+            #[cfg(feature = "editor")]
+            history: Mutex::default(),
             #[cfg(feature = "editor")]
             link: link.clone(),
         }

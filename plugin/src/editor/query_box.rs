@@ -54,6 +54,9 @@ pub struct QueryBox {
     selected: Option<usize>,
     /// The box requests the focus in the next frame.
     wants_focus: bool,
+    has_focus: bool,
+    /// The text is another slot's, or was not typed: the text box must not undo it into the one of before.
+    must_forget_typing: bool,
 }
 
 impl QueryBox {
@@ -108,6 +111,11 @@ impl QueryBox {
         self.wants_focus = true;
     }
 
+    /// Whether the box has the focus and its text is that of the slot.
+    pub fn is_complete(&self) -> bool {
+        self.has_focus && self.pending.is_none()
+    }
+
     /// Reads the slot's text, unless an edit is pending.
     fn update_text(&mut self, queries: &Queries, active: usize) {
         if self.pending.is_some() {
@@ -118,7 +126,9 @@ impl QueryBox {
         if slot != self.slot || self.generation != Some(generation) {
             self.slot = slot;
             self.generation = Some(generation);
-            self.text = queries.text(slot);
+            let text = queries.text(slot);
+            self.must_forget_typing |= text != self.text;
+            self.text = text;
         }
     }
 
@@ -216,6 +226,11 @@ impl QueryBox {
             queries.draft(self.slot, &self.text);
             self.pending = Some(now);
             self.is_typing = true;
+        }
+        self.has_focus = response.has_focus();
+        if std::mem::take(&mut self.must_forget_typing) {
+            output.state.clear_undoer();
+            output.state.clone().store(ui.ctx(), response.id);
         }
         if std::mem::take(&mut self.wants_focus) {
             response.request_focus();

@@ -8,7 +8,7 @@ use egui::{Button, PopupCloseBehavior, RichText, TextEdit, Ui, vec2};
 use nice_plug::prelude::*;
 use sift_engine::{Queries, SLOTS};
 
-use super::theme;
+use super::{slot_bar, theme};
 use crate::params::SiftParams;
 use crate::query_sets::{self, QuerySet};
 
@@ -54,6 +54,7 @@ impl QuerySetMenu {
         let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
         let (response, content) = MenuButton::from_button(button).config(config).ui(ui, |ui| {
             ui.set_width(MENU_WIDTH);
+            slot_bar::undo_entries(ui, queries, params, setter);
             let selected = self.content(ui, &queries.texts());
             if selected.is_some() {
                 ui.close();
@@ -67,8 +68,10 @@ impl QuerySetMenu {
             }
             Some(content) => {
                 if let Some(texts) = content.inner {
-                    queries.set_texts(&texts);
-                    params.mark_edited(setter);
+                    let texts = texts.iter().map(String::as_str).enumerate();
+                    if params.history.lock().edit(queries, texts) {
+                        params.mark_edited(setter);
+                    }
                 }
             }
         }
@@ -142,6 +145,21 @@ mod tests {
         assert!((0..SLOTS).all(|slot| !host.queries().text(slot).is_empty()));
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
         assert!(editor.query_by_label("Nature").is_none(), "the menu is closed");
+    }
+
+    #[test]
+    fn set_chosen_by_mistake_gives_the_eight_texts_back() {
+        let host = MockHost::default();
+        let before = host.queries().texts();
+        let mut editor = harness(&host, tempfile::tempdir().unwrap().path().into());
+        for entry in ["Nature", "Undo"] {
+            editor.get_by_label("Sets").click();
+            editor.run();
+            editor.get_by_label(entry).click();
+            editor.run();
+        }
+        assert_eq!(host.queries().texts(), before);
+        assert!(editor.query_by_label("Undo").is_none(), "the menu is closed");
     }
 
     #[test]

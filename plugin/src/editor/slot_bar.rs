@@ -54,10 +54,29 @@ pub fn set_text(
     params: &SiftParams,
     setter: &ParamSetter<'_>,
 ) {
-    let has_changed = queries.text(slot) != text;
-    queries.set_text(slot, text);
+    if params.history.lock().edit(queries, [(slot, text)]) {
+        params.mark_edited(setter);
+    }
+}
+
+/// Undoes the last edit of texts, or with `redo` repeats the one that was undone last.
+pub fn undo(queries: &Arc<Queries>, redo: bool, params: &SiftParams, setter: &ParamSetter<'_>) {
+    let mut history = params.history.lock();
+    let has_changed = if redo { history.redo(queries) } else { history.undo(queries) };
+    drop(history);
     if has_changed {
         params.mark_edited(setter);
+    }
+}
+
+/// Draws the menu entries that undo and redo edits of texts, if there are any.
+pub fn undo_entries(ui: &mut Ui, queries: &Arc<Queries>, params: &SiftParams, setter: &ParamSetter<'_>) {
+    let (can_undo, can_redo) = params.history.lock().availability(queries);
+    for (label, redo, is_available) in [("Undo", false, can_undo), ("Redo", true, can_redo)] {
+        if is_available && ui.button(label).clicked() {
+            undo(queries, redo, params, setter);
+            ui.close();
+        }
     }
 }
 
@@ -161,6 +180,7 @@ fn slot(
         if let Some(text) = pasted.or(cleared) {
             set_text(queries, index, &text, params, setter);
         }
+        undo_entries(ui, queries, params, setter);
     });
     if (response.clicked() || wants_typing) && !is_active {
         set_once(&params.query, index as i32 + 1, setter);
@@ -220,6 +240,21 @@ mod tests {
         editor.run();
         assert_eq!(host.queries().text(1), "");
         assert_eq!(host.queries().text(0), "a person speaking");
+    }
+
+    #[test]
+    fn cleared_slot_gets_its_text_back_by_its_menu() {
+        let host = MockHost::default();
+        let mut editor = harness(&host);
+        for (entry, expected) in [("Clear", ""), ("Undo", "drums"), ("Redo", ""), ("Undo", "drums")] {
+            let slot = if host.queries().text(1).is_empty() { "Slot 2: " } else { "Slot 2: drums" };
+            editor.get_by_label(slot).click_secondary();
+            editor.run();
+            editor.get_by_label(entry).click();
+            editor.run();
+            assert_eq!(host.queries().text(1), expected, "{entry}");
+        }
+        assert_eq!(host.gestures().len(), 4 * 3, "each marks the project as changed");
     }
 
     #[test]

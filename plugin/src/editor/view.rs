@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use egui::{Align, Frame, Layout, Margin, Panel, Rangef, RichText, ScrollArea, Ui, vec2};
+use egui::{Align, Frame, Key, Layout, Margin, Modifiers, Panel, Rangef, RichText, ScrollArea, Ui, vec2};
 use nice_plug::prelude::*;
 use sift_engine::dsp::analyzer::{Analyzer, FrequencyScale, PeakLevels, SpectrumColumn};
 use sift_engine::user::preferences::ThemeChoice;
@@ -89,6 +89,7 @@ impl EditorView {
         setter: &ParamSetter<'_>,
         data: EditorData<'_>,
     ) {
+        self.undo_by_keys(ui, queries, params, setter);
         let engine = data.engine;
         let margin = Margin { top: 9, bottom: 9, ..MARGIN };
         let footer = Frame::NONE.fill(theme::of(ui).footer).inner_margin(margin);
@@ -127,6 +128,20 @@ impl EditorView {
             let spectrogram = spectrogram_height.map_or(0.0, |height| height + gap);
             self.parts_height = Some(content.content_size.y - 4.0 * gap - spectrogram);
         });
+    }
+
+    /// Undoes and redoes edits of texts by the usual keys, unless a text is being typed: then they are the text box's.
+    fn undo_by_keys(&self, ui: &Ui, queries: &Arc<Queries>, params: &SiftParams, setter: &ParamSetter<'_>) {
+        if ui.ctx().text_edit_focused() && !self.query_box.is_complete() {
+            return;
+        }
+        let pressed = |modifiers, key| ui.input_mut(|input| input.consume_key(modifiers, key));
+        // `consume_key` ignores Shift where it is not asked for.
+        let redo =
+            pressed(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z) || pressed(Modifiers::COMMAND, Key::Y);
+        if redo || pressed(Modifiers::COMMAND, Key::Z) {
+            slot_bar::undo(queries, redo, params, setter);
+        }
     }
 
     /// Draws the spectrogram with the meters to its right.
@@ -246,6 +261,72 @@ mod tests {
         assert_eq!(editor.get_by_role(Role::TextInput).value().as_deref(), Some("drums"));
     }
 
+    /// Presses `key` with Ctrl or Cmd and, if `shift`, with Shift.
+    fn press_command(editor: &mut Harness<'_>, key: Key, shift: bool) {
+        let shift = if shift { Modifiers::SHIFT } else { Modifiers::NONE };
+        editor.key_press_modifiers(Modifiers::COMMAND | shift, key);
+        editor.run_steps(3);
+    }
+
+    #[test]
+    fn text_that_took_effect_is_undone_in_the_text_box() {
+        let host = MockHost::default();
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(2);
+        for text in ["a violin", " or a cello"] {
+            editor.event(egui::Event::Text(text.into()));
+            editor.run_steps(20);
+        }
+        assert_eq!(host.queries().text(0), "a violin or a cello");
+        let shown = |editor: &Harness<'_>| editor.get_by_role(Role::TextInput).value().unwrap();
+        for (key, shift, expected) in [
+            (Key::Z, false, "a violin"),
+            (Key::Z, false, "a person speaking"),
+            (Key::Z, true, "a violin"),
+            (Key::Y, false, "a violin or a cello"),
+            (Key::Z, false, "a violin"),
+        ] {
+            press_command(&mut editor, key, shift);
+            assert_eq!((&*host.queries().text(0), &*shown(&editor)), (expected, expected));
+        }
+        assert!(editor.get_by_role(Role::TextInput).is_focused());
+    }
+
+    #[test]
+    fn undo_of_typing_never_brings_the_text_of_another_slot() {
+        let host = MockHost::default();
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(20);
+        editor.get_by_label("Slot 2: drums").click();
+        editor.run_steps(4);
+        editor.get_by_role(Role::TextInput).click();
+        editor.run_steps(2);
+        editor.event(egui::Event::Text("x".into()));
+        editor.run_steps(1);
+        for _ in 0..3 {
+            editor.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+            editor.run_steps(1);
+        }
+        editor.run_steps(20);
+        assert_eq!(host.queries().texts()[..2], ["a person speaking", "drums"]);
+    }
+
+    #[test]
+    fn keys_undo_a_set_while_no_text_is_typed() {
+        let host = MockHost::default();
+        let before = host.queries().texts();
+        let mut editor = editor(&host, MIN_SIZE);
+        editor.get_by_label("Sets").click();
+        editor.run_steps(3);
+        editor.get_by_label("Band").click();
+        editor.run_steps(3);
+        assert_ne!(host.queries().texts(), before);
+        press_command(&mut editor, Key::Z, false);
+        assert_eq!(host.queries().texts(), before);
+    }
+
     #[test]
     fn spectrogram_fills_the_free_height_or_is_left_out() {
         let host = MockHost::default();
@@ -341,7 +422,7 @@ mod tests {
         let mut editor = editor(&host, MIN_SIZE);
         let mut reached = Vec::new();
         for _ in 0..40 {
-            editor.key_press(egui::Key::Tab);
+            editor.key_press(Key::Tab);
             editor.run_steps(2);
             let next = focused(&editor).unwrap_or_default();
             if reached.first() == Some(&next) {
