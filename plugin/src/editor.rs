@@ -1,5 +1,6 @@
 //! The editor: opens and closes with the host's window, and applies what the user chooses in it.
 
+mod appearance;
 mod clipboard;
 mod controls;
 mod fitted_editor;
@@ -43,6 +44,7 @@ use nice_plug_egui::{
 use sift_engine::user::preferences::{Preferences, ThemeChoice};
 use sift_engine::{Instance, ModelChoice};
 
+pub use self::appearance::Appearance;
 use self::fitted_editor::{FittedEditor, SharedWindowSize, fitted_size};
 use self::font_fallback::FontFallback;
 use self::keyboard_focus::KeyboardFocus;
@@ -67,6 +69,7 @@ pub fn create(
     instance: Arc<Instance>,
     threads: EditorThreads,
 ) -> Option<SiftEditor> {
+    *params.appearance.write() = Appearance::stored_in(Preferences::file());
     let size = saved_size(&params);
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(MIN_SIZE.x, MIN_SIZE.y));
@@ -92,8 +95,6 @@ pub struct EditorApp {
     scale: f64,
     /// Pending when the host has not given the window the size that it should have.
     resize: Option<ResizeRequest>,
-    /// The user's theme, for projects without one of their own.
-    theme: ThemeChoice,
 }
 
 impl EditorApp {
@@ -109,13 +110,12 @@ impl EditorApp {
             window_size: SharedWindowSize::default(),
             scale: 1.0,
             resize: None,
-            theme: ThemeChoice::default(),
         }
     }
 
-    /// Applies the project's theme, or the user's where the project has none.
+    /// Applies the chosen theme.
     fn apply_theme(&self, ctx: &egui::Context, frame: &mut Frame) {
-        let theme = match self.params.state.theme.read().unwrap_or(self.theme) {
+        let theme = match self.params.appearance.read().theme {
             ThemeChoice::Dark => egui::Theme::Dark,
             ThemeChoice::Light => egui::Theme::Light,
         };
@@ -125,8 +125,8 @@ impl EditorApp {
         frame.set_clear_color(theme::palette(theme).background.into());
     }
 
-    /// Switches to the model and saves the theme that were selected in the last frame.
-    fn apply_selections(&mut self) {
+    /// Switches to the model that was selected in the last frame.
+    fn apply_selected_model(&mut self) {
         if let Some(model) = self.view.selected_model.take()
             && let Some(host) = &self.host
         {
@@ -135,12 +135,6 @@ impl EditorApp {
                 format!("The thread that loads the model could not be started: {error}. Restart the host")
             });
             self.params.mark_edited(&host.param_setter());
-        }
-        if let Some(theme) = self.view.selected_theme.take() {
-            self.theme = theme;
-            let saved = Preferences::file()
-                .map_or(Ok(()), |file| Preferences::change(&file, |preferences| preferences.theme = theme));
-            self.view.problem = saved.err();
         }
     }
 }
@@ -163,11 +157,7 @@ impl NiceEguiApp for EditorApp {
         self.keyboard = KeyboardFocus::default();
         #[cfg(all(unix, not(target_os = "macos")))]
         x11::request_first_frame(frame.baseview_window());
-        let read = Preferences::file().map_or(Ok(Preferences::default()), |file| Preferences::read(&file));
-        match read {
-            Ok(preferences) => self.theme = preferences.theme,
-            Err(problem) => self.view.problem = Some(problem),
-        }
+        self.view.problem = self.params.appearance.write().update_theme().err();
         self.apply_theme(&ctx, frame);
         Ok(())
     }
@@ -185,14 +175,14 @@ impl NiceEguiApp for EditorApp {
             is_moving = !data.columns.is_empty();
             self.view.show(ui, self.instance.queries(), &self.params, &host.param_setter(), data);
         });
-        self.apply_selections();
+        self.apply_selected_model();
         self.keyboard.update(ui.ctx(), frame);
         ui.ctx().request_repaint_after(if is_moving { ANIMATION_INTERVAL } else { IDLE_INTERVAL });
     }
 
     fn resized(&mut self, size: WindowSize) {
         self.window_size.store(size);
-        *self.params.state.window.write() =
+        self.params.appearance.write().size =
             (size.logical.width.round() as u32, size.logical.height.round() as u32);
         if size.scale_factor != self.scale {
             self.scale = size.scale_factor;
@@ -201,7 +191,10 @@ impl NiceEguiApp for EditorApp {
     }
 
     fn editor_closed(&mut self) {
-        self.host = None;
+        if self.host.take().is_some() {
+            // Without a window, nobody can be told of an error. The next window reads the preferences and shows it.
+            let _ = self.params.appearance.read().store_size();
+        }
     }
 }
 

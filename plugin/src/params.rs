@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use nice_plug::prelude::*;
 #[cfg(feature = "editor")]
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use sift_engine::{MaskShaping, Mode, Queries, SLOTS};
 
 use crate::host_link::HostLink;
 use crate::state::PersistedState;
 #[cfg(feature = "editor")]
-use crate::{editor::TextHistory, host_link::HostNotice};
+use crate::{
+    editor::{Appearance, TextHistory},
+    host_link::HostNotice,
+};
 
 /// Largest number of characters of a slot's text in the value of *Active query*. CLAP hosts provide 256 bytes, VST3
 /// hosts 128 units of UTF-16.
@@ -76,6 +79,9 @@ pub struct SiftParams {
     #[nested]
     pub state: PersistedState,
 
+    /// How the editor looks, which outlives the window and belongs to the machine.
+    #[cfg(feature = "editor")]
+    pub appearance: RwLock<Appearance>,
     /// The edits of the texts, which outlive the window.
     #[cfg(feature = "editor")]
     pub history: Mutex<TextHistory>,
@@ -122,6 +128,8 @@ impl SiftParams {
                 .non_automatable(),
             rest: BoolParam::new("Listen to the rest", true),
             state: PersistedState::new(link),
+            #[cfg(feature = "editor")]
+            appearance: RwLock::default(),
             #[cfg(feature = "editor")]
             history: Mutex::default(),
             #[cfg(feature = "editor")]
@@ -218,7 +226,7 @@ mod tests {
     }
 
     /// Records the notices, and marks edits or not.
-    struct FakeNotifier(Arc<parking_lot::Mutex<Vec<HostNotice>>>);
+    struct FakeNotifier(Arc<Mutex<Vec<HostNotice>>>);
 
     impl HostNotifier for FakeNotifier {
         fn marks_edits(&self) -> bool {

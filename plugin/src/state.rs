@@ -5,54 +5,26 @@ use std::sync::Arc;
 use nice_plug::params::persist::PersistentField;
 use nice_plug::plugin::ParamValue;
 use nice_plug::prelude::*;
-use parking_lot::RwLock;
-use serde::{Deserialize, Serialize};
-use sift_engine::user::preferences::ThemeChoice;
 use sift_engine::{Instance, ModelChoice, Queries};
 
 use crate::host_link::{HostLink, HostNotice};
 
-/// The editor's initial width and height, in logical pixels.
-pub const DEFAULT_EDITOR_SIZE: (u32, u32) = (760, 620);
-
-/// The signal that the editor's spectrogram shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpectrogramView {
-    /// The input, with the kept part in colour.
-    #[default]
-    Input,
-    Output,
-    Removed,
-}
-
-/// Saved state of an instance and its editor.
+/// Saved state of an instance.
+///
+/// States of before also have the keys `window`, `theme` and `picture`, with the author's size, theme and spectrogram view
+/// of the editor. They are ignored, because these belong to the machine, and must not get another meaning.
 #[derive(Params)]
 pub struct PersistedState {
     #[persist = "queries"]
     queries: PersistedQueries,
     #[persist = "model"]
     model: PersistedModel,
-    /// The editor's width and height, in logical pixels.
-    #[persist = "window"]
-    pub window: Arc<RwLock<(u32, u32)>>,
-    /// The project's theme; `None` for the one in the user's preferences.
-    #[persist = "theme"]
-    pub theme: Arc<RwLock<Option<ThemeChoice>>>,
-    #[persist = "picture"]
-    pub picture: Arc<RwLock<SpectrogramView>>,
 }
 
 impl PersistedState {
-    /// Creates the state of a new editor, with the texts and the model of the instance of `link`.
+    /// Creates the state with the texts and the model of the instance of `link`.
     pub fn new(link: &Arc<HostLink>) -> Self {
-        Self {
-            queries: PersistedQueries(link.clone()),
-            model: PersistedModel(link.instance().clone()),
-            window: Arc::new(RwLock::new(DEFAULT_EDITOR_SIZE)),
-            theme: Arc::default(),
-            picture: Arc::default(),
-        }
+        Self { queries: PersistedQueries(link.clone()), model: PersistedModel(link.instance().clone()) }
     }
 }
 
@@ -132,6 +104,14 @@ mod tests {
             add_missing_parameters(&mut loaded);
             assert_eq!(format!("{:?}", loaded.params), format!("{:?}", expected.params));
         }
+    }
+
+    #[test]
+    fn state_has_texts_and_model_and_nothing_of_the_machine() {
+        let params = crate::SiftParams::new(&Arc::default());
+        let mut keys: Vec<_> = params.serialize_fields().into_keys().collect();
+        keys.sort();
+        assert_eq!(keys, ["model", "queries"]);
     }
 
     #[test]

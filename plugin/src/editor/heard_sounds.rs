@@ -150,11 +150,11 @@ mod tests {
     use sift_engine::{Readiness, RestSound, Snapshot};
 
     use super::*;
+    use crate::editor::appearance::DEFAULT_EDITOR_SIZE;
     use crate::editor::mock_host::MockHost;
     use crate::editor::size::MIN_SIZE;
     use crate::editor::snapshot_tests::{heard, running};
     use crate::editor::view::{EditorData, EditorView};
-    use crate::state::DEFAULT_EDITOR_SIZE;
 
     const DEFAULT_SIZE: Vec2 = vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32);
     const NAMES: [&str; 6] =

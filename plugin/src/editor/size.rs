@@ -7,7 +7,7 @@ use crate::params::SiftParams;
 
 /// The smallest size of the editor, in logical pixels.
 pub const MIN_SIZE: Vec2 = vec2(560.0, 360.0);
-/// The largest size that a saved state may request, in logical pixels.
+/// The largest size that the preferences may request, in logical pixels.
 pub const MAX_SIZE: Vec2 = vec2(4096.0, 4096.0);
 /// Height of the title bar around the editor, in logical pixels.
 const TITLE_BAR_HEIGHT: f32 = 32.0;
@@ -28,9 +28,9 @@ pub fn fit(size: Vec2, work_area: PhysicalSize<u32>, scale: f64) -> Vec2 {
     size.min(room.floor()).max(Vec2::splat(1.0))
 }
 
-/// The editor's size in the saved state, in logical pixels, within its limits.
+/// The size in which the editor was left, in logical pixels, within its limits.
 pub fn saved_size(params: &SiftParams) -> Vec2 {
-    let (width, height) = *params.state.window.read();
+    let (width, height) = params.appearance.read().size;
     vec2(width as f32, height as f32).clamp(MIN_SIZE, MAX_SIZE)
 }
 

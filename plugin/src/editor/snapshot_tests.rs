@@ -21,8 +21,8 @@ use super::query_set_menu::QuerySetMenu;
 use super::size::MIN_SIZE;
 use super::theme;
 use super::view::{EditorData, EditorView};
+use crate::editor::appearance::DEFAULT_EDITOR_SIZE;
 use crate::params::ModeParam;
-use crate::state::DEFAULT_EDITOR_SIZE;
 
 /// Folder of the images, relative to this package.
 const FOLDER: &str = "../tests/snapshots";

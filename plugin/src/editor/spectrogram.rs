@@ -7,9 +7,9 @@ use egui::{
 };
 use sift_engine::Mode;
 use sift_engine::dsp::analyzer::{FrequencyScale, LEVEL_RANGE, ROWS, SpectrumColumn};
+use sift_engine::user::preferences::SpectrogramView;
 
 use super::theme::{self, Palette};
-use crate::state::SpectrogramView;
 
 /// Width of the spectrogram, in hops.
 const COLUMNS: usize = 512;

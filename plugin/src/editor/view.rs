@@ -5,7 +5,6 @@ use std::sync::Arc;
 use egui::{Align, Frame, Key, Layout, Margin, Modifiers, Panel, Rangef, RichText, ScrollArea, Ui, vec2};
 use nice_plug::prelude::*;
 use sift_engine::dsp::analyzer::{Analyzer, FrequencyScale, PeakLevels, SpectrumColumn};
-use sift_engine::user::preferences::ThemeChoice;
 use sift_engine::{Queries, SlotState, Snapshot, package};
 
 use super::heard_sounds::HeardSounds;
@@ -71,8 +70,6 @@ pub struct EditorView {
     overload: OverloadIndicator,
     /// The model that was selected in this frame.
     pub selected_model: Option<String>,
-    /// The theme that was selected in this frame.
-    pub selected_theme: Option<ThemeChoice>,
     /// Error message about the preferences, the model's thread, or a folder.
     pub problem: Option<String>,
     /// Height of all parts in the last frame, without spectrogram and gaps.
@@ -114,7 +111,7 @@ impl EditorView {
                 self.show_query(ui, queries, params, setter, engine);
                 ui.add_space(gap);
                 if let Some(height) = spectrogram_height {
-                    self.show_spectrogram(ui, height, params, setter, data);
+                    self.show_spectrogram(ui, height, params, data);
                     ui.add_space(gap);
                 }
                 if self.slot_bar.show(ui, queries, params, setter) {
@@ -145,24 +142,16 @@ impl EditorView {
     }
 
     /// Draws the spectrogram with the meters to its right.
-    fn show_spectrogram(
-        &mut self,
-        ui: &mut Ui,
-        height: f32,
-        params: &SiftParams,
-        setter: &ParamSetter<'_>,
-        data: EditorData<'_>,
-    ) {
+    fn show_spectrogram(&mut self, ui: &mut Ui, height: f32, params: &SiftParams, data: EditorData<'_>) {
         let strength = if params.bypass.value() { 0.0 } else { params.strength.value() };
         let mask = MaskDisplay { mode: params.mode.value().into(), strength };
         let size = vec2(ui.available_width(), height);
         ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Min), |ui| {
             self.meters.show(ui, data.peaks, data.engine.and_then(|engine| engine.presence));
             ui.add_space(theme::GAP);
-            let shown = (*params.state.picture.read(), mask);
+            let shown = (params.appearance.read().picture, mask);
             if let Some(selected) = self.spectrogram.show(ui, data.columns, shown, data.scale) {
-                *params.state.picture.write() = selected;
-                params.mark_edited(setter);
+                self.problem = params.appearance.write().set_picture(selected).err();
             }
         });
     }
@@ -210,9 +199,7 @@ impl EditorView {
                 self.selected_model = self.model_menu.show(ui, model);
             });
             if let Some(theme) = controls::listen_bypass_and_theme(ui, params, setter) {
-                *params.state.theme.write() = Some(theme);
-                params.mark_edited(setter);
-                self.selected_theme = Some(theme);
+                self.problem = params.appearance.write().set_theme(theme).err();
             }
         });
     }
@@ -225,13 +212,14 @@ mod tests {
     use egui::accesskit::Role;
     use egui_kittest::Harness;
     use egui_kittest::kittest::{NodeT, Queryable};
+    use sift_engine::user::preferences::{SpectrogramView, ThemeChoice};
     use sift_engine::{HearingState, Readiness, RestSound};
 
     use super::*;
+    use crate::editor::appearance::DEFAULT_EDITOR_SIZE;
     use crate::editor::mock_host::{MockHost, editor, scaled_editor};
     use crate::editor::size::{MAX_SIZE, MIN_SIZE};
     use crate::editor::{ANIMATION_INTERVAL, snapshot_tests};
-    use crate::state::{DEFAULT_EDITOR_SIZE, SpectrogramView};
 
     #[test]
     fn edited_text_is_stored_and_marks_the_project_changed_once() {
@@ -240,7 +228,7 @@ mod tests {
         editor.get_by_role(Role::TextInput).click();
         editor.run_steps(2);
         editor.event(egui::Event::Text("a violin".into()));
-        editor.key_press(egui::Key::Enter);
+        editor.key_press(Key::Enter);
         editor.run_steps(20);
         assert_eq!(host.queries().text(0), "a violin", "the old text is replaced");
         assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
@@ -346,24 +334,24 @@ mod tests {
     }
 
     #[test]
-    fn spectrogram_view_is_saved_in_the_project() {
+    fn spectrogram_view_is_not_of_the_project() {
         let host = MockHost::default();
         let mut editor = editor(&host, vec2(DEFAULT_EDITOR_SIZE.0 as f32, DEFAULT_EDITOR_SIZE.1 as f32));
         editor.run_steps(3);
         editor.get_by_label("Show Removed").click();
         editor.run_steps(3);
-        assert_eq!(*host.params.state.picture.read(), SpectrogramView::Removed);
-        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+        assert_eq!(host.params.appearance.read().picture, SpectrogramView::Removed);
+        assert!(host.gestures().is_empty());
     }
 
     #[test]
-    fn theme_button_switches_the_theme_of_the_project() {
+    fn theme_button_switches_the_theme_and_not_the_project() {
         let host = MockHost::default();
         let mut editor = editor(&host, MIN_SIZE);
         editor.get_by_label("Light theme").click();
         editor.run_steps(3);
-        assert_eq!(*host.params.state.theme.read(), Some(ThemeChoice::Light));
-        assert_eq!(host.gestures(), ["begin revision", "set revision", "end revision"]);
+        assert_eq!(host.params.appearance.read().theme, ThemeChoice::Light);
+        assert!(host.gestures().is_empty());
     }
 
     /// Largest share of a frame's interval that its layout may take.

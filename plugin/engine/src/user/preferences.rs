@@ -21,12 +21,28 @@ pub enum ThemeChoice {
     Light,
 }
 
+/// The signal that the editor's spectrogram shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpectrogramView {
+    /// The input, with the kept part in colour.
+    #[default]
+    Input,
+    Output,
+    Removed,
+}
+
 /// Content of `preferences.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preferences {
-    /// Theme of the editor in new projects.
+    /// Theme of the editor.
     pub theme: ThemeChoice,
+    /// Width and height in which the last editor was left, in logical pixels; the default size if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<[u32; 2]>,
+    /// What the last editor's spectrogram showed.
+    pub picture: SpectrogramView,
     /// Provider of the separators, unless `SIFT_PROVIDER` names another.
     pub provider: Provider,
 }
@@ -50,9 +66,10 @@ impl Preferences {
     /// # Errors
     /// If the file cannot be read or written.
     pub fn change(path: &Path, change: impl FnOnce(&mut Self)) -> Result<(), String> {
-        let mut preferences = Self::read(path)?;
+        let before = Self::read(path)?;
+        let mut preferences = before.clone();
         change(&mut preferences);
-        toml_file::write(path, &preferences)
+        if preferences == before { Ok(()) } else { toml_file::write(path, &preferences) }
     }
 }
 
@@ -96,8 +113,15 @@ mod tests {
         assert_eq!(Preferences::read(&path), Ok(Preferences::default()), "a missing file gives the defaults");
         Preferences::change(&path, |preferences| preferences.provider = Provider::CoreMl).unwrap();
         Preferences::change(&path, |preferences| preferences.theme = ThemeChoice::Light).unwrap();
-        let both = Preferences { theme: ThemeChoice::Light, provider: Provider::CoreMl };
-        assert_eq!(Preferences::read(&path), Ok(both));
+        Preferences::change(&path, |preferences| preferences.window = Some([900, 700])).unwrap();
+        Preferences::change(&path, |preferences| preferences.picture = SpectrogramView::Removed).unwrap();
+        let all = Preferences {
+            theme: ThemeChoice::Light,
+            window: Some([900, 700]),
+            picture: SpectrogramView::Removed,
+            provider: Provider::CoreMl,
+        };
+        assert_eq!(Preferences::read(&path), Ok(all));
     }
 
     #[test]
@@ -108,6 +132,8 @@ mod tests {
             ("provider = \"gpu\"", "provider"),
             ("colour = 1", "colour"),
             ("theme = [", "theme"),
+            ("window = [900]", "window"),
+            ("picture = \"Output\"", "picture"),
         ] {
             fs::write(&path, text).unwrap();
             let problem = Preferences::change(&path, |_| ()).unwrap_err();
