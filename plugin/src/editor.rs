@@ -6,6 +6,7 @@ mod controls;
 mod fitted_editor;
 mod font_fallback;
 mod heard_sounds;
+mod key_input;
 mod keyboard_focus;
 mod meters;
 #[cfg(test)]
@@ -47,6 +48,7 @@ use sift_engine::{Instance, ModelChoice};
 pub use self::appearance::Appearance;
 use self::fitted_editor::{FittedEditor, SharedWindowSize, fitted_size};
 use self::font_fallback::FontFallback;
+use self::key_input::{HostKeys, KeyInput};
 use self::keyboard_focus::KeyboardFocus;
 use self::resize::ResizeRequest;
 use self::size::{MIN_SIZE, saved_size};
@@ -75,9 +77,9 @@ pub fn create(
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(MIN_SIZE.x, MIN_SIZE.y));
     let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
     let app = EditorApp::new(params.clone(), instance, threads);
-    let window_size = app.window_size.clone();
+    let (window_size, host_keys) = (app.window_size.clone(), app.host_keys.clone());
     let inner = create_egui_editor(state.clone(), RepaintNotifier::new(), settings, app)?;
-    Some(FittedEditor { inner, state, params, window_size })
+    Some(FittedEditor { inner, state, params, window_size, host_keys })
 }
 
 /// The editor as the toolkit runs it.
@@ -89,6 +91,7 @@ pub struct EditorApp {
     view: EditorView,
     fonts: FontFallback,
     keyboard: KeyboardFocus,
+    host_keys: Arc<HostKeys>,
     threads: EditorThreads,
     window_size: SharedWindowSize,
     /// The window's scale, which the host may change while the window is open.
@@ -106,6 +109,7 @@ impl EditorApp {
             view: EditorView::default(),
             fonts: FontFallback::default(),
             keyboard: KeyboardFocus::default(),
+            host_keys: Arc::default(),
             threads,
             window_size: SharedWindowSize::default(),
             scale: 1.0,
@@ -144,6 +148,11 @@ impl NiceEguiApp for EditorApp {
         self.threads.enter();
         theme::apply(&ctx);
         self.fonts.attach(&ctx);
+        ctx.add_plugin(KeyInput {
+            host_keys: self.host_keys.clone(),
+            #[cfg(all(unix, not(target_os = "macos")))]
+            x11: x11::X11Connection::default(),
+        });
         let size = frame.baseview_window().size();
         self.window_size.store(size);
         self.scale = size.scale_factor;
@@ -177,6 +186,7 @@ impl NiceEguiApp for EditorApp {
         });
         self.apply_selected_model();
         self.keyboard.update(ui.ctx(), frame);
+        self.host_keys.set_typing(ui.ctx().text_edit_focused());
         ui.ctx().request_repaint_after(if is_moving { ANIMATION_INTERVAL } else { IDLE_INTERVAL });
     }
 
@@ -191,6 +201,7 @@ impl NiceEguiApp for EditorApp {
     }
 
     fn editor_closed(&mut self) {
+        self.host_keys.set_typing(false);
         if self.host.take().is_some() {
             // Without a window, nobody can be told of an error. The next window reads the preferences and shows it.
             let _ = self.params.appearance.read().store_size();

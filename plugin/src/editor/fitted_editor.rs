@@ -1,4 +1,4 @@
-//! An editor that opens no larger than its screen.
+//! An editor that opens no larger than its screen, and takes the keys that its host passes on.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,12 +6,16 @@ use std::sync::Arc;
 use egui::Vec2;
 use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::dpi::{LogicalSize, NativeSize};
-use nice_plug::editor::{Editor, HostMethods, ParentWindowHandle, ResizeHint, SpawnedEditor};
+use nice_plug::editor::{
+    Editor, EditorHandle, HostMethods, Modifiers, ParentWindowHandle, ResizeHint, SpawnedEditor,
+    VirtualKeyCode,
+};
 use nice_plug::plugin::TrackInfo;
 use nice_plug_egui::baseview::WindowSize;
 use nice_plug_egui::{EguiEditor, EguiEditorHandle, EguiEditorState, NiceEguiApp};
 use parking_lot::Mutex;
 
+use crate::editor::key_input::HostKeys;
 use crate::editor::size::{Screen, fit, saved_size};
 use crate::params::SiftParams;
 
@@ -53,10 +57,75 @@ pub struct FittedEditor<A: NiceEguiApp> {
     pub(super) state: Arc<EguiEditorState>,
     pub(super) params: Arc<SiftParams>,
     pub(super) window_size: SharedWindowSize,
+    pub(super) host_keys: Arc<HostKeys>,
+}
+
+/// An open editor, which takes the host's keys. nice-plug-egui 0.6 takes none.
+pub struct FittedEditorHandle {
+    inner: EguiEditorHandle,
+    host_keys: Arc<HostKeys>,
+}
+
+impl EditorHandle for FittedEditorHandle {
+    type Window = <EguiEditorHandle as EditorHandle>::Window;
+    type Error = <EguiEditorHandle as EditorHandle>::Error;
+
+    fn run_until_closed(window: Self::Window) -> Result<(), Self::Error> {
+        EguiEditorHandle::run_until_closed(window)
+    }
+
+    fn set_parent(&self, parent: ParentWindowHandle, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.set_parent(parent, window)
+    }
+
+    fn show(&self, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.show(window)
+    }
+
+    fn hide(&self, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.hide(window)
+    }
+
+    fn set_size(&self, size: NativeSize<u32>, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.set_size(size, window)
+    }
+
+    fn host_main_thread_callback(&self, window: &Self::Window) {
+        self.inner.host_main_thread_callback(window);
+    }
+
+    fn adjust_size(&self, size: NativeSize<u32>, window: &Self::Window) -> Option<NativeSize<u32>> {
+        self.inner.adjust_size(size, window)
+    }
+
+    fn set_fallback_scale_factor(&self, scale: f64, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.set_fallback_scale_factor(scale, window)
+    }
+
+    fn on_virtual_key_from_host(&self, key: VirtualKeyCode, is_down: bool, modifiers: Modifiers) -> bool {
+        let is_taken = self.host_keys.take(key, is_down, modifiers);
+        if is_taken {
+            // Requests a frame, in which the key arrives.
+            self.inner.state_changed();
+        }
+        is_taken
+    }
+
+    fn state_changed(&self) {
+        self.inner.state_changed();
+    }
+
+    fn param_value_changed(&self, id: &str, normalized: f32) {
+        self.inner.param_value_changed(id, normalized);
+    }
+
+    fn param_modulation_changed(&self, id: &str, offset: f32) {
+        self.inner.param_modulation_changed(id, offset);
+    }
 }
 
 impl<A: NiceEguiApp> Editor for FittedEditor<A> {
-    type Handle = EguiEditorHandle;
+    type Handle = FittedEditorHandle;
 
     fn spawn(
         &self,
@@ -70,7 +139,8 @@ impl<A: NiceEguiApp> Editor for FittedEditor<A> {
         // Only the window knows its scale. It is not shown yet, and the host asks for its size later.
         let size = fitted_size(&self.params, spawned.window.size().scale_factor);
         spawned.window.resize(LogicalSize::new(size.x, size.y))?;
-        Ok(spawned)
+        let handle = FittedEditorHandle { inner: spawned.handle, host_keys: self.host_keys.clone() };
+        Ok(SpawnedEditor { handle, window: spawned.window })
     }
 
     fn size(&self) -> NativeSize<u32> {

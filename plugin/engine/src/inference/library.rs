@@ -157,8 +157,8 @@ fn own_path() -> Option<PathBuf> {
     (length > 0 && length < name.len()).then(|| PathBuf::from(std::ffi::OsString::from_wide(&name[..length])))
 }
 
-/// Adds a reference to this binary that is never released.
-fn prevent_unload() {
+/// Adds a reference to this binary that is never released, for threads that end with the process.
+pub fn prevent_unload() {
     if let Some(path) = own_path()
         // SAFETY: the binary is loaded already, so no initialiser runs.
         && let Ok(this) = unsafe { libloading::Library::new(path) }
