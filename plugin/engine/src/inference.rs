@@ -5,5 +5,6 @@ pub mod cancel;
 pub mod library;
 pub(crate) mod onnx_check;
 pub mod provider;
+mod remedies;
 pub mod session;
 pub(crate) mod tensors;

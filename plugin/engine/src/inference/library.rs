@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use ort::environment::Environment;
 use parking_lot::Mutex;
 
+use crate::inference::remedies;
+
 /// The reason why ONNX Runtime cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -12,13 +14,9 @@ pub enum RuntimeError {
         "ORT_DYLIB_PATH: {0:?} is not an absolute path. Set it to the full path of ONNX Runtime, or unset it"
     )]
     NotAbsolute(PathBuf),
-    #[error(
-        "{0}: ONNX Runtime is missing. Install Sift again, or set ORT_DYLIB_PATH to the full path of ONNX Runtime"
-    )]
+    #[error("{0}: ONNX Runtime is missing. {remedy}", remedy = remedies::of_missing_file())]
     Missing(PathBuf),
-    #[error(
-        "{path}: ONNX Runtime cannot be loaded: {reason}. Install Sift again, or set ORT_DYLIB_PATH to another ONNX Runtime"
-    )]
+    #[error("{path}: ONNX Runtime cannot be loaded: {reason}. {remedy}", remedy = remedies::of_unusable(path))]
     Unusable { path: PathBuf, reason: String },
     #[error(
         "ONNX Runtime: the folder of this program or plugin is unknown. Set ORT_DYLIB_PATH to the full path of ONNX Runtime"
