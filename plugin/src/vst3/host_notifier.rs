@@ -36,7 +36,7 @@ impl HostNotifier for Vst3Notifier {
         let Some(handler) = self.handler().filter(|_| notice == HostNotice::Edited) else { return };
         // SAFETY: the handler is the host's, and this is its main thread.
         unsafe {
-            handler.restartComponent(kParamValuesChanged as i32);
+            handler.restartComponent(kParamValuesChanged);
             if let Some(handler) = handler.cast::<IComponentHandler2>() {
                 handler.setDirty(1);
             }
@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    const RESTART: (&str, i32) = ("restartComponent", kParamValuesChanged as i32);
+    const RESTART: (&str, i32) = ("restartComponent", kParamValuesChanged);
 
     #[test]
     fn edit_marks_the_state_where_the_host_can() {
