@@ -8,15 +8,18 @@ use crate::dsp::mask_processor::{MaskProcessor, MaskShaping};
 use crate::dsp::mixer::Mixer;
 use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::channel_bank::ChannelBank;
+use crate::engine::idle::IdleControl;
 use crate::engine::mask_exchange::{MaskExchange, RequestState};
 use crate::engine::timing::Timing;
 use crate::engine::wait_policy::WaitPolicy;
 use crate::model_service::QueryBinding;
+use crate::realtime::mask_queue::{FrameTask, WaitLimit};
 use crate::realtime::separator_thread::SeparatorThread;
-use crate::realtime::status::Status;
+use crate::realtime::status::{Readiness, Status};
 
 pub mod block;
 mod channel_bank;
+mod idle;
 mod mask_exchange;
 mod open;
 #[cfg(test)]
@@ -37,7 +40,10 @@ pub(crate) struct Engine {
     mixer: Mixer,
     masks: MaskExchange,
     waiting: WaitPolicy,
+    idle: IdleControl,
     frame: u64,
+    /// First frame that is synthesised: the network rested during those before.
+    first_due: u64,
     samples_to_hop: usize,
     /// Hops since the last mask that arrived in time.
     missed_hops: usize,
@@ -71,6 +77,16 @@ impl Engine {
         self.timing.grid.hop_seconds()
     }
 
+    /// Samples from the last one of the input to the last one of the output that it changes.
+    pub fn tail(&self) -> usize {
+        self.timing.tail()
+    }
+
+    /// Whether all outputs are zero and stay so until the input is not. Never while the host renders or a window is open.
+    pub fn is_silent(&self) -> bool {
+        self.idle.is_silent() && !self.analyzer.is_active()
+    }
+
     /// Clears all buffers and starts a new stream.
     pub fn reset(&mut self) {
         self.masks.reset();
@@ -78,7 +94,9 @@ impl Engine {
         self.mask.clear();
         self.mixer.reset();
         self.waiting.restart();
-        (self.frame, self.samples_to_hop, self.missed_hops) = (0, self.timing.grid.hop, 0);
+        self.idle.reset();
+        (self.frame, self.first_due) = (0, 0);
+        (self.samples_to_hop, self.missed_hops) = (self.timing.grid.hop, 0);
     }
 
     /// Marks a discontinuity of the input, after which the separator resets its recurrent state.
@@ -130,7 +148,9 @@ impl Engine {
         while done < samples {
             let range = done..done + self.samples_to_hop.min(samples - done);
             let (length, mixer) = (range.len(), &mut self.mixer);
-            self.channels.process(range, channels, aux, controls, mixer, peaks.as_mut());
+            let is_mixed = !mixer.is_bypassed() && controls.strength[range.clone()].iter().any(|&s| s != 0.0);
+            let peak = self.channels.process(range, channels, aux, controls, mixer, peaks.as_mut());
+            self.idle.observe(length, peak, is_mixed || aux.is_connected());
             done += length;
             self.samples_to_hop -= length;
             if self.samples_to_hop == 0 {
@@ -144,21 +164,53 @@ impl Engine {
     }
 
     /// Analyses the newest frame, requests its mask, and synthesises the frame that is due.
+    ///
+    /// While the network rests, there is nothing to synthesise.
     fn process_hop(&mut self, controls: &Controls<'_>) {
         let wait = self.waiting.limit();
-        let newest = self.timing.ring_index(self.frame);
-        self.channels.analyse(newest);
-        let channels = &self.channels;
-        self.masks.send(self.frame, (controls.query, controls.with_rest), wait, |magnitude| {
-            channels.write_magnitude(newest, magnitude);
-        });
+        let can_rest = !wait.is_render() && self.status.readiness() == Readiness::Ready;
+        let (task, skipped) = self.idle.next_task(can_rest, self.analyzer.is_active());
+        match task {
+            Some(task) => self.request_mask((task, skipped), wait, controls),
+            None => self.analyzer.push_silence(),
+        }
+        if task != Some(FrameTask::Separate) {
+            self.first_due = self.frame + 1;
+        }
+        if self.idle.is_unused() {
+            // Inaudible now. The first mask after the rest fades in.
+            self.mixer.wet.set(0.0);
+            self.mask.clear();
+        }
         self.waiting.receive(&mut self.masks, self.frame);
-        if let Some(due) = self.frame.checked_sub(self.timing.delay_hops as u64) {
+        let due = self.frame.checked_sub(self.timing.delay_hops as u64);
+        if let Some(resting) = due.filter(|due| *due < self.first_due) {
+            self.masks.discard(resting);
+        } else if let Some(due) = due {
             self.waiting.wait_for_mask(&mut self.masks, self.frame, due, wait);
             self.apply_mask(due, &controls.shape);
             self.channels.synthesise(self.timing.ring_index(due), self.mask.gain(&controls.shape));
         }
         self.frame += 1;
+    }
+
+    /// Analyses the newest frame and sends it to the separator for `task`, which `skipped` frames of silence precede.
+    fn request_mask(&mut self, (task, skipped): (FrameTask, u32), wait: WaitLimit, controls: &Controls<'_>) {
+        let newest = self.timing.ring_index(self.frame);
+        if task != FrameTask::FollowSilence {
+            self.channels.analyse(newest);
+        }
+        let channels = &self.channels;
+        self.masks.send(
+            self.frame,
+            (task, skipped),
+            (controls.query, controls.with_rest),
+            wait,
+            |magnitude| match task {
+                FrameTask::FollowSilence => magnitude.fill(0.0),
+                _ => channels.write_magnitude(newest, magnitude),
+            },
+        );
     }
 
     /// Applies the mask of frame `due`, or conceals that it is missing.

@@ -7,4 +7,5 @@ pub(crate) mod onnx_check;
 pub mod provider;
 mod remedies;
 pub mod session;
+pub(crate) mod state_history;
 pub(crate) mod tensors;

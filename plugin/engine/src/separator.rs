@@ -44,6 +44,14 @@ pub trait Separator {
         mask: &mut [Complex32],
     ) -> Result<Option<f32>, String>;
 
+    /// Takes note that the last run was on a frame of silence, for [`skip_silence`](Self::skip_silence).
+    fn note_silence(&mut self) {}
+
+    /// Changes the state to what it would be after `hops` more frames of silence, exactly or nearly, without a run.
+    ///
+    /// The last frames were silent, and noted as such.
+    fn skip_silence(&mut self, _hops: u32) {}
+
     /// Does the same as [`run`](Self::run), in one batch with waiting frames of other streams if the network can.
     ///
     /// The size of the batch may change the last bits of the mask.

@@ -133,6 +133,13 @@ impl Analyzer {
         !self.columns.is_full()
     }
 
+    /// Adds the column of a silent frame, unless no editor reads. Real-time safe.
+    pub(crate) fn push_silence(&self) {
+        if self.is_active() {
+            let _ = self.columns.push(SpectrumColumn { level: [0; ROWS], mask: [255; ROWS] });
+        }
+    }
+
     /// Adds a column, unless no editor reads. Real-time safe.
     ///
     /// `magnitude` and `mask` are on the model's grid.

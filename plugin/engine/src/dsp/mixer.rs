@@ -130,6 +130,11 @@ impl Mixer {
         self.has_output = true;
     }
 
+    /// Whether the main output is the delayed input, and stays so until the settings change.
+    pub fn is_bypassed(&self) -> bool {
+        self.bypass.is_at(1.0)
+    }
+
     /// Returns the constant weights of all further samples if every ramp has settled.
     pub fn settled_weights(&self) -> Option<MixWeights> {
         let ramps = [self.remove, self.removed, self.bypass, self.wet, self.level];

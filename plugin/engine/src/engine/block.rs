@@ -60,3 +60,10 @@ pub struct AuxOutputs<'a, 'b> {
     /// Receives everything else.
     pub residual: &'a mut [&'b mut [f32]],
 }
+
+impl AuxOutputs<'_, '_> {
+    /// Whether the host has connected any of them.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.target.is_empty() || !self.residual.is_empty()
+    }
+}

@@ -74,7 +74,8 @@ impl ChannelBank {
 
     /// Takes in the samples of `range`, at most a hop, and replaces them by the output.
     ///
-    /// The weights of `mixer` advance by as many samples, and `peaks` is updated if there is any.
+    /// The weights of `mixer` advance by as many samples, and `peaks` is updated if there is any. Returns the peak of the
+    /// input.
     pub fn process(
         &mut self,
         range: Range<usize>,
@@ -83,7 +84,8 @@ impl ChannelBank {
         controls: &Controls<'_>,
         mixer: &mut Mixer,
         mut peaks: Option<&mut PeakLevels>,
-    ) {
+    ) -> f32 {
+        let mut input_peak = 0.0_f32;
         let length = range.len();
         let (strength, gain) = (&controls.strength[range.clone()], &controls.gain[range.clone()]);
         let settled = mixer.settled_weights();
@@ -95,6 +97,7 @@ impl ChannelBank {
         for (c, (state, channel)) in self.channels.iter_mut().zip(channels.iter_mut()).enumerate() {
             let channel = &mut channel[range.clone()];
             channel.iter_mut().for_each(|sample| *sample = sanitize(*sample));
+            input_peak = channel.iter().fold(input_peak, |peak, sample| peak.max(sample.abs()));
             state.history.extend(channel);
             state.dry.process(channel, &mut scratch.dry[..length]);
             state.overlap.take(&mut scratch.target[..length]);
@@ -112,6 +115,7 @@ impl ChannelBank {
                 residual[range.clone()].copy_from_slice(&scratch.residual[..length]);
             }
         }
+        input_peak
     }
 
     /// Stores the spectra of the newest frame at ring index `at`.

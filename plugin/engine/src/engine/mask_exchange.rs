@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::timing::Timing;
-use crate::realtime::mask_queue::{AudioEndpoint, MaskRequest, WaitLimit};
+use crate::realtime::mask_queue::{AudioEndpoint, FrameTask, MaskRequest, WaitLimit};
 use crate::realtime::status::{Readiness, Status};
 
 /// State of the request for one frame.
@@ -53,12 +53,14 @@ impl MaskExchange {
 
     /// Sends the request for the newest frame, whose magnitude `write_magnitude` writes.
     ///
-    /// `query` is the active slot; `with_rest` lets what else is there compete with it.
+    /// `skipped` frames of silence before it were not sent. `query` is the active slot; `with_rest` lets what else is there
+    /// compete with it.
     ///
     /// While the model loads, only a host that renders offline sends requests.
     pub fn send(
         &mut self,
         frame: u64,
+        (task, skipped): (FrameTask, u32),
         (query, with_rest): (usize, bool),
         wait: WaitLimit,
         write_magnitude: impl FnOnce(&mut [f32]),
@@ -79,6 +81,7 @@ impl MaskExchange {
             self.stream = self.stream.wrapping_add(1);
         }
         (request.stream, request.index, request.wait) = (self.stream, frame, wait);
+        (request.task, request.skipped) = (task, skipped);
         (request.query, request.with_rest) = (query as u8, with_rest);
         write_magnitude(&mut request.magnitude);
         self.requests[self.timing.ring_index(frame)] = RequestState::InFlight;
@@ -115,6 +118,13 @@ impl MaskExchange {
     pub fn take(&mut self, due: u64) -> RequestState {
         let at = self.index_of_mask(due);
         std::mem::replace(&mut self.requests[at], RequestState::Idle)
+    }
+
+    /// Returns the request whose reply has the mask of frame `due` to the pool, unless it is in flight.
+    pub fn discard(&mut self, due: u64) {
+        if let RequestState::Done(request) = self.take(due) {
+            self.queue.release(request);
+        }
     }
 
     /// Returns a taken request to the pool.

@@ -8,6 +8,7 @@ use crate::dsp::mixer::Mixer;
 use crate::engine::Engine;
 use crate::engine::block::Config;
 use crate::engine::channel_bank::ChannelBank;
+use crate::engine::idle::IdleControl;
 use crate::engine::mask_exchange::MaskExchange;
 use crate::engine::timing::Timing;
 use crate::engine::wait_policy::WaitPolicy;
@@ -60,7 +61,9 @@ impl Engine {
             mixer: Mixer::new(config.sample_rate),
             masks: MaskExchange::new(queue, timing, status.clone()),
             waiting: WaitPolicy::new(config.offline, detector),
+            idle: IdleControl::new(&timing),
             frame: 0,
+            first_due: 0,
             samples_to_hop: timing.grid.hop,
             missed_hops: 0,
             timing,

@@ -21,6 +21,8 @@ use crate::realtime::status::Readiness;
 use crate::separator::Separator;
 use crate::separator::fake::FakeSeparator;
 
+mod idle;
+
 const AUDIO: SpectrogramFormat =
     SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
 const RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 50_317.0];
@@ -74,7 +76,7 @@ fn wait_until_ready(engine: &Engine) {
 }
 
 /// Controls of a test, constant during a block.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct TestControls {
     strength: f32,
     gain: f32,

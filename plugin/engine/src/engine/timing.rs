@@ -33,6 +33,11 @@ impl Timing {
         }
     }
 
+    /// Returns the samples from the last one of the input to the last one of the output that it changes.
+    pub fn tail(&self) -> usize {
+        self.latency + self.grid.size
+    }
+
     /// Index of `frame` in the rings of the newest `delay_hops + 1` frames.
     pub fn ring_index(&self, frame: u64) -> usize {
         (frame % (self.delay_hops as u64 + 1)) as usize

@@ -33,6 +33,18 @@ impl Processor {
         self.running.engine.latency()
     }
 
+    /// Samples from the last one of the input to the last one of the output that it changes.
+    pub fn tail(&self) -> usize {
+        self.running.engine.tail()
+    }
+
+    /// Whether all outputs are zero and stay so until the input is not, so that the host may pause.
+    ///
+    /// Never while it renders, nor while an editor reads the [`Analyzer`](crate::dsp::analyzer::Analyzer).
+    pub fn is_silent(&self) -> bool {
+        self.next.is_none() && self.running.engine.is_silent()
+    }
+
     /// Clears all buffers and starts a new stream.
     pub fn reset(&mut self) {
         self.running.engine.reset();

@@ -24,4 +24,8 @@ impl<F: FnMut(&[f32], &mut [f32])> Listener for FakeListener<F> {
         (self.function)(magnitude, &mut self.heard);
         Ok(&self.heard)
     }
+
+    fn skip_silence(&mut self, _frames: usize) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -10,6 +10,7 @@ use crate::inference::batching_pool::{BatchingPool, PoolHandle};
 use crate::inference::cancel::{CANCELLED, CancelToken, with_timeout};
 use crate::inference::provider::Provider;
 use crate::inference::session::{LoadTurn, Session};
+use crate::inference::state_history::StateHistory;
 use crate::inference::tensors::{
     MAX_STATE_VALUES, Signature, check_output, check_shape, single_stream_shape, tensor_shape, zero_state,
 };
@@ -27,7 +28,16 @@ pub trait Listener {
     /// # Errors
     /// Fails if a run fails or is cancelled.
     fn hear(&mut self, magnitude: &[f32]) -> Result<&[f32], String>;
+
+    /// Takes `frames` frames of silence, which may be many: the state is that after them, exactly or nearly.
+    ///
+    /// # Errors
+    /// Fails if a run fails or is cancelled.
+    fn skip_silence(&mut self, frames: usize) -> Result<(), String>;
 }
+
+/// Runs on silence before the states after many more are extrapolated.
+const SILENT_RUNS: usize = 4;
 
 /// Sessions of a listener network, shared by all instances.
 pub type ListenerPool = BatchingPool<Session>;
@@ -188,5 +198,22 @@ impl Listener for NetworkListener {
             self.infer()?;
         }
         Ok(&self.heard)
+    }
+
+    fn skip_silence(&mut self, frames: usize) -> Result<(), String> {
+        let pending = self.pending.len() / self.bins + frames;
+        let runs = pending / self.frames;
+        let mut states = StateHistory::default();
+        for _ in 0..runs.min(SILENT_RUNS) {
+            self.pending.resize(self.frames * self.bins, 0.0);
+            self.infer()?;
+            states.push(&self.values).map_err(|error| error.to_string())?;
+        }
+        if runs > SILENT_RUNS {
+            let more = (runs - SILENT_RUNS) as f32;
+            states.extrapolate(&mut self.values, more).map_err(|error| error.to_string())?;
+        }
+        self.pending.resize(pending % self.frames * self.bins, 0.0);
+        Ok(())
     }
 }

@@ -25,6 +25,23 @@ impl WaitLimit {
     pub fn is_wait_allowed(self) -> bool {
         self != Self::None
     }
+
+    /// Whether the host renders: it says so, or is too far ahead to play live.
+    pub fn is_render(self) -> bool {
+        matches!(self, Self::Offline | Self::Lead(Duration::MAX))
+    }
+}
+
+/// What the separator thread does with a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FrameTask {
+    /// It makes a mask.
+    #[default]
+    Separate,
+    /// The frame is silence. The network runs so that its state follows; the mask is not used.
+    FollowSilence,
+    /// The output needs no mask. Only the listener takes the frame, for the window.
+    Hear,
 }
 
 /// Request for one mask: the audio thread fills `magnitude`, the separator thread `mask`.
@@ -38,6 +55,9 @@ pub struct MaskRequest {
     /// Whether what else is there competes with the described sound.
     pub with_rest: bool,
     pub wait: WaitLimit,
+    pub task: FrameTask,
+    /// Frames of silence before this one that were not sent.
+    pub skipped: u32,
     /// Whether `mask` was filled. False without an embedding or after an error.
     pub has_mask: bool,
     /// Linear magnitude on the model's grid, `model_bins` long.
@@ -54,6 +74,8 @@ impl MaskRequest {
             query: 0,
             with_rest: false,
             wait: WaitLimit::None,
+            task: FrameTask::Separate,
+            skipped: 0,
             has_mask: false,
             magnitude: vec![0.0; bins].into(),
             mask: vec![Complex32::ZERO; bins].into(),

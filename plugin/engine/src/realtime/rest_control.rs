@@ -80,16 +80,22 @@ impl RestControl {
         }
     }
 
-    /// Takes the frame `magnitude` of `stream`; with `is_needed`, the listener hears it.
+    /// Takes the frame `magnitude` of `stream`, after `skipped` frames of silence; with `is_needed`, the listener hears them.
     ///
     /// A listener that fails is reported and not used again.
-    pub fn hear(&mut self, stream: u32, magnitude: &[f32], is_needed: bool) {
-        if self.stream != Some(stream) {
+    pub fn hear(&mut self, stream: u32, magnitude: &[f32], skipped: u32, is_needed: bool) {
+        let is_new = self.stream != Some(stream);
+        if is_new {
             self.stream = Some(stream);
             self.reset();
         }
         let Some(hearing) = self.hearing.as_mut().filter(|_| is_needed) else { return };
-        match hearing.loaded.listener.hear(magnitude) {
+        let listener = &mut hearing.loaded.listener;
+        let skipping = match is_new {
+            true => Ok(()),
+            false => listener.skip_silence(skipped as usize),
+        };
+        match skipping.and_then(|()| listener.hear(magnitude)) {
             Ok(heard) => hearing.heard.copy_from_slice(heard),
             Err(problem) => {
                 self.hearing = None;
@@ -265,7 +271,7 @@ mod tests {
             query: &EncodedQuery,
             said: Option<&EncodedQuery>,
         ) -> (Vec<f32>, f32, usize) {
-            self.control.hear(stream, &heard, is_wanted);
+            self.control.hear(stream, &heard, 0, is_wanted);
             let (kept, rest) = self.control.select(query, said, is_wanted);
             (rest.parts.iter().map(|part| part.embedding[0]).collect(), rest.weight, kept.len())
         }
@@ -365,6 +371,9 @@ mod tests {
             fn reset(&mut self) {}
             fn hear(&mut self, _: &[f32]) -> Result<&[f32], String> {
                 Err("broken".into())
+            }
+            fn skip_silence(&mut self, _: usize) -> Result<(), String> {
+                Ok(())
             }
         }
         let mut fixture = Fixture::new(Some(LoadedListener { listener: Box::new(Failing), ..listener() }));

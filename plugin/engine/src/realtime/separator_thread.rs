@@ -13,7 +13,7 @@ use crate::inference::provider::ActiveProvider;
 use crate::listener::load::LoadedListener;
 use crate::query::slots::Queries;
 use crate::realtime::denormals::FlushDenormals;
-use crate::realtime::mask_queue::{MaskRequest, QueueState, SeparatorEndpoint, WaitLimit};
+use crate::realtime::mask_queue::{FrameTask, MaskRequest, QueueState, SeparatorEndpoint, WaitLimit};
 use crate::realtime::priority::RealtimePriority;
 use crate::realtime::rest_budget::RestBudget;
 use crate::realtime::rest_control::RestControl;
@@ -231,19 +231,25 @@ impl SeparatorLoop {
         let start = Instant::now();
         // Also without a text: the window shows what could be asked for.
         let is_watched = self.analyzer.is_active();
-        self.rest.hear(request.stream, &request.magnitude, request.with_rest || is_watched);
+        let (skipped, is_needed) = (request.skipped, request.with_rest || is_watched);
+        self.rest.hear(request.stream, &request.magnitude, skipped, is_needed);
+        if request.task == FrameTask::Hear {
+            self.set_unseparated();
+            return false;
+        }
         let listening = start.elapsed();
         let query = self.queries.encoding(self.engine_id, request.query.into(), timeout);
         // A text without parts lets everything pass.
         let Some(query) = query.filter(|query| !query.parts.is_empty()) else {
             self.stream = None;
-            self.status.set_presence(None);
-            self.status.update_hearing(|state| state.rest = None);
+            self.set_unseparated();
             return false;
         };
         if self.stream != Some(request.stream) {
             self.separator.reset();
             self.stream = Some(request.stream);
+        } else if skipped > 0 {
+            self.separator.skip_silence(skipped);
         }
         let is_live = !request.wait.is_wait_allowed();
         let can_afford = self.budget.can_afford(is_live);
@@ -272,7 +278,16 @@ impl SeparatorLoop {
             self.stream = None;
             return false;
         }
+        if request.task == FrameTask::FollowSilence {
+            self.separator.note_silence();
+        }
         true
+    }
+
+    /// Tells the window that no sound and no rest are separated.
+    fn set_unseparated(&self) {
+        self.status.set_presence(None);
+        self.status.update_hearing(|state| state.rest = None);
     }
 }
 

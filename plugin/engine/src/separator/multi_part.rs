@@ -48,6 +48,22 @@ impl MultiPartSeparator {
         self.branches[0].reset();
     }
 
+    /// [Notes the silence](Separator::note_silence) of the last frame for every part.
+    pub fn note_silence(&mut self) {
+        self.separators().for_each(|separator| separator.note_silence());
+    }
+
+    /// [Skips silence](Separator::skip_silence) for every part.
+    pub fn skip_silence(&mut self, hops: u32) {
+        self.separators().for_each(|separator| separator.skip_silence(hops));
+    }
+
+    /// The separators of all parts, and then of those of the rest.
+    fn separators(&mut self) -> impl Iterator<Item = &mut Box<dyn Separator>> {
+        let rest = self.rest_branches.iter_mut().map(|branch| &mut branch.separator);
+        self.branches.iter_mut().chain(rest)
+    }
+
     /// Runs every part and combines the masks and presences.
     ///
     /// A bin's gain is the largest of the included parts, lowered where that of the rest is high ([`compete`]), and limited by

@@ -14,6 +14,7 @@ use realfft::num_complex::Complex32;
 use crate::inference::cancel::{CANCELLED, CancelToken};
 use crate::inference::provider::{ActiveProvider, ProviderChoice};
 use crate::inference::session::Session;
+use crate::inference::state_history::StateHistory;
 use crate::inference::tensors::{
     MAX_STATE_VALUES, Signature, check_output, check_shape, single_stream_shape, tensor_shape, zero_state,
 };
@@ -35,6 +36,8 @@ pub struct StreamingSeparator {
     /// Whether one run can take jobs of several streams.
     has_batch_axis: bool,
     stream: Stream,
+    /// States after the last frames of silence.
+    silent_states: StateHistory,
 }
 
 /// Where the state of a stream is.
@@ -102,7 +105,13 @@ impl StreamingSeparator {
         let stream = Stream::Alone(new_job(&network, zeros, 1));
         let has_batch_axis =
             network.layout.has_batch_axis && states.iter().all(|state| state.batch_axis.is_some());
-        Ok(Self { network, states: states.into(), has_batch_axis, stream })
+        Ok(Self {
+            network,
+            states: states.into(),
+            has_batch_axis,
+            stream,
+            silent_states: StateHistory::default(),
+        })
     }
 
     /// Fills the job of this stream alone, runs it by `infer`, and returns its outputs.
@@ -140,6 +149,18 @@ impl StreamingSeparator {
                 Ok(new_job(&self.network, states, 1))
             }
             Stream::Lost => Err(CANCELLED.into()),
+        }
+    }
+
+    /// Copies the state of this stream to the history.
+    fn push_silent_state(&mut self) -> ort::Result<()> {
+        match &self.stream {
+            Stream::Alone(job) => self.silent_states.push(&job.states),
+            Stream::Grouped(group, at) => match &*group.lock() {
+                Some(job) => self.silent_states.push(&states::copy_stream(&self.states, job, *at)?),
+                None => Ok(()),
+            },
+            Stream::Lost => Ok(()),
         }
     }
 
@@ -237,6 +258,7 @@ impl Separator for StreamingSeparator {
     }
 
     fn reset(&mut self) {
+        self.silent_states.clear();
         if matches!(self.stream, Stream::Lost) {
             return;
         }
@@ -261,7 +283,22 @@ impl Separator for StreamingSeparator {
             states: self.states.clone(),
             has_batch_axis: self.has_batch_axis,
             stream,
+            silent_states: StateHistory::default(),
         }))
+    }
+
+    fn note_silence(&mut self) {
+        if self.push_silent_state().is_err() {
+            self.silent_states.clear();
+        }
+    }
+
+    fn skip_silence(&mut self, hops: u32) {
+        if let Ok(mut job) = self.take_job() {
+            // An error leaves the state as it was before the skipped frames.
+            let _ = self.silent_states.extrapolate(&mut job.states, hops as f32);
+            self.stream = Stream::Alone(job);
+        }
     }
 
     fn run(

@@ -70,6 +70,10 @@ impl Separator for WindowSeparator {
         Ok(Box::new(self.clone()))
     }
 
+    fn skip_silence(&mut self, hops: u32) {
+        self.frames.skip_silence(hops as usize);
+    }
+
     fn run(
         &mut self,
         magnitude: &[f32],
@@ -154,6 +158,15 @@ impl FrameWindow {
         self.frames_since_run == 0
     }
 
+    /// Adds `frames` frames of silence without a run: the masks stay those of earlier frames of silence.
+    fn skip_silence(&mut self, frames: usize) {
+        let values = frames.min(self.context) * self.bins;
+        self.window.copy_within(values.., 0);
+        let kept = self.window.len() - values;
+        self.window[kept..].fill(0.0);
+        self.frames_since_run = (self.frames_since_run + frames) % self.advance;
+    }
+
     /// Fills in the mask of the frame [`SeparatorSection::mask_lag`] frames before the newest, and returns its presence.
     fn pop(&self, mask: &mut [Complex32]) -> Option<f32> {
         mask.copy_from_slice(&self.masks[self.frames_since_run * self.bins..][..self.bins]);
@@ -207,6 +220,24 @@ mod tests {
             assert_eq!(lag, lookahead + advance - 1);
             let expected: Vec<f32> = (1..=40_usize).map(|newest| newest.saturating_sub(lag) as f32).collect();
             assert_eq!(gains_of_magnitudes(&section, 40), expected, "{context}, {advance}, {lookahead}");
+        }
+    }
+
+    #[test]
+    fn skipped_silence_leaves_the_window_as_if_it_had_been_added() {
+        for skipped in [1, 3, 4, 9, 1000] {
+            let new = || FrameWindow::new(&section(8, 5, 0), BINS);
+            let (mut skipping, mut adding) = (new(), new());
+            for number in 1..=6 {
+                skipping.push(&[number as f32; BINS]);
+                adding.push(&[number as f32; BINS]);
+            }
+            skipping.skip_silence(skipped);
+            for _ in 0..skipped {
+                adding.push(&[0.0; BINS]);
+            }
+            assert_eq!(skipping.window, adding.window, "{skipped}");
+            assert_eq!(skipping.frames_since_run, adding.frames_since_run, "{skipped}");
         }
     }
 
