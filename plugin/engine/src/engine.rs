@@ -185,7 +185,7 @@ impl Engine {
         self.waiting.receive(&mut self.masks, self.frame);
         let due = self.frame.checked_sub(self.timing.delay_hops as u64);
         if let Some(resting) = due.filter(|due| *due < self.first_due) {
-            self.masks.discard(resting);
+            self.rest(resting, &controls.shape);
         } else if let Some(due) = due {
             self.waiting.wait_for_mask(&mut self.masks, self.frame, due, wait);
             self.apply_mask(due, &controls.shape);
@@ -211,6 +211,16 @@ impl Engine {
                 _ => channels.write_magnitude(newest, magnitude),
             },
         );
+    }
+
+    /// Keeps the mask of frame `due`, of a silence, so that smoothing goes on from it. The frame is not synthesised.
+    fn rest(&mut self, due: u64, shape: &MaskShaping) {
+        if let RequestState::Done(request) = self.masks.take(due) {
+            if request.has_mask && !self.idle.is_unused() {
+                self.mask.update(&request.mask, &MaskShaping { smoothing: 0.0, ..*shape });
+            }
+            self.masks.release(request);
+        }
     }
 
     /// Applies the mask of frame `due`, or conceals that it is missing.

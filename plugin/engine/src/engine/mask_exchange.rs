@@ -120,13 +120,6 @@ impl MaskExchange {
         std::mem::replace(&mut self.requests[at], RequestState::Idle)
     }
 
-    /// Returns the request whose reply has the mask of frame `due` to the pool, unless it is in flight.
-    pub fn discard(&mut self, due: u64) {
-        if let RequestState::Done(request) = self.take(due) {
-            self.queue.release(request);
-        }
-    }
-
     /// Returns a taken request to the pool.
     pub fn release(&mut self, request: Box<MaskRequest>) {
         self.queue.release(request);

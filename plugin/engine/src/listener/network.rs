@@ -217,3 +217,50 @@ impl Listener for NetworkListener {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::library;
+    use crate::listener::concepts::ListenerConcepts;
+    use crate::package::PackageInfo;
+
+    /// Probabilities of the default model's listener after a second of sound, `silence`, and half a second of sound.
+    fn heard_after(silence: impl FnOnce(&mut NetworkListener)) -> Vec<f32> {
+        let package = PackageInfo::built_in().load().unwrap();
+        let section = package.manifest.listener.as_ref().unwrap();
+        let files = package.listener.as_ref().unwrap().as_ref().unwrap();
+        let bins = package.manifest.audio.bins();
+        let source = ListenerSource {
+            network: &files.network,
+            is_untrusted: false,
+            frames: section.frames,
+            bins,
+            concepts: ListenerConcepts::parse(&files.concepts).unwrap().names().len(),
+        };
+        let (environment, token) = (library::environment().unwrap(), CancelToken::default());
+        let mut listener = NetworkListener::load(environment, &source, &Arc::default(), &token).unwrap();
+        let frame = |hop: usize| {
+            (0..bins).map(move |bin| 1.0 + ((bin + 3 * hop) as f32 * 0.1).sin()).collect::<Vec<_>>()
+        };
+        for hop in 0..60 {
+            listener.hear(&frame(hop)).unwrap();
+        }
+        silence(&mut listener);
+        (0..32).for_each(|hop| drop(listener.hear(&frame(hop)).unwrap().to_vec()));
+        listener.heard
+    }
+
+    #[test]
+    fn skipped_silence_leaves_the_listener_as_if_it_had_heard_it() {
+        for (frames, tolerance) in [(1, 0.0), (4, 0.0), (33, 0.0), (2_000, 0.01)] {
+            let skipped = heard_after(|listener| listener.skip_silence(frames).unwrap());
+            let heard = heard_after(|listener| {
+                let silence = vec![0.0; listener.bins];
+                (0..frames).for_each(|_| drop(listener.hear(&silence).unwrap().to_vec()));
+            });
+            let difference = skipped.iter().zip(&heard).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference <= tolerance, "{frames} frames: {difference}");
+        }
+    }
+}

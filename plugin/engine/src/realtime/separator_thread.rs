@@ -346,8 +346,13 @@ mod tests {
         }
 
         fn request_as(&mut self, wait: WaitLimit) -> Option<Box<MaskRequest>> {
+            self.send(|request| (request.wait, request.with_rest) = (wait, true))
+        }
+
+        /// Sends a request after `change`, and returns the reply, or `None` if the status fails instead.
+        fn send(&mut self, change: impl FnOnce(&mut MaskRequest)) -> Option<Box<MaskRequest>> {
             let mut request = self.audio.acquire().unwrap();
-            (request.wait, request.with_rest) = (wait, true);
+            change(&mut request);
             self.audio.send(request);
             loop {
                 if let Some(reply) = self.audio.receive() {
@@ -409,6 +414,49 @@ mod tests {
         assert_eq!(gain(&mut fixture), 0.6);
         let hearing = fixture.status.hearing();
         assert!(hearing.is_rest_paused && hearing.rest.is_none());
+    }
+
+    #[test]
+    fn frame_to_hear_runs_the_listener_and_no_separator() {
+        let mut fixture = Fixture::with_networks(|| Networks {
+            separator: Box::new(FakeSeparator(|_: &[f32], _: &[f32], _: &mut [Complex32]| panic!("it runs"))),
+            ..networks_that_hear()
+        });
+        // Half a second passes before a sound is shown.
+        for _ in 0..600 {
+            let reply = fixture.send(|request| request.task = FrameTask::Hear).unwrap();
+            assert!(!reply.has_mask);
+            fixture.audio.release(reply);
+        }
+        assert_eq!(fixture.status.hearing().sounds.len(), 1);
+    }
+
+    #[test]
+    fn skipped_silence_reaches_the_separator_before_the_next_frame() {
+        struct Skipping(f32);
+        impl Separator for Skipping {
+            fn as_any(&mut self) -> &mut dyn Any {
+                self
+            }
+            fn reset(&mut self) {}
+            fn fork(&self) -> Result<Box<dyn Separator>, String> {
+                Err("fake separator: fork is unsupported".into())
+            }
+            fn skip_silence(&mut self, hops: u32) {
+                self.0 += hops as f32;
+            }
+            fn run(&mut self, _: &[f32], _: &[f32], mask: &mut [Complex32]) -> Result<Option<f32>, String> {
+                mask.fill(Complex32::new(self.0, 0.0));
+                Ok(None)
+            }
+        }
+        let mut fixture = Fixture::with_networks(|| Networks::without_listener(Box::new(Skipping(0.0))));
+        for (stream, skipped, expected) in [(0, 0, 0.0), (0, 40, 40.0), (0, 0, 40.0), (1, 30, 40.0)] {
+            let reply =
+                fixture.send(|request| (request.stream, request.skipped) = (stream, skipped)).unwrap();
+            assert_eq!(reply.mask[0].re, expected, "a new stream has no silence before it");
+            fixture.audio.release(reply);
+        }
     }
 
     #[test]
