@@ -21,7 +21,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::{from_ref, null, null_mut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use clap_sys::audio_buffer::clap_audio_buffer;
@@ -30,8 +30,14 @@ use clap_sys::events::{
     clap_event_param_mod, clap_event_param_value, clap_input_events,
 };
 use clap_sys::ext::audio_ports::{CLAP_EXT_AUDIO_PORTS, clap_audio_port_info, clap_plugin_audio_ports};
+use clap_sys::ext::audio_ports_activation::{
+    CLAP_EXT_AUDIO_PORTS_ACTIVATION, CLAP_EXT_AUDIO_PORTS_ACTIVATION_COMPAT,
+    clap_plugin_audio_ports_activation,
+};
 use clap_sys::ext::latency::{CLAP_EXT_LATENCY, clap_host_latency, clap_plugin_latency};
-use clap_sys::process::{CLAP_PROCESS_ERROR, clap_process, clap_process_status};
+use clap_sys::process::{
+    CLAP_PROCESS_CONTINUE, CLAP_PROCESS_ERROR, CLAP_PROCESS_SLEEP, clap_process, clap_process_status,
+};
 use nice_plug::wrapper::clap::{
     CLAP_PLUGIN_FACTORY_ID, CLAP_VERSION, PluginDescriptor, Wrapper, clap_host, clap_plugin,
     clap_plugin_descriptor, clap_plugin_entry, clap_plugin_factory,
@@ -60,6 +66,8 @@ struct Shim {
     host: *const clap_host,
     link: Arc<HostLink>,
     was_active: AtomicBool,
+    /// Output ports that the host has deactivated, a bit for each.
+    inactive_outputs: AtomicU32,
     /// `Some` while the plugin is active. `process` locks it, which the host never calls during `activate` or
     /// `deactivate`.
     scratch: Mutex<Option<Scratch>>,
@@ -104,6 +112,7 @@ impl Shim {
                 host,
                 link,
                 was_active: AtomicBool::new(false),
+                inactive_outputs: AtomicU32::new(0),
                 scratch: Mutex::new(None),
             };
             Box::into_raw(Box::new(shim)).cast_const().cast()
@@ -220,6 +229,12 @@ unsafe extern "C" fn process(
                 *pointer = provided;
             }
         }
+        let inactive = shim.inactive_outputs.load(Ordering::Relaxed);
+        let is_used = |port: usize| {
+            let channel = channel_pointer(host.audio_outputs, host.audio_outputs_count, port, 0);
+            inactive & 1 << port == 0 && !channel.is_null()
+        };
+        shim.link.begin_block((1..OUTPUT_PORTS).any(is_used));
         let mut outputs = [[null_mut(); MAX_CHANNELS]; OUTPUT_PORTS];
         for port in 0..OUTPUT_PORTS {
             for channel in 0..channels {
@@ -243,12 +258,14 @@ unsafe extern "C" fn process(
             ..*host
         };
         let status = call!(shim.inner => process(shim.inner, &block));
+        let is_silent = status == CLAP_PROCESS_CONTINUE && shim.link.is_silent();
         if !host.audio_outputs.is_null() {
             for index in 0..host.audio_outputs_count as usize {
-                (*host.audio_outputs.add(index)).constant_mask = 0;
+                let is_constant = is_silent && index < OUTPUT_PORTS;
+                (*host.audio_outputs.add(index)).constant_mask = if is_constant { u64::MAX } else { 0 };
             }
         }
-        status
+        if is_silent { CLAP_PROCESS_SLEEP } else { status }
     }
 }
 
@@ -353,11 +370,44 @@ unsafe extern "C" fn latency(plugin: *const clap_plugin) -> u32 {
     unsafe { Shim::of(plugin) }.link.latency()
 }
 
+static PORTS_ACTIVATION: clap_plugin_audio_ports_activation = clap_plugin_audio_ports_activation {
+    can_activate_while_processing: Some(can_activate_while_processing),
+    set_active: Some(set_active),
+};
+
+unsafe extern "C" fn can_activate_while_processing(_plugin: *const clap_plugin) -> bool {
+    true
+}
+
+/// Notes which outputs the host uses.
+unsafe extern "C" fn set_active(
+    plugin: *const clap_plugin,
+    is_input: bool,
+    port: u32,
+    is_active: bool,
+    _sample_size: u32,
+) -> bool {
+    let is_known = port < if is_input { 1 } else { OUTPUT_PORTS as u32 };
+    if is_known && !is_input {
+        // SAFETY: the host passes its pointer.
+        let inactive = unsafe { &Shim::of(plugin).inactive_outputs };
+        match is_active {
+            true => inactive.fetch_and(!(1 << port), Ordering::Relaxed),
+            false => inactive.fetch_or(1 << port, Ordering::Relaxed),
+        };
+    }
+    is_known
+}
+
 unsafe extern "C" fn get_extension(plugin: *const clap_plugin, id: *const c_char) -> *const c_void {
     // SAFETY: this is the host's call, passed on. `id` is a string unless it is null.
     unsafe {
         if !id.is_null() && CStr::from_ptr(id) == CLAP_EXT_LATENCY {
             return from_ref(&LATENCY).cast();
+        }
+        let activation = [CLAP_EXT_AUDIO_PORTS_ACTIVATION, CLAP_EXT_AUDIO_PORTS_ACTIVATION_COMPAT];
+        if !id.is_null() && activation.contains(&CStr::from_ptr(id)) {
+            return from_ref(&PORTS_ACTIVATION).cast();
         }
         let shim = Shim::of(plugin);
         call!(shim.inner => get_extension(shim.inner, id))

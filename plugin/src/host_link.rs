@@ -45,6 +45,10 @@ pub struct HostLink {
     /// Samples; 0 before the first activation.
     latency: AtomicU32,
     is_reset_announced: AtomicBool,
+    /// Whether the host uses no auxiliary output in this block.
+    is_aux_unused: AtomicBool,
+    /// Whether all outputs of the block so far are zero, and stay so until the input is not.
+    is_silent: AtomicBool,
 }
 
 impl HostLink {
@@ -103,6 +107,27 @@ impl HostLink {
         self.latency.swap(samples, Ordering::AcqRel) != samples
     }
 
+    /// Begins a block of the host, which nice-plug may pass on in parts.
+    pub fn begin_block(&self, is_aux_used: bool) {
+        self.is_aux_unused.store(!is_aux_used, Ordering::Relaxed);
+        self.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the host may use an auxiliary output in this block.
+    pub fn is_aux_used(&self) -> bool {
+        !self.is_aux_unused.load(Ordering::Relaxed)
+    }
+
+    /// Ends a part of the block. `is_silent`: all outputs are zero and stay so until the input is not.
+    pub fn end_part(&self, is_silent: bool) {
+        self.is_silent.fetch_and(is_silent, Ordering::Relaxed);
+    }
+
+    /// Whether all outputs of the block are zero, and stay so until the input is not.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
+    }
+
     /// Announces that the plugin's next `reset` is one of the host's.
     pub fn announce_reset(&self) {
         self.is_reset_announced.store(true, Ordering::Release);
@@ -117,6 +142,16 @@ impl HostLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn block_is_silent_if_all_of_its_parts_are() {
+        let link = HostLink::default();
+        for (parts, is_silent) in [([true, true], true), ([true, false], false), ([false, true], false)] {
+            link.begin_block(false);
+            parts.into_iter().for_each(|part| link.end_part(part));
+            assert_eq!(link.is_silent(), is_silent);
+        }
+    }
 
     #[test]
     fn plugin_created_by_a_shim_shares_its_link() {

@@ -186,9 +186,15 @@ impl Plugin for Sift {
             && target.samples() == samples
             && residual.samples() == samples
         {
-            outputs = AuxOutputs { target: target.as_slice(), residual: residual.as_slice() };
+            let (target, residual) = (target.as_slice(), residual.as_slice());
+            if self.link.is_aux_used() {
+                outputs = AuxOutputs { target, residual };
+            } else {
+                target.iter_mut().chain(residual).for_each(|channel| channel.fill(0.0));
+            }
         }
         processor.process(buffer.as_slice(), &mut outputs, &controls);
+        self.link.end_part(processor.is_silent());
         // Another model may have another latency.
         let latency = processor.latency() as u32;
         if self.link.set_latency(latency) {
@@ -197,7 +203,7 @@ impl Plugin for Sift {
             self.latency_changes += 1;
             context.set_latency_samples(self.latency_changes);
         }
-        ProcessStatus::Tail(latency)
+        ProcessStatus::Tail(processor.tail() as u32)
     }
 }
 

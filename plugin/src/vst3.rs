@@ -16,16 +16,16 @@ mod host_notifier;
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use nice_plug::wrapper::setup_logger;
 use nice_plug::wrapper::vst3::vst3::Steinberg::Vst::{
     AudioBusBuffers, AudioBusBuffers__type0, BusDirection, BusDirections_::kOutput, BusInfo, CString,
     IAudioProcessor, IAudioProcessorTrait, IComponent, IComponentHandler, IComponentTrait, IEditController,
     IEditControllerTrait, IProcessContextRequirements, IProcessContextRequirementsTrait, IUnitInfo,
-    IUnitInfoTrait, IoMode, MediaType, ParamID, ParamValue, ParameterInfo, ProcessData, ProcessSetup,
-    ProgramListID, ProgramListInfo, RoutingInfo, SpeakerArr::kEmpty, SpeakerArrangement, String128, TChar,
-    UnitID, UnitInfo,
+    IUnitInfoTrait, IoMode, MediaType, MediaTypes_::kAudio, ParamID, ParamValue, ParameterInfo, ProcessData,
+    ProcessSetup, ProgramListID, ProgramListInfo, RoutingInfo, SpeakerArr::kEmpty, SpeakerArrangement,
+    String128, TChar, UnitID, UnitInfo,
 };
 use nice_plug::wrapper::vst3::vst3::Steinberg::{
     FIDString, FUnknown, IBStream, IPlugView, IPluginBaseTrait, IPluginFactory, IPluginFactory2,
@@ -46,6 +46,8 @@ use crate::host_link::HostLink;
 const AUX_OUTPUTS: usize = 2;
 /// Largest number of channels of a bus.
 const MAX_CHANNELS: usize = 2;
+/// Value of `Component::active_outputs` as long as the host has not said which outputs it uses.
+const ALL_OUTPUTS: u32 = u32::MAX;
 /// Scratch channels: those of the auxiliary outputs, and one for the main output.
 const SCRATCH_CHANNELS: usize = AUX_OUTPUTS * MAX_CHANNELS + 1;
 
@@ -59,6 +61,8 @@ struct Component {
     config: Mutex<Option<Config>>,
     /// Number of channels of the main buses, as accepted last.
     channels: AtomicUsize,
+    /// Auxiliary outputs that are active, a bit for each; `ALL_OUTPUTS` before the host has activated any bus.
+    active_outputs: AtomicU32,
     /// Arrangements that the host requested for the auxiliary outputs; empty: that of the main output.
     arrangements: [AtomicU64; AUX_OUTPUTS],
     /// `SCRATCH_CHANNELS` channels of the largest block, one after the other. `setupProcessing` and `process` lock
@@ -83,6 +87,7 @@ impl Component {
             is_active: AtomicBool::new(false),
             config: Mutex::new(None),
             channels: AtomicUsize::new(MAX_CHANNELS),
+            active_outputs: AtomicU32::new(ALL_OUTPUTS),
             arrangements: Default::default(),
             scratch: Mutex::default(),
         }
@@ -130,9 +135,31 @@ impl IComponentTrait for Component {
         setIoMode(mode: IoMode) -> tresult;
         getBusCount(media: MediaType, direction: BusDirection) -> int32;
         getRoutingInfo(input: *mut RoutingInfo, output: *mut RoutingInfo) -> tresult;
-        activateBus(media: MediaType, direction: BusDirection, index: int32, state: TBool) -> tresult;
         setState(state: *mut IBStream) -> tresult;
         getState(state: *mut IBStream) -> tresult;
+    }
+
+    /// Notes which outputs the host uses.
+    unsafe fn activateBus(
+        &self,
+        media: MediaType,
+        direction: BusDirection,
+        index: int32,
+        state: TBool,
+    ) -> tresult {
+        // SAFETY: this is the host's call, passed on.
+        let result = unsafe { IComponentTrait::activateBus(&self.inner, media, direction, index, state) };
+        if result == kResultOk && media == kAudio as MediaType && direction == kOutput as BusDirection {
+            // All buses are inactive until the host activates them; hosts that activate none use what they pass.
+            let before = match self.active_outputs.load(Ordering::Relaxed) {
+                ALL_OUTPUTS => 0,
+                known => known,
+            };
+            let bit = 1_u32.checked_shl(index as u32).unwrap_or(0);
+            let after = if state != 0 { before | bit } else { before & !bit };
+            self.active_outputs.store(after, Ordering::Relaxed);
+        }
+        result
     }
 
     unsafe fn setActive(&self, state: TBool) -> tresult {
@@ -302,6 +329,12 @@ impl IAudioProcessorTrait for Component {
                 return if frames == 0 { result } else { kResultFalse };
             }
 
+            let active = self.active_outputs.load(Ordering::Relaxed);
+            let is_used = |(index, bus): (usize, &AudioBusBuffers)| {
+                active & 1 << index != 0 && !channel_pointer(bus, 0).is_null()
+            };
+            let aux = outputs(host).iter().enumerate().take(1 + AUX_OUTPUTS).skip(1);
+            self.link.begin_block(aux.into_iter().any(is_used));
             let mut free_channels = scratch.chunks_exact_mut(frames).map(<[f32]>::as_mut_ptr);
             let mut next_channel = || free_channels.next().unwrap_or(null_mut());
             let mut pointers = [[null_mut(); MAX_CHANNELS]; 1 + AUX_OUTPUTS];
@@ -317,16 +350,20 @@ impl IAudioProcessorTrait for Component {
             let mut buses = pointers.each_mut().map(|pointers| bus(pointers, channels));
             let mut inner_data =
                 ProcessData { numOutputs: 1 + AUX_OUTPUTS as int32, outputs: buses.as_mut_ptr(), ..*host };
-            let has_input =
-                host.numInputs > 0 && !host.inputs.is_null() && is_complete(&*host.inputs, channels);
+            // The samples of a channel that is flagged as silent need not be zero.
+            let has_input = host.numInputs > 0
+                && !host.inputs.is_null()
+                && is_complete(&*host.inputs, channels)
+                && !is_flagged_silent(&*host.inputs, channels);
             if !has_input {
                 silence(&mut buses[0], frames);
                 (inner_data.numInputs, inner_data.inputs) = (0, null_mut());
             }
             let result = IAudioProcessorTrait::process(&self.inner, &mut inner_data);
 
+            let is_silent = result == kResultOk && self.link.is_silent();
             for (index, bus) in outputs(host).iter_mut().enumerate() {
-                bus.silenceFlags = 0;
+                bus.silenceFlags = if is_silent { channel_bits(bus.numChannels) } else { 0 };
                 match buses.get(index) {
                     Some(processed) => copy(processed, bus, frames),
                     None => silence(bus, frames),
@@ -374,6 +411,17 @@ unsafe fn is_complete(bus: &AudioBusBuffers, channels: usize) -> bool {
     bus.numChannels == channels as int32
         // SAFETY: the caller passes a valid bus.
         && (0..channels).all(|channel| unsafe { !channel_pointer(bus, channel).is_null() })
+}
+
+/// Bits for the channels of a bus.
+fn channel_bits(channels: int32) -> u64 {
+    (0..channels.clamp(0, 64)).fold(0, |bits, channel| bits | 1 << channel)
+}
+
+/// Whether the host has flagged all `channels` channels of a bus as silent.
+fn is_flagged_silent(bus: &AudioBusBuffers, channels: usize) -> bool {
+    let bits = channel_bits(channels as int32);
+    bits != 0 && bus.silenceFlags & bits == bits
 }
 
 unsafe fn silence(bus: &mut AudioBusBuffers, frames: usize) {
