@@ -108,6 +108,8 @@ pub struct BlockTiming {
     pub late: Duration,
     /// Time that the plugin took.
     pub processing: Duration,
+    /// Whether the plugin needs no further blocks until its input changes.
+    pub sleeps: bool,
 }
 
 /// How a host passes the auxiliary outputs, Target and Residual, to the plugin.
@@ -747,8 +749,9 @@ impl Processor {
             if blocks.restarted {
                 self.audio.ensure_processing_stopped();
             }
-            let processing = self.process(&block, &changes, blocks.in_place, blocks.aux)?;
-            (blocks.on_block)(BlockTiming { late, processing });
+            let (processing, status) = self.process(&block, &changes, blocks.in_place, blocks.aux)?;
+            let sleeps = status == ProcessStatus::Sleep;
+            (blocks.on_block)(BlockTiming { late, processing, sleeps });
             let written = if blocks.aux == AuxPorts::Connected { 3 } else { 1 };
             for (port, output) in outputs.iter_mut().enumerate().take(written) {
                 for (channel, samples) in output.channels_mut().iter_mut().enumerate() {
@@ -762,7 +765,7 @@ impl Processor {
         Ok(Output { main, target, residual })
     }
 
-    /// Processes one block of `input`, samples by channel, into [`Ports`]; returns the plugin's time for it.
+    /// Processes one block of `input`, samples by channel, into [`Ports`]; returns the plugin's time for it, and its status.
     ///
     /// # Errors
     /// If the block is larger than announced, the plugin fails, or it writes behind a buffer.
@@ -772,7 +775,7 @@ impl Processor {
         events: &[Event],
         in_place: bool,
         aux: AuxPorts,
-    ) -> Result<Duration> {
+    ) -> Result<(Duration, ProcessStatus)> {
         let frames = input[0].len();
         ensure!(
             frames <= self.max_block,
@@ -794,7 +797,7 @@ impl Processor {
             )
         };
         let begin = Instant::now();
-        self.audio.ensure_processing_started()?.process(
+        let status = self.audio.ensure_processing_started()?.process(
             &inputs,
             &mut outputs,
             &changes.as_input(),
@@ -804,7 +807,7 @@ impl Processor {
         )?;
         let elapsed = begin.elapsed();
         self.ports.check_guards(frames)?;
-        Ok(elapsed)
+        Ok((elapsed, status))
     }
 }
 

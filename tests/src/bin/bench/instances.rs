@@ -117,6 +117,11 @@ pub fn instances(mixture: &Audio, seconds: usize, hop: HopTime, table: &mut Tabl
     Ok(())
 }
 
+/// An instance at 48 kHz without a rest.
+pub fn player_without_rest(mixture: &Audio) -> Result<LivePlayer> {
+    player(Rest::Off, mixture)
+}
+
 fn player(rest: Rest, mixture: &Audio) -> Result<LivePlayer> {
     LivePlayer::new(ModelChoice::BuiltIn, DEFAULT_QUERIES[0], rest, mixture.width(), false)
 }

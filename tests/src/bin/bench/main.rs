@@ -8,6 +8,7 @@
 mod audio_thread;
 mod baseline;
 mod files;
+mod idle;
 mod instances;
 mod memory;
 mod separator;
@@ -63,6 +64,7 @@ fn main() -> Result<()> {
     audio_thread::rates_and_channels(plugin, &mixture, &mut table)?;
     separator::query_change(&mut table)?;
     instances::instances(&mixture, seconds, hop, &mut table)?;
+    idle::idle(plugin, &mixture, seconds, hop, &mut table)?;
     files::offline(plugin, &mixture, hop, &mut table)?;
     files::render(arguments.program.as_deref(), &mixture, hop, &mut table)?;
     files::latency(plugin, &mut table)?;
