@@ -234,8 +234,10 @@ fn catch_panic<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String>
 /// Encodes the texts of each request, until the request to quit.
 fn encode_requests(inbox: &Receiver<ServiceRequest>, encoder: &mut dyn TextEncoder, token: &CancelToken) {
     while let Ok(ServiceRequest::Encode(queries, engine_id)) = inbox.recv() {
+        let encoder = &mut *encoder;
+        let concept_names = catch_panic(|| Ok(encoder.concept_names()));
         if queries.engine_id() == engine_id {
-            queries.set_concept_names(encoder.concept_names());
+            queries.set_concept_names(concept_names.unwrap_or_default());
         }
         for (slot, text) in queries.pending() {
             if queries.engine_id() != engine_id {
@@ -484,6 +486,30 @@ mod tests {
         queries.set_text(1, "rain");
         assert_encoded(&queries);
         assert_eq!(queries.slot_state(1), SlotState::Ready);
+    }
+
+    #[test]
+    fn panic_of_the_concept_names_fails_no_text() {
+        struct Nameless;
+
+        impl TextEncoder for Nameless {
+            fn concept_names(&self) -> Arc<[String]> {
+                panic!("fake encoder: no names")
+            }
+
+            fn encode(&mut self, text: &QueryText) -> Result<EncodedQuery, String> {
+                FakeEncoder.encode(text)
+            }
+        }
+
+        let services = services();
+        let queries = Arc::<Queries>::default();
+        let nameless = |info: &PackageInfo, _: &CancelToken| {
+            loaded(info).map(|(package, _)| (package, Box::new(Nameless) as _))
+        };
+        let (_binding, _) = services.open(info("nameless"), queries.clone(), nameless);
+        assert_encoded(&queries);
+        assert!(queries.concept_names().is_empty());
     }
 
     #[test]

@@ -407,6 +407,17 @@ fn broken_tokenizer_is_named() {
 }
 
 #[test]
+fn token_that_the_query_network_lacks_is_named() {
+    let copy = PackageCopy::new();
+    let tokenizer = fs::read_to_string(copy.path().join("tokenizer.json")).unwrap();
+    let with_another = tokenizer.replacen("\"[UNK]\": 0", "\"[UNK]\": 0, \"rain\": 9000", 1);
+    assert_ne!(with_another, tokenizer);
+    fs::write(copy.path().join("tokenizer.json"), with_another).unwrap();
+    let problem = copy.problem();
+    assert!(problem.contains("tokenizer.json") && problem.contains("the token of id 9000"), "{problem}");
+}
+
+#[test]
 fn broken_manifest_is_named_with_its_field() {
     let copy = PackageCopy::new();
     copy.edit_manifest("hop = 512", "hop = -1");

@@ -1,6 +1,7 @@
 //! State of an instance that its processors and background threads share, and the switching of models.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -72,8 +73,22 @@ impl Shared {
     /// engine that it replaces. From its opening on, the running engine has no embeddings and passes
     /// audio dry.
     ///
-    /// Ends early if another engine has been requested since `generation`.
+    /// Ends early if another engine has been requested since `generation`. After a panic, the newest engine has failed.
     pub fn switch_model(&self, generation: u64) {
+        if panic::catch_unwind(AssertUnwindSafe(|| self.open_and_hand_over(generation))).is_ok() {
+            return;
+        }
+        if let Some(activation) = &mut self.selection.lock().activation
+            && self.is_current(generation)
+        {
+            let problem = "model: loading stopped with an internal error. Choose the model again";
+            activation.newest.status().fail(problem.into());
+            activation.is_outdated = false;
+            self.engine_opened.notify_all();
+        }
+    }
+
+    fn open_and_hand_over(&self, generation: u64) {
         let (model, config, handover) = {
             let selection = self.selection.lock();
             let Some(activation) = selection.activation.as_ref().filter(|_| self.is_current(generation))

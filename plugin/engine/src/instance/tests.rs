@@ -34,7 +34,7 @@ fn named(name: &str) -> ModelChoice {
 }
 
 impl Fixture {
-    /// Creates an instance of `model`: its gain, "late" for one with more latency, "gated", or "broken".
+    /// Creates an instance of `model`: its gain, "late" for one with more latency, "gated", "broken" or "panic".
     ///
     /// The embedding of a text is its value as a number, or 1.
     fn new(model: &str) -> Self {
@@ -42,6 +42,7 @@ impl Fixture {
         let (count, owner, is_open) = (opened.clone(), live.clone(), gate.clone());
         let open_source = move |model: &ModelChoice, queries: &Arc<Queries>| {
             count.fetch_add(1, Ordering::SeqCst);
+            assert_ne!(model.to_string(), "panic");
             connect(queries);
             let (name, live, gate) = (model.to_string(), owner.clone(), is_open.clone());
             let lookahead = if name.contains("late") { 3 } else { 0 };
@@ -131,6 +132,19 @@ fn play_until(processor: &mut Processor, expected: f32) -> Vec<f32> {
         output[output.len() - BLOCK..].iter().all(|sample| (sample - expected).abs() < 1e-3)
     });
     output
+}
+
+#[test]
+fn panic_while_a_model_is_switched_is_told_and_ends_no_wait() {
+    let fixture = Fixture::new("0.5");
+    let mut processor = fixture.instance.start(OFFLINE);
+    fixture.instance.wait_until_ready(TIMEOUT).unwrap();
+    fixture.switch_to("panic");
+    let problem = fixture.instance.wait_until_ready(TIMEOUT).unwrap_err();
+    assert!(problem.contains("internal error. Choose the model again"), "{problem}");
+    fixture.switch_to("0.25");
+    fixture.instance.wait_until_ready(TIMEOUT).unwrap();
+    play_until(&mut processor, 0.25);
 }
 
 #[test]

@@ -216,7 +216,21 @@ impl QueryEncoder {
         let mut encoder =
             Self { tokenizer, session, cancel_token, concepts, heard_concepts, cache: HashMap::new() };
         encoder.encode(&"sound".into()).map_err(|error| error_in(&manifest.file, &error))?;
+        encoder.check_largest_token().map_err(|error| error_in(&manifest.tokenizer, &error))?;
         Ok(encoder)
+    }
+
+    /// Runs the network on the token of the largest id, which the network's table may lack.
+    fn check_largest_token(&mut self) -> Result<(), String> {
+        let Some(id) = self.tokenizer.largest_id() else { return Ok(()) };
+        let token = self.cancel_token.clone();
+        let run = |attempt: &CancelToken| {
+            let run_options = attempt.run_options().map_err(|error| error.to_string())?;
+            self.run_tokens(vec![id], &run_options).map_err(|error| {
+                format!("the network does not take the token of id {id}; expected one for each id: {error}")
+            })
+        };
+        with_timeout(&token, run).flatten().map(drop)
     }
 
     /// Returns the names of the package's concepts.
@@ -552,6 +566,23 @@ impl QueryEncoder {
     /// Runs the network and returns its embedding, and its output `concept`, empty if the package has no concepts.
     fn run(&mut self, text: &str, run_options: &RunOptions) -> Result<(Arc<[f32]>, Vec<f32>), String> {
         let ids = self.tokenizer.encode(text)?;
+        let (embedding, concept) = self.run_tokens(ids, run_options)?;
+        for (name, values) in [("embedding", &embedding), ("concept", &concept)] {
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(format!(
+                    "output `{name}` for the query {text:?} is not finite; expected finite values"
+                ));
+            }
+        }
+        Ok((embedding.into(), concept))
+    }
+
+    /// Runs the network on the tokens of these ids and returns its outputs, as [`run`](Self::run) does.
+    fn run_tokens(
+        &mut self,
+        ids: Vec<i64>,
+        run_options: &RunOptions,
+    ) -> Result<(Vec<f32>, Vec<f32>), String> {
         let needs_concept = self.concepts.is_some();
         let infer = || -> ort::Result<_> {
             let shape = [1, ids.len()];
@@ -567,15 +598,7 @@ impl QueryEncoder {
             let concept = if needs_concept { values("concept")? } else { Vec::new() };
             Ok((values("embedding")?, concept))
         };
-        let (embedding, concept) = infer().map_err(|error| error.to_string())?;
-        for (name, values) in [("embedding", &embedding), ("concept", &concept)] {
-            if !values.iter().all(|value| value.is_finite()) {
-                return Err(format!(
-                    "output `{name}` for the query {text:?} is not finite; expected finite values"
-                ));
-            }
-        }
-        Ok((embedding.into(), concept))
+        infer().map_err(|error| error.to_string())
     }
 }
 
