@@ -153,4 +153,5 @@ pub use query::slots::{Queries, SlotState};
 pub use query::text::{DEFAULT_QUERIES, MAX_CHARACTERS, QueryText, SLOTS, normalise};
 pub use query::tokenizer::QueryTokenizer;
 pub use query::understanding::{Choice, Understanding, UnderstoodSound, UnknownSound};
+pub use realtime::priority::GrantedPriority;
 pub use realtime::status::{HearingState, MaskFaults, Readiness, RestSound};

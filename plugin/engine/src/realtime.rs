@@ -4,6 +4,8 @@ pub(crate) mod denormals;
 pub(crate) mod mask_queue;
 pub(crate) mod offline_detector;
 pub(crate) mod priority;
+#[cfg(target_os = "linux")]
+mod processor_time;
 pub(crate) mod rest_budget;
 pub(crate) mod rest_control;
 pub(crate) mod separator_thread;

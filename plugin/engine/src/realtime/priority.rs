@@ -1,11 +1,24 @@
 //! Real-time priority of the separator thread: below the audio thread, above everything else.
+//!
+//! On Linux it is requested of the system and not of rtkit: for that, `audio_thread_priority` limits the processor time of
+//! the whole process to one hop at once, and the kernel ends hosts that do not expect it.
+
+use std::time::Duration;
 
 use audio_thread_priority::{
     RtPriorityHandle, demote_current_thread_from_real_time, promote_current_thread_to_real_time,
 };
 
+#[cfg(target_os = "linux")]
+use crate::realtime::processor_time::{self, GuardedThread};
+
 /// Guard that holds the calling thread at real-time priority until it is dropped.
-pub struct RealtimePriority(Option<RtPriorityHandle>);
+pub struct RealtimePriority {
+    handle: Option<RtPriorityHandle>,
+    /// Keeps the thread below the limit of processor time, if the system sets one.
+    #[cfg(target_os = "linux")]
+    guarded: Option<GuardedThread>,
+}
 
 impl RealtimePriority {
     /// Raises the calling thread, whose work takes up to `samples` at `sample_rate` in hertz.
@@ -17,15 +30,82 @@ impl RealtimePriority {
         if handle.is_some() {
             lower_by_one();
         }
-        Self(handle)
+        Self {
+            handle,
+            #[cfg(target_os = "linux")]
+            guarded: None,
+        }
+    }
+
+    /// Begins a run of a network, of unknown length.
+    ///
+    /// Gives up the priority if the system limits its processor time so that this thread cannot keep the limit. The limit
+    /// may be set at any time, as by a host that connects to a sound server.
+    pub fn begin_run(&mut self) {
+        #[cfg(target_os = "linux")]
+        {
+            if self.handle.is_some()
+                && self.guarded.is_none()
+                && let Some(limit) = processor_time::limit()
+            {
+                self.guarded = GuardedThread::new(limit);
+                if self.guarded.is_none() {
+                    self.lower();
+                }
+            }
+            if let Some(guarded) = &self.guarded {
+                guarded.begin_run();
+            }
+        }
+    }
+
+    /// Ends the run. Returns false if it took so long that the thread lost the priority.
+    pub fn end_run(&mut self) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Some(guarded) = &mut self.guarded {
+            guarded.end_run();
+            return !guarded.is_lowered();
+        }
+        true
+    }
+
+    fn lower(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            let _ = demote_current_thread_from_real_time(handle);
+        }
     }
 }
 
 impl Drop for RealtimePriority {
     fn drop(&mut self) {
-        if let Some(handle) = self.0.take() {
-            let _ = demote_current_thread_from_real_time(handle);
+        self.lower();
+    }
+}
+
+/// Real-time priority that threads of this process get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantedPriority {
+    /// The system grants it, and limits how long a thread may compute without blocking.
+    Granted { limit: Option<Duration> },
+    /// The separator thread has the priority of usual threads.
+    Refused,
+}
+
+impl GrantedPriority {
+    /// Finds out which priority a separator thread gets now, on a thread that ends before this returns.
+    pub fn find() -> Self {
+        let raise = || RealtimePriority::raise(768, 48_000.0).handle.is_some();
+        let is_granted = std::thread::scope(|scope| {
+            let spawned = std::thread::Builder::new().spawn_scoped(scope, raise);
+            spawned.is_ok_and(|thread| thread.join().unwrap_or(false))
+        });
+        if !is_granted {
+            return Self::Refused;
         }
+        #[cfg(target_os = "linux")]
+        return Self::Granted { limit: processor_time::limit() };
+        #[cfg(not(target_os = "linux"))]
+        Self::Granted { limit: None }
     }
 }
 
@@ -73,6 +153,72 @@ mod tests {
         let separator = current_priority();
         assert!((1..audio).contains(&separator), "separator {separator}, audio thread {audio}");
         drop(raised);
+        assert_eq!(current_priority(), 0);
+    }
+
+    /// Runs the ignored test `name` of this module in a subprocess with this limit, in microseconds.
+    #[track_caller]
+    fn assert_survives(name: &str, (soft, hard): (libc::rlim_t, libc::rlim_t)) {
+        use std::os::unix::process::{CommandExt, ExitStatusExt};
+
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args([&format!("realtime::priority::tests::{name}"), "--exact", "--ignored", "--nocapture"]);
+        command.env("SIFT_TEST_SUBPROCESS", name);
+        // SAFETY: setrlimit is allowed between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+                match libc::setrlimit(libc::RLIMIT_RTTIME, &limit) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "limits {soft} and {hard}: signal {:?}: {text}",
+            output.status.signal()
+        );
+    }
+
+    fn compute(time: Duration) {
+        let start = std::time::Instant::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs real-time priority: cargo xtask test runs it where the system grants that"]
+    fn limit_ends_no_process_with_realtime_priority() {
+        const NAME: &str = "limit_ends_no_process_with_realtime_priority";
+        if std::env::var_os("SIFT_TEST_SUBPROCESS").is_none() {
+            for limits in [(200_000, 200_000), (16_000, 200_000), (2_000, 200_000)] {
+                assert_survives(NAME, limits);
+            }
+            return;
+        }
+        let limit = processor_time::limit().unwrap();
+        let mut priority = RealtimePriority::raise(768, 48_000.0);
+        assert!(
+            current_priority() > 0,
+            "the system grants real-time priority: raise the limit with `ulimit -r 95`"
+        );
+        // Short runs one after another, without a wait of their own.
+        for _ in 0..400 {
+            priority.begin_run();
+            compute(Duration::from_millis(1));
+            if !priority.end_run() {
+                priority = RealtimePriority::raise(768, 48_000.0);
+            }
+        }
+        assert_eq!(current_priority() > 0, limit > Duration::from_millis(10));
+        priority.begin_run();
+        compute(Duration::from_millis(600));
+        let is_kept = priority.end_run();
+        assert!(!is_kept || limit < Duration::from_millis(10));
         assert_eq!(current_priority(), 0);
     }
 }

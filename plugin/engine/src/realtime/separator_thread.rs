@@ -37,6 +37,9 @@ pub const SPIN_DURATION: Duration = Duration::from_millis(1);
 /// With the priority, spinning would keep the host's thread from its core. A live host waits for a few masks only.
 const MIN_RENDERED_HOPS: u32 = 16;
 
+/// Time without real-time priority after a run that took too long for it.
+const LOWERED_DURATION: Duration = Duration::from_secs(10);
+
 /// Longest wait for an embedding, or for a reply, while the host renders.
 pub const WAIT_TIMEOUT: Duration = cancel::NETWORK_TIMEOUT;
 
@@ -183,7 +186,8 @@ struct SeparatorLoop {
 impl SeparatorLoop {
     /// Processes requests until the queue is closed, with the priority that `raise` gives while the host plays live.
     fn run(&mut self, raise: impl Fn() -> RealtimePriority) {
-        let mut priority = Some(raise());
+        let mut priority = None;
+        let mut raise_at = Instant::now();
         let mut spin_until = Instant::now();
         let mut last_request = Instant::now();
         while !self.endpoint.state.is_closed() {
@@ -202,10 +206,13 @@ impl SeparatorLoop {
             last_request = Instant::now();
             let wait_allowed = request.wait.is_wait_allowed();
             self.rendered_hops = if wait_allowed { self.rendered_hops.saturating_add(1) } else { 0 };
-            if self.rendered_hops == 0 && priority.is_none() {
+            if self.rendered_hops == 0 && priority.is_none() && last_request >= raise_at {
                 priority = Some(raise());
-            } else if self.rendered_hops >= MIN_RENDERED_HOPS {
+            } else if self.rendered_hops >= MIN_RENDERED_HOPS || request.wait == WaitLimit::Offline {
                 priority = None;
+            }
+            if let Some(priority) = &mut priority {
+                priority.begin_run();
             }
             // The network goes on after the gap without a reset, which would harm more.
             let is_skipped = !wait_allowed && self.is_behind();
@@ -216,6 +223,10 @@ impl SeparatorLoop {
                 spin_until = Instant::now() + SPIN_DURATION;
             }
             self.endpoint.reply(request);
+            if priority.as_mut().is_some_and(|priority| !priority.end_run()) {
+                priority = None;
+                raise_at = Instant::now() + LOWERED_DURATION;
+            }
         }
     }
 
@@ -506,15 +517,16 @@ mod tests {
             fixture.audio.release(reply);
             is_raised
         };
+        let ahead = WaitLimit::Lead(Duration::ZERO);
+        assert!(!is_raised(WaitLimit::Offline), "an offline render never asks for it");
         for _ in 0..2 {
             assert!(
                 is_raised(WaitLimit::None),
                 "the system grants real-time priority: raise the limit with `ulimit -r 95`"
             );
-            assert!(
-                (1..MIN_RENDERED_HOPS).all(|_| is_raised(WaitLimit::Offline)),
-                "a live host may wait for a few masks"
-            );
+            assert!((1..MIN_RENDERED_HOPS).all(|_| is_raised(ahead)), "a live host may wait for a few masks");
+            assert!((0..10).all(|_| !is_raised(ahead)));
+            assert!(is_raised(WaitLimit::None));
             assert!((0..10).all(|_| !is_raised(WaitLimit::Offline)));
         }
     }
