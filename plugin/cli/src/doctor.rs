@@ -9,11 +9,11 @@ use sift_engine::inference::provider::{ActiveProvider, Provider};
 use sift_engine::inference::{library, session};
 use sift_engine::package::speed_records::{SpeedRecord, SpeedRecords};
 use sift_engine::package::{PackageInfo, search};
-use sift_engine::{DEFAULT_QUERIES, Mode, ModelChoice, Snapshot};
+use sift_engine::{DEFAULT_QUERIES, GrantedPriority, Mode, ModelChoice, Snapshot};
 
 use crate::message::one_line;
 use crate::model_argument::ModelArgument;
-use crate::offline_renderer::{OfflineRenderer, RenderRequest, RestChoice};
+use crate::offline_renderer::{OfflineRenderer, OutputBlock, RenderRequest, RestChoice};
 
 /// Checks the installation and measures how fast one second of audio is separated
 ///
@@ -28,6 +28,10 @@ pub struct DoctorArguments {
 const SAMPLE_RATE: u32 = 48_000;
 const CHANNELS: usize = 2;
 
+/// Settings of all renders.
+const REQUEST: RenderRequest<'_> =
+    RenderRequest { query: DEFAULT_QUERIES[0], mode: Mode::Isolate, strength: 1.0, rest: RestChoice::Off };
+
 /// Runs all checks and writes one line about each.
 ///
 /// # Errors
@@ -39,6 +43,7 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
         format_args!("{} for {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS),
     )?;
     let has_runtime = check_runtime(&mut report)?;
+    report.note("real time", describe_priority(GrantedPriority::find()))?;
     for folder in search::search_folders() {
         let remark = if folder.is_dir() { "" } else { " (does not exist)" };
         report.note("model folder", format_args!("{}{remark}", folder.display()))?;
@@ -56,6 +61,23 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
     let failed = report.failed;
     ensure!(failed == 0, "failed checks: {failed}");
     Ok(())
+}
+
+/// What the system grants to the thread that separates while a host plays live.
+fn describe_priority(granted: GrantedPriority) -> String {
+    match granted {
+        GrantedPriority::Granted { limit: None } => "granted to the separator of live hosts".into(),
+        GrantedPriority::Granted { limit: Some(limit) } => format!(
+            "granted to the separator of live hosts; the system ends programs that compute longer than {} ms at once, \
+             which Sift avoids",
+            limit.as_millis()
+        ),
+        GrantedPriority::Refused => {
+            "refused by the system: on a busy machine, masks of live hosts may come late. On \
+                                     Linux, allow it by `rtprio` in /etc/security/limits.conf"
+                .into()
+        }
+    }
 }
 
 /// Name, version and origin of a package.
@@ -83,6 +105,7 @@ fn check_model(
     report: &mut DoctorReport<'_, impl Write>,
 ) -> io::Result<()> {
     let name = describe(package);
+    let choice = model.clone();
     let timing = match ModelTiming::measure(model) {
         Ok(timing) => timing,
         Err(error) => return report.failure("model", format_args!("{name}: {error:#}")),
@@ -95,10 +118,58 @@ fn check_model(
     report.outcome("provider", fallback_reason.as_ref().map_or(Ok(provider), Err))?;
     let speed = SpeedRecord::new(package, *provider, f64::from(timing.snapshot.load()));
     report.outcome("speed", timing.describe(&speed))?;
+    report.outcome("same bits", check_same_bits(&choice))?;
     match SpeedRecords::file().map(|file| SpeedRecords::add(&file, &speed)) {
         Some(Err(problem)) => report.failure("speed record", problem),
         Some(Ok(())) | None => Ok(()),
     }
+}
+
+/// Number of renders whose bits are compared.
+const COMPARED_RENDERS: usize = 5;
+/// Length of each of them, in samples.
+const COMPARED_SAMPLES: usize = SAMPLE_RATE as usize / 4;
+
+/// Renders the same noise several times and compares the outputs.
+///
+/// # Errors
+/// If a render fails, an output is not finite, or two outputs differ.
+fn check_same_bits(model: &ModelChoice) -> Result<String, String> {
+    let mut input = noise();
+    input.iter_mut().for_each(|channel| channel.truncate(COMPARED_SAMPLES));
+    let mut first = Vec::new();
+    for render in 1..=COMPARED_RENDERS {
+        let output = rendered(model.clone(), &input).map_err(|error| format!("{error:#}"))?;
+        if !output.iter().all(|sample| sample.is_finite()) {
+            return Err(format!(
+                "render {render} is not finite; expected finite samples. Install Sift again"
+            ));
+        }
+        let bits: Vec<_> = output.into_iter().map(f32::to_bits).collect();
+        if render == 1 {
+            first = bits;
+        } else if bits != first {
+            return Err(format!(
+                "render {render} differs from the first one; expected the same bits. Install Sift again, or set \
+                 SIFT_PROVIDER to cpu"
+            ));
+        }
+    }
+    Ok(format!("{COMPARED_RENDERS} renders are the same"))
+}
+
+/// The samples of `input`, rendered by `model`.
+fn rendered(model: ModelChoice, input: &[Vec<f32>]) -> Result<Vec<f32>> {
+    let mut renderer = OfflineRenderer::open(model, SAMPLE_RATE, CHANNELS, &REQUEST)?;
+    let mut output = Vec::new();
+    let mut append = |block: &OutputBlock<'_>| {
+        block.main.iter().for_each(|channel| output.extend_from_slice(channel));
+        Ok(())
+    };
+    renderer.push(input, &mut append)?;
+    renderer.finish(&mut append)?;
+    renderer.check()?;
+    Ok(output)
 }
 
 /// Measured times of a model.
@@ -114,13 +185,7 @@ impl ModelTiming {
     /// Loads the model and renders one second of noise.
     fn measure(model: ModelChoice) -> Result<Self> {
         let start = Instant::now();
-        let request = RenderRequest {
-            query: DEFAULT_QUERIES[0],
-            mode: Mode::Isolate,
-            strength: 1.0,
-            rest: RestChoice::Off,
-        };
-        let mut renderer = OfflineRenderer::open(model, SAMPLE_RATE, CHANNELS, &request)?;
+        let mut renderer = OfflineRenderer::open(model, SAMPLE_RATE, CHANNELS, &REQUEST)?;
         let loading = start.elapsed();
 
         let start = Instant::now();

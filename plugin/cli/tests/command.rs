@@ -876,6 +876,64 @@ fn files_beside_an_entry_sift_of_the_folder_are_not_used() {
     assert!(searched.iter().all(|line| !line.contains(&*folder.to_string_lossy())), "{report}");
 }
 
+/// With a limit of real-time processor time in microseconds, as desktop services set it.
+#[cfg(target_os = "linux")]
+#[test]
+fn limit_of_realtime_processor_time_ends_no_render() {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+
+    for (soft, hard) in [(200_000, 200_000), (16_000, 200_000)] {
+        let fixture = CliFixture::new();
+        let mut command = fixture.command(env!("CARGO_BIN_EXE_sift"));
+        // The package computes longer than the limits for each hop.
+        command.args(["render", "in.wav", "--query", "x3584", "--model", &package("heavy")]);
+        // SAFETY: setrlimit is allowed between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+                let result = libc::setrlimit(libc::RLIMIT_RTTIME, &limit);
+                if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            });
+        }
+        let output = command.output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{soft}, {hard}: signal {:?}: {message}", output.status.signal());
+    }
+}
+
+/// A tokenizer of a package may make its library panic; this one is refused.
+#[test]
+fn tokenizer_with_an_empty_token_is_refused_with_one_message() {
+    let fixture = CliFixture::new();
+    let folder = install(&fixture, "half");
+    let tokenizer = fs::read_to_string(folder.join("tokenizer.json")).unwrap();
+    let broken = tokenizer
+        .replace(
+            "\"normalizer\": null",
+            "\"normalizer\": {\"type\": \"BertNormalizer\", \"clean_text\": true, \
+            \"handle_chinese_chars\": true, \"strip_accents\": null, \"lowercase\": true}",
+        )
+        .replace(
+            "\"added_tokens\": []",
+            "\"added_tokens\": [{\"id\": 1, \"content\": \"\u{200d}\", \
+            \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": true, \
+            \"special\": false}]",
+        );
+    assert_ne!(broken, tokenizer);
+    fs::write(folder.join("tokenizer.json"), broken).unwrap();
+    let folder = folder.display().to_string();
+    for command in [
+        ["render", "in.wav", "--query", "한국어", "--model", &folder].as_slice(),
+        ["understand", "한국어", "--model", &folder].as_slice(),
+    ] {
+        let message = fixture.failure(command);
+        assert!(
+            message.contains("tokenizer.json") && message.contains("empty after normalisation"),
+            "{message}"
+        );
+    }
+}
+
 #[test]
 fn doctor_reports_all_parts_and_the_speed() {
     let fixture = CliFixture::new();
@@ -891,6 +949,8 @@ fn doctor_reports_all_parts_and_the_speed() {
         "ok    provider      CPU",
         "ok    speed",
         "it plays live",
+        "real time",
+        "ok    same bits     5 renders are the same",
     ] {
         assert!(report.contains(part), "{part} is missing in\n{report}");
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::builder::SessionBuilder;
 use ort::session::{RunOptions, SessionInputs, SessionOutputs};
 use ort::value::Outlet;
 use ort::{AsPointer, ortsys};
@@ -23,6 +24,9 @@ const MAX_MEMORY_GIB: usize = 4;
 /// Limit of the constants that ONNX Runtime computes while it loads an untrusted network, in bytes. It comes on top of
 /// [`MAX_MEMORY_GIB`].
 const MAX_CONSTANT_BYTES: usize = 1 << 30;
+
+/// Option of ONNX Runtime that selects its own matrix kernels on ARM. Other processors ignore it.
+const DISABLE_KLEIDIAI: &str = "mlas.disable_kleidiai";
 
 /// Interval at which a thread that waits for a [`LoadTurn`] checks its cancel token.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -113,10 +117,7 @@ fn load(
     provider: Provider,
     token: &CancelToken,
 ) -> ort::Result<ort::session::Session> {
-    let mut builder = ort::session::Session::builder(environment)?
-        .with_intra_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_flush_to_zero()?;
+    let mut builder = options(environment)?;
     if let Some(accelerator) = accelerator(provider) {
         if !offers(environment, provider) {
             return Err(ort::Error::new(format!("the loaded ONNX Runtime does not offer {provider}")));
@@ -135,6 +136,16 @@ fn load(
     )?;
     let _arena = Arena::register(environment, lock)?;
     builder.with_env_allocators()?.commit_from_memory(onnx)
+}
+
+/// Returns the options of all sessions.
+fn options(environment: &Environment) -> ort::Result<SessionBuilder> {
+    Ok(ort::session::Session::builder(environment)?
+        .with_intra_threads(1)?
+        .with_intra_op_spinning(false)?
+        // On Apple M4 and later, KleidiAI's kernels give other bits in each run, or infinities.
+        .with_config_entry(DISABLE_KLEIDIAI, "1")?
+        .with_flush_to_zero()?)
 }
 
 /// An arena of [`MAX_MEMORY_GIB`] for the session that is created while this value exists.
@@ -198,6 +209,19 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::inference::library;
+
+    #[test]
+    fn sessions_use_no_kernels_of_kleidiai() {
+        let options = options(library::environment().unwrap()).unwrap();
+        let key = std::ffi::CString::new(DISABLE_KLEIDIAI).unwrap();
+        let (mut value, mut length) = ([0_u8; 8], 8);
+        ortsys![@ort:
+            unsafe GetSessionConfigEntry(options.ptr(), key.as_ptr(), value.as_mut_ptr().cast(), &mut length) as Result
+        ]
+        .unwrap();
+        assert_eq!(&value[..length], b"1\0");
+    }
 
     #[test]
     fn wait_for_a_turn_ends_when_cancelled() {
