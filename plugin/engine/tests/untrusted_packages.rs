@@ -36,12 +36,14 @@ const NETWORK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Longest time to drop a processor.
 const DROP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Variable that makes a test run its body in this process.
+const SUBPROCESS: &str = "SIFT_TEST_SUBPROCESS";
+
 /// Runs `test`, the body of the test `name`, in a subprocess.
 ///
 /// # Panics
 /// If the body panics, does not end, or uses more memory than [`MAX_PEAK_MEMORY`].
 fn run_in_subprocess(name: &str, test: impl FnOnce()) {
-    const SUBPROCESS: &str = "SIFT_TEST_SUBPROCESS";
     if std::env::var_os(SUBPROCESS).is_some() {
         test();
         if let Some(peak) = peak_memory() {
@@ -213,6 +215,15 @@ subprocess_test!(processor_drops_in_time_while_a_run_never_ends, {
     assert!(faults(&instance).late > 10, "{:?}", faults(&instance));
     assert_drops_in_time(processor);
 });
+
+#[test]
+fn run_that_is_stopped_prints_nothing() {
+    let name = "processor_drops_in_time_while_a_run_never_ends";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args([name, "--exact", "--nocapture"]).env(SUBPROCESS, name).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
 
 subprocess_test!(processor_drops_in_time_while_an_encoding_never_ends, {
     let copy = hostile_package("query-endless-when-asked");

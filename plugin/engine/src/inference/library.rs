@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 use parking_lot::Mutex;
 
 use crate::inference::remedies;
@@ -18,6 +19,10 @@ pub enum RuntimeError {
     Missing(PathBuf),
     #[error("{path}: ONNX Runtime cannot be loaded: {reason}. {remedy}", remedy = remedies::of_unusable(path))]
     Unusable { path: PathBuf, reason: String },
+    #[error(
+        "{path}: ONNX Runtime is not used: version {version} of {loaded} answers in its place. Remove the other plugin, or set ORT_DYLIB_PATH to its ONNX Runtime"
+    )]
+    Replaced { path: PathBuf, loaded: PathBuf, version: String },
     #[error(
         "ONNX Runtime: the folder of this program or plugin is unknown. Set ORT_DYLIB_PATH to the full path of ONNX Runtime"
     )]
@@ -68,12 +73,15 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     let unusable = |reason: String| RuntimeError::Unusable { path: path.clone(), reason };
     // ONNX Runtime stays loaded and may call back into this code, so neither may be unmapped.
     prevent_unload();
+    check_answering_library(&path)?;
     let created = ort::init_from(&path)
         .map_err(|error| unusable(error.to_string()))?
         .with_name("sift")
         .with_telemetry(false)
         .build()
         .map_err(|error| unusable(error.to_string()))?;
+    // Each failure is an error of a call, and a cancelled run is none. ONNX Runtime would print both to standard error.
+    created.set_log_level(LogLevel::Fatal);
     Ok(environment.insert(Box::leak(Box::new(created))))
 }
 
@@ -84,18 +92,50 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
 pub fn version() -> Result<String, RuntimeError> {
     environment()?;
     let path = library_path()?;
-    let unusable =
-        |error: libloading::Error| RuntimeError::Unusable { path: path.clone(), reason: error.to_string() };
-    // SAFETY: `environment` loaded this library as ONNX Runtime. Hence the function exists and has this signature, and
-    // the table and the string that it returns live as long as the library.
-    let version = unsafe {
-        let library = libloading::Library::new(&path).map_err(unusable)?;
-        let base = library
-            .get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
-            .map_err(unusable)?();
-        std::ffi::CStr::from_ptr(((*base).GetVersionString)()).to_string_lossy().into_owned()
-    };
+    // SAFETY: `environment` loaded this library as ONNX Runtime, whose initialisers have run.
+    let (version, _) = unsafe { answering_library(&path) }?;
     Ok(version)
+}
+
+/// Checks that the functions of the library at `path` are in that file.
+///
+/// Systems may take a library of the same name that another plugin has loaded before.
+fn check_answering_library(path: &Path) -> Result<(), RuntimeError> {
+    // SAFETY: ONNX Runtime is loaded next in any case; its initialisers only prepare its own state.
+    let (version, loaded) = unsafe { answering_library(path) }?;
+    check_is_same_file(path, loaded, version)
+}
+
+fn check_is_same_file(path: &Path, loaded: Option<PathBuf>, version: String) -> Result<(), RuntimeError> {
+    match loaded {
+        Some(loaded) if path.canonicalize().is_ok_and(|path| path != loaded) => {
+            Err(RuntimeError::Replaced { path: path.to_owned(), loaded, version })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the version of ONNX Runtime that the library at `path` gives, and the file of the function that says so, if the
+/// system knows it.
+///
+/// # Safety
+/// The library's initialisers must be sound to run.
+unsafe fn answering_library(path: &Path) -> Result<(String, Option<PathBuf>), RuntimeError> {
+    let unusable = |error: libloading::Error| RuntimeError::Unusable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    // SAFETY: the caller asserts that of the initialisers. A function of this name has this signature in all versions, and
+    // the table and the string that it returns live as long as the library.
+    unsafe {
+        let library = libloading::Library::new(path).map_err(unusable)?;
+        let function = library
+            .get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
+            .map_err(unusable)?;
+        let version = std::ffi::CStr::from_ptr(((*function()).GetVersionString)());
+        let file = binary_path(*function as *const std::ffi::c_void);
+        Ok((version.to_string_lossy().into_owned(), file))
+    }
 }
 
 /// Returns the folder of the binary that contains this function: of the plugin, not of the host.
@@ -103,11 +143,16 @@ pub fn own_folder() -> Option<PathBuf> {
     own_path()?.parent().map(Path::to_owned)
 }
 
-#[cfg(unix)]
 fn own_path() -> Option<PathBuf> {
+    binary_path(own_path as *const std::ffi::c_void)
+}
+
+/// Returns the file of the loaded binary that contains `address`.
+#[cfg(unix)]
+fn binary_path(address: *const std::ffi::c_void) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
 
-    let own = binary_at(own_path as *const libc::c_void)?;
+    let own = binary_at(address)?;
     // Linux names the main program as the command line does: without a folder if the shell found it through PATH.
     #[cfg(target_os = "linux")]
     if is_main_program(&own) {
@@ -134,8 +179,9 @@ fn is_main_program(binary: &libc::Dl_info) -> bool {
     binary_at(headers as *const libc::c_void).is_some_and(|main| main.dli_fbase == binary.dli_fbase)
 }
 
+/// Returns the file of the loaded binary that contains `address`.
 #[cfg(windows)]
-fn own_path() -> Option<PathBuf> {
+fn binary_path(address: *const std::ffi::c_void) -> Option<PathBuf> {
     use std::os::windows::ffi::OsStringExt;
     use windows_sys::Win32::System::LibraryLoader::{
         GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
@@ -144,10 +190,10 @@ fn own_path() -> Option<PathBuf> {
 
     let mut module = std::ptr::null_mut();
     let mut name = vec![0_u16; 32_768];
-    // SAFETY: the address is in this module, and the length is that of the buffer.
+    // SAFETY: the call only looks the address up, and the length is that of the buffer.
     let length = unsafe {
         let flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
-        if GetModuleHandleExW(flags, own_path as *const u16, &mut module) == 0 {
+        if GetModuleHandleExW(flags, address.cast(), &mut module) == 0 {
             return None;
         }
         GetModuleFileNameW(module, name.as_mut_ptr(), name.len() as u32) as usize
@@ -191,6 +237,48 @@ mod tests {
             .unwrap();
         let output = String::from_utf8_lossy(&subprocess.stdout);
         assert!(subprocess.status.success() && output.contains("1 passed"), "{output}");
+    }
+
+    #[test]
+    fn library_of_another_file_is_refused_and_both_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, other) = (folder.path().join(LIBRARY), folder.path().join("other.so"));
+        std::fs::write(&own, "").unwrap();
+        let same = own.canonicalize().unwrap();
+        assert!(check_is_same_file(&own, Some(same), "1.32.0".into()).is_ok());
+        assert!(check_is_same_file(&own, None, "1.32.0".into()).is_ok());
+        let problem = check_is_same_file(&own, Some(other.clone()), "1.20.1".into()).unwrap_err().to_string();
+        for part in [own.to_str().unwrap(), other.to_str().unwrap(), "version 1.20.1"] {
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn library_that_another_plugin_loaded_before_is_not_used() {
+        const SUBPROCESS: &str = "SIFT_TEST_SUBPROCESS";
+        const NAME: &str = "inference::library::tests::library_that_another_plugin_loaded_before_is_not_used";
+        if std::env::var_os(SUBPROCESS).is_none() {
+            let exe = std::env::current_exe().unwrap();
+            let mut command = std::process::Command::new(exe);
+            let output = command.args([NAME, "--exact"]).env(SUBPROCESS, "1").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("libonnxruntime.so.1");
+        std::fs::copy(library_path().unwrap(), &other).unwrap();
+        // SAFETY: this is ONNX Runtime, whose initialisers only prepare its own state.
+        let loaded = unsafe {
+            use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+            Library::open(Some(&other), RTLD_NOW | RTLD_GLOBAL).unwrap()
+        };
+        environment().unwrap();
+        // SAFETY: `environment` has loaded the library.
+        let (_, file) = unsafe { answering_library(&library_path().unwrap()) }.unwrap();
+        assert_eq!(file.unwrap(), library_path().unwrap().canonicalize().unwrap());
+        loaded.close().unwrap();
     }
 
     #[test]
