@@ -6,7 +6,7 @@
 //! isolate: out = dry + strength·(target − dry)     remove: out = dry − strength·target     residual = dry − target
 //! ```
 //!
-//! so that strength 0 is the delayed input bit for bit, and target + residual is the input.
+//! so that strength 0 is the delayed input (of `sanitize`) bit for bit, and target + residual is the input.
 
 /// Selects which side of the separation the main output keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
