@@ -12,8 +12,11 @@
 //! - `activate` requests a restart of the host if the latency is new, as it always is at first. The engine would be
 //!   built twice, and Bitwig Studio does not start an export.
 //!
+//! - `clap_plugin_params.get_info` panics for the index behind the last one.
+//! - `activate` allocates for blocks of any size, and a failed allocation ends the host's process.
+//!
 //! [`Shim`] passes complete buffers and events within the block, refuses blocks while the plugin is inactive, tells
-//! the plugin which resets are the host's, and reports the latency itself.
+//! the plugin which resets are the host's, reports the latency itself, and checks indices and sizes.
 
 mod host_notifier;
 
@@ -27,7 +30,7 @@ use std::sync::{Arc, OnceLock};
 use clap_sys::audio_buffer::clap_audio_buffer;
 use clap_sys::events::{
     CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_MOD, CLAP_EVENT_PARAM_VALUE, clap_event_header,
-    clap_event_param_mod, clap_event_param_value, clap_input_events,
+    clap_event_param_mod, clap_event_param_value, clap_input_events, clap_output_events,
 };
 use clap_sys::ext::audio_ports::{CLAP_EXT_AUDIO_PORTS, clap_audio_port_info, clap_plugin_audio_ports};
 use clap_sys::ext::audio_ports_activation::{
@@ -35,6 +38,8 @@ use clap_sys::ext::audio_ports_activation::{
     clap_plugin_audio_ports_activation,
 };
 use clap_sys::ext::latency::{CLAP_EXT_LATENCY, clap_host_latency, clap_plugin_latency};
+use clap_sys::ext::params::{CLAP_EXT_PARAMS, clap_param_info, clap_plugin_params};
+use clap_sys::id::clap_id;
 use clap_sys::process::{
     CLAP_PROCESS_CONTINUE, CLAP_PROCESS_ERROR, CLAP_PROCESS_SLEEP, clap_process, clap_process_status,
 };
@@ -46,8 +51,8 @@ use nice_plug::wrapper::setup_logger;
 use parking_lot::Mutex;
 
 use self::host_notifier::ClapNotifier;
-use crate::Sift;
 use crate::host_link::HostLink;
+use crate::{Sift, is_supported};
 
 /// Number of output ports: the main output, Target and Residual.
 const OUTPUT_PORTS: usize = 3;
@@ -168,6 +173,9 @@ unsafe extern "C" fn activate(
     unsafe {
         let shim = Shim::of(plugin);
         let latency = shim.link.latency();
+        if !is_supported(rate, max_frames as usize) {
+            return false;
+        }
         if !call!(shim.inner => activate(shim.inner, rate, min_frames, max_frames)) {
             return false;
         }
@@ -399,6 +407,86 @@ unsafe extern "C" fn set_active(
     is_known
 }
 
+static PARAMS: clap_plugin_params = clap_plugin_params {
+    count: Some(param_count),
+    get_info: Some(param_info),
+    get_value: Some(param_value),
+    value_to_text: Some(param_value_to_text),
+    text_to_value: Some(param_text_to_value),
+    flush: Some(flush_params),
+};
+
+impl Shim {
+    /// nice-plug's functions of the parameters.
+    unsafe fn params(&self) -> *const clap_plugin_params {
+        // SAFETY: nice-plug has this extension for any plugin.
+        unsafe { call!(self.inner => get_extension(self.inner, CLAP_EXT_PARAMS.as_ptr())) }.cast()
+    }
+}
+
+unsafe extern "C" fn param_count(plugin: *const clap_plugin) -> u32 {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        call!(shim.params() => count(shim.inner))
+    }
+}
+
+unsafe extern "C" fn param_info(plugin: *const clap_plugin, index: u32, info: *mut clap_param_info) -> bool {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        index < param_count(plugin) && call!(shim.params() => get_info(shim.inner, index, info))
+    }
+}
+
+unsafe extern "C" fn param_value(plugin: *const clap_plugin, id: clap_id, value: *mut f64) -> bool {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        call!(shim.params() => get_value(shim.inner, id, value))
+    }
+}
+
+unsafe extern "C" fn param_value_to_text(
+    plugin: *const clap_plugin,
+    id: clap_id,
+    value: f64,
+    text: *mut c_char,
+    size: u32,
+) -> bool {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        call!(shim.params() => value_to_text(shim.inner, id, value, text, size))
+    }
+}
+
+unsafe extern "C" fn param_text_to_value(
+    plugin: *const clap_plugin,
+    id: clap_id,
+    text: *const c_char,
+    value: *mut f64,
+) -> bool {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        call!(shim.params() => text_to_value(shim.inner, id, text, value))
+    }
+}
+
+unsafe extern "C" fn flush_params(
+    plugin: *const clap_plugin,
+    input: *const clap_input_events,
+    output: *const clap_output_events,
+) {
+    // SAFETY: this is the host's call, passed on.
+    unsafe {
+        let shim = Shim::of(plugin);
+        call!(shim.params() => flush(shim.inner, input, output));
+    }
+}
+
 unsafe extern "C" fn get_extension(plugin: *const clap_plugin, id: *const c_char) -> *const c_void {
     // SAFETY: this is the host's call, passed on. `id` is a string unless it is null.
     unsafe {
@@ -408,6 +496,9 @@ unsafe extern "C" fn get_extension(plugin: *const clap_plugin, id: *const c_char
         let activation = [CLAP_EXT_AUDIO_PORTS_ACTIVATION, CLAP_EXT_AUDIO_PORTS_ACTIVATION_COMPAT];
         if !id.is_null() && activation.contains(&CStr::from_ptr(id)) {
             return from_ref(&PORTS_ACTIVATION).cast();
+        }
+        if !id.is_null() && CStr::from_ptr(id) == CLAP_EXT_PARAMS {
+            return from_ref(&PARAMS).cast();
         }
         let shim = Shim::of(plugin);
         call!(shim.inner => get_extension(shim.inner, id))
@@ -472,3 +563,144 @@ pub static clap_entry: clap_plugin_entry = clap_plugin_entry {
     deinit: Some(deinit),
     get_factory: Some(get_factory),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C" fn no_extension(_: *const clap_host, _: *const c_char) -> *const c_void {
+        null()
+    }
+
+    unsafe extern "C" fn ignore_request(_: *const clap_host) {}
+
+    /// A host without extensions, and the plugin in it.
+    struct Fixture {
+        plugin: *const clap_plugin,
+        _host: Box<clap_host>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let host = Box::new(clap_host {
+                clap_version: CLAP_VERSION,
+                host_data: null_mut(),
+                name: c"test".as_ptr(),
+                vendor: c"".as_ptr(),
+                url: c"".as_ptr(),
+                version: c"1".as_ptr(),
+                get_extension: Some(no_extension),
+                request_restart: Some(ignore_request),
+                request_process: Some(ignore_request),
+                request_callback: Some(ignore_request),
+            });
+            // SAFETY: the host lives as long as the plugin.
+            unsafe {
+                let plugin = Shim::create(&*host);
+                assert!(call!(plugin => init(plugin)));
+                Self { plugin, _host: host }
+            }
+        }
+
+        fn extension<T>(&self, id: &CStr) -> &'static T {
+            // SAFETY: the extension of this id has the type `T`.
+            unsafe { &*call!(self.plugin => get_extension(self.plugin, id.as_ptr())).cast() }
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            // SAFETY: the plugin is not used afterwards.
+            unsafe { call!(self.plugin => destroy(self.plugin)) };
+        }
+    }
+
+    /// Description that a plugin fills.
+    fn info<T>() -> T {
+        // SAFETY: all bits zero is a valid value of each description.
+        unsafe { std::mem::zeroed() }
+    }
+
+    #[test]
+    fn parameter_calls_of_any_index_id_and_value_end_no_host() {
+        let fixture = Fixture::new();
+        let (plugin, params) = (fixture.plugin, fixture.extension::<clap_plugin_params>(CLAP_EXT_PARAMS));
+        let params = from_ref(params);
+        // SAFETY: each pointer is valid, or null.
+        unsafe {
+            let count = call!(params => count(plugin));
+            let mut ids = vec![0, 1, u32::MAX, u32::MAX / 2];
+            for index in (0..count).chain([count, count + 1, 1000, u32::MAX]) {
+                let mut described: clap_param_info = info();
+                assert_eq!(
+                    call!(params => get_info(plugin, index, &mut described)),
+                    index < count,
+                    "{index}"
+                );
+                assert!(!call!(params => get_info(plugin, index, null_mut())), "{index}");
+                ids.push(described.id);
+            }
+            for id in ids {
+                let mut value = 0.0;
+                call!(params => get_value(plugin, id, &mut value));
+                assert!(!call!(params => get_value(plugin, id, null_mut())));
+                let mut text: [c_char; 64] = [0; 64];
+                for value in [0.0, 1.0, -1.0, 99.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                    for size in [0, 1, 64] {
+                        call!(params => value_to_text(plugin, id, value, text.as_mut_ptr(), size));
+                    }
+                    assert!(!call!(params => value_to_text(plugin, id, value, null_mut(), 64)));
+                }
+                for text in [c"", c"99999999999999999999", c"NaN", c"-inf", c"On", c"Isolate", c"\xff"] {
+                    call!(params => text_to_value(plugin, id, text.as_ptr(), &mut value));
+                    assert!(!call!(params => text_to_value(plugin, id, text.as_ptr(), null_mut())));
+                }
+                assert!(!call!(params => text_to_value(plugin, id, null(), &mut value)));
+            }
+            call!(params => flush(plugin, null(), null()));
+        }
+    }
+
+    #[test]
+    fn port_of_any_index_ends_no_host() {
+        let fixture = Fixture::new();
+        let ports = from_ref(fixture.extension::<clap_plugin_audio_ports>(CLAP_EXT_AUDIO_PORTS));
+        for (is_input, count) in [(true, 1), (false, 3)] {
+            for index in [0, 1, 2, 3, 4, 1000, u32::MAX] {
+                // SAFETY: the description is valid, or null.
+                unsafe {
+                    let result = call!(ports => get(fixture.plugin, index, is_input, &mut info()));
+                    assert_eq!(result, index < count, "{index}");
+                    assert!(!call!(ports => get(fixture.plugin, index, is_input, null_mut())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activation_beyond_what_can_be_processed_is_refused() {
+        let fixture = Fixture::new();
+        for (rate, frames) in [
+            (48_000.0, i32::MAX as u32),
+            (48_000.0, u32::MAX),
+            (0.0, 512),
+            (-48_000.0, 512),
+            (f64::NAN, 512),
+            (f64::INFINITY, 512),
+            (1e300, 512),
+        ] {
+            // SAFETY: the plugin is inactive.
+            let is_active = unsafe { call!(fixture.plugin => activate(fixture.plugin, rate, 1, frames)) };
+            assert!(!is_active, "{rate} Hz, {frames} samples");
+        }
+    }
+
+    #[test]
+    fn unknown_extension_is_null() {
+        let fixture = Fixture::new();
+        for id in [c"", c"clap.unknown/1"] {
+            // SAFETY: the id is a string.
+            assert!(unsafe { call!(fixture.plugin => get_extension(fixture.plugin, id.as_ptr())) }.is_null());
+        }
+    }
+}

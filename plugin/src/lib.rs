@@ -58,6 +58,14 @@ impl Default for Sift {
     }
 }
 
+/// Most samples of a block. The buffers for a larger one may be more than the machine has.
+const MAX_BLOCK: usize = 1 << 20;
+
+/// Whether Sift can process audio of this sample rate, in hertz, in blocks of up to `max_block` samples.
+fn is_supported(sample_rate: f64, max_block: usize) -> bool {
+    (1_000.0..=1_000_000.0).contains(&sample_rate) && max_block <= MAX_BLOCK
+}
+
 const fn layout(name: &'static str, channels: NonZeroU32, aux: &'static [NonZeroU32]) -> AudioIOLayout {
     AudioIOLayout {
         main_input_channels: Some(channels),

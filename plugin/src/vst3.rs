@@ -10,6 +10,10 @@
 //! nice-plug 0.4 calls the host's `restartComponent` inside `setActive` if the latency is new, as it always is at first.
 //! Live then activates again, in a loop. Hosts read the latency before or after each activation anyway: [`Component`]
 //! reports it itself, from `setupProcessing` on.
+//!
+//! nice-plug 0.4 panics, and so ends the host, if it is asked for the parameter behind the last one, and in debug builds
+//! for a bus of a very negative index or a value far beyond a range. It loses the state if the host's stream cannot seek,
+//! or reads and writes in pieces. [`Component`] checks indices, sizes and values, and passes on whole states.
 
 mod host_notifier;
 
@@ -28,10 +32,13 @@ use nice_plug::wrapper::vst3::vst3::Steinberg::Vst::{
     String128, TChar, UnitID, UnitInfo,
 };
 use nice_plug::wrapper::vst3::vst3::Steinberg::{
-    FIDString, FUnknown, IBStream, IPlugView, IPluginBaseTrait, IPluginFactory, IPluginFactory2,
-    IPluginFactory2Trait, IPluginFactory3, IPluginFactory3Trait, IPluginFactoryTrait, PClassInfo,
-    PClassInfo2, PClassInfoW, PFactoryInfo, TBool, TUID, int16, int32, kInvalidArgument, kNotInitialized,
-    kResultFalse, kResultOk, tresult, uint32,
+    FIDString, FUnknown, IBStream,
+    IBStream_::IStreamSeekMode as SeekMode,
+    IBStream_::IStreamSeekMode_::{kIBSeekCur, kIBSeekSet},
+    IBStreamTrait, IPlugView, IPluginBaseTrait, IPluginFactory, IPluginFactory2, IPluginFactory2Trait,
+    IPluginFactory3, IPluginFactory3Trait, IPluginFactoryTrait, PClassInfo, PClassInfo2, PClassInfoW,
+    PFactoryInfo, TBool, TUID, int16, int32, int64, kInvalidArgument, kNotInitialized, kResultFalse,
+    kResultOk, tresult, uint32,
 };
 use nice_plug::wrapper::vst3::vst3::{Class, ComRef, ComWrapper};
 use nice_plug::wrapper::vst3::{PluginInfo, Wrapper};
@@ -39,8 +46,8 @@ use parking_lot::Mutex;
 use sift_engine::Config;
 
 use self::host_notifier::Vst3Notifier;
-use crate::Sift;
 use crate::host_link::HostLink;
+use crate::{Sift, is_supported};
 
 /// Number of auxiliary outputs: Target and Residual.
 const AUX_OUTPUTS: usize = 2;
@@ -135,8 +142,24 @@ impl IComponentTrait for Component {
         setIoMode(mode: IoMode) -> tresult;
         getBusCount(media: MediaType, direction: BusDirection) -> int32;
         getRoutingInfo(input: *mut RoutingInfo, output: *mut RoutingInfo) -> tresult;
-        setState(state: *mut IBStream) -> tresult;
-        getState(state: *mut IBStream) -> tresult;
+    }
+
+    unsafe fn setState(&self, state: *mut IBStream) -> tresult {
+        // SAFETY: the host passes a stream, or null. nice-plug uses the copy during the call only.
+        unsafe {
+            let Some(bytes) = ComRef::from_raw(state).and_then(read_all) else { return kInvalidArgument };
+            with_memory_stream(bytes, |copy| IComponentTrait::setState(&self.inner, copy)).0
+        }
+    }
+
+    unsafe fn getState(&self, state: *mut IBStream) -> tresult {
+        // SAFETY: the host passes a stream, or null. nice-plug uses the other one during the call only.
+        unsafe {
+            let Some(stream) = ComRef::from_raw(state) else { return kInvalidArgument };
+            let (result, bytes) =
+                with_memory_stream(Vec::new(), |copy| IComponentTrait::getState(&self.inner, copy));
+            if result == kResultOk && !write_all(stream, &bytes) { kResultFalse } else { result }
+        }
     }
 
     /// Notes which outputs the host uses.
@@ -177,6 +200,9 @@ impl IComponentTrait for Component {
         index: int32,
         info: *mut BusInfo,
     ) -> tresult {
+        if index < 0 {
+            return kInvalidArgument;
+        }
         // SAFETY: the host passes a valid `info`, which nice-plug checks before it returns `kResultOk`.
         unsafe {
             let result = IComponentTrait::getBusInfo(&self.inner, media, direction, index, info);
@@ -197,11 +223,9 @@ impl IEditControllerTrait for Component {
         setState(state: *mut IBStream) -> tresult;
         getState(state: *mut IBStream) -> tresult;
         getParameterCount() -> int32;
-        getParameterInfo(index: int32, info: *mut ParameterInfo) -> tresult;
         getParamStringByValue(id: ParamID, normalized: ParamValue, text: *mut String128) -> tresult;
         getParamValueByString(id: ParamID, text: *mut TChar, normalized: *mut ParamValue) -> tresult;
         normalizedParamToPlain(id: ParamID, normalized: ParamValue) -> ParamValue;
-        plainParamToNormalized(id: ParamID, plain: ParamValue) -> ParamValue;
         getParamNormalized(id: ParamID) -> ParamValue;
         setParamNormalized(id: ParamID, value: ParamValue) -> tresult;
         createView(name: FIDString) -> *mut IPlugView;
@@ -212,6 +236,26 @@ impl IEditControllerTrait for Component {
         unsafe {
             self.notifier.set_handler(ComRef::from_raw(handler).map(|handler| handler.to_com_ptr()));
             IEditControllerTrait::setComponentHandler(&self.inner, handler)
+        }
+    }
+
+    /// Limits the value to the parameter's range, beyond which nice-plug's numbers overflow.
+    unsafe fn plainParamToNormalized(&self, id: ParamID, plain: ParamValue) -> ParamValue {
+        // SAFETY: the calls have no pointers.
+        unsafe {
+            let [low, high] = [0.0, 1.0].map(|end| self.normalizedParamToPlain(id, end));
+            let limited = if plain > low { plain.min(high) } else { low };
+            IEditControllerTrait::plainParamToNormalized(&self.inner, id, limited)
+        }
+    }
+
+    unsafe fn getParameterInfo(&self, index: int32, info: *mut ParameterInfo) -> tresult {
+        // SAFETY: this is the host's call, passed on.
+        unsafe {
+            if index < 0 || index >= IEditControllerTrait::getParameterCount(&self.inner) {
+                return kInvalidArgument;
+            }
+            IEditControllerTrait::getParameterInfo(&self.inner, index, info)
         }
     }
 }
@@ -276,6 +320,9 @@ impl IAudioProcessorTrait for Component {
         index: int32,
         arrangement: *mut SpeakerArrangement,
     ) -> tresult {
+        if index < 0 {
+            return kInvalidArgument;
+        }
         // SAFETY: the host passes a valid `arrangement`, which nice-plug checks before it returns `kResultOk`.
         unsafe {
             let result = IAudioProcessorTrait::getBusArrangement(&self.inner, direction, index, arrangement);
@@ -294,8 +341,11 @@ impl IAudioProcessorTrait for Component {
         }
         // SAFETY: `setup` is not null, and the host passes a valid one.
         unsafe {
-            let frames = usize::try_from((*setup).maxSamplesPerBlock).unwrap_or(0);
+            let Ok(frames) = usize::try_from((*setup).maxSamplesPerBlock) else { return kInvalidArgument };
             let sample_rate = f64::from((*setup).sampleRate as f32);
+            if !is_supported(sample_rate, frames) {
+                return kInvalidArgument;
+            }
             *self.config.lock() =
                 Some(Config { sample_rate, max_block: frames, channels: MAX_CHANNELS, offline: false });
             *self.scratch.lock() = vec![0.0; SCRATCH_CHANNELS * frames];
@@ -372,6 +422,121 @@ impl IAudioProcessorTrait for Component {
             result
         }
     }
+}
+
+/// Largest state that is read, in bytes. That of eight long texts has some thousand.
+const MAX_STATE_BYTES: usize = 1 << 26;
+/// Bytes that are requested of the host's stream at once.
+const READ_BYTES: usize = 1 << 16;
+
+/// Reads `stream` until its end, also if it gives less than requested. Returns `None` if it has too much.
+fn read_all(stream: ComRef<'_, IBStream>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut piece = vec![0_u8; READ_BYTES];
+    while bytes.len() <= MAX_STATE_BYTES {
+        let mut count = 0;
+        // SAFETY: the buffer has as many bytes as the call says. Some hosts return an error at the end, or always.
+        unsafe { stream.read(piece.as_mut_ptr().cast(), READ_BYTES as int32, &mut count) };
+        match usize::try_from(count).ok().and_then(|count| piece.get(..count)) {
+            None | Some([]) => return Some(bytes),
+            Some(read) => bytes.extend_from_slice(read),
+        }
+    }
+    None
+}
+
+/// Writes `bytes` to `stream`, also if it takes less than requested. Returns false if it does not take all.
+fn write_all(stream: ComRef<'_, IBStream>, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let mut count = 0;
+        let length = bytes.len().min(int32::MAX as usize) as int32;
+        // SAFETY: the stream reads at most `length` bytes and writes none.
+        let result = unsafe { stream.write(bytes.as_ptr().cast_mut().cast(), length, &mut count) };
+        match usize::try_from(count) {
+            // Some hosts do not say how much they have taken.
+            Ok(0) => return result == kResultOk,
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// A stream in memory.
+struct MemoryStream {
+    bytes: Mutex<Vec<u8>>,
+    position: AtomicUsize,
+}
+
+impl Class for MemoryStream {
+    type Interfaces = (IBStream,);
+}
+
+impl IBStreamTrait for MemoryStream {
+    unsafe fn read(&self, buffer: *mut c_void, length: int32, read: *mut int32) -> tresult {
+        let bytes = self.bytes.lock();
+        let position = self.position.load(Ordering::Relaxed).min(bytes.len());
+        let count = usize::try_from(length).unwrap_or(0).min(bytes.len() - position);
+        // SAFETY: the caller passes a buffer of `length` bytes, and a place for the count unless it is null.
+        unsafe {
+            buffer.cast::<u8>().copy_from_nonoverlapping(bytes[position..].as_ptr(), count);
+            if let Some(read) = read.as_mut() {
+                *read = count as int32;
+            }
+        }
+        self.position.store(position + count, Ordering::Relaxed);
+        kResultOk
+    }
+
+    unsafe fn write(&self, buffer: *mut c_void, length: int32, written: *mut int32) -> tresult {
+        let count = usize::try_from(length).unwrap_or(0);
+        // SAFETY: the caller passes `length` bytes, and a place for the count unless it is null.
+        unsafe {
+            self.bytes.lock().extend_from_slice(std::slice::from_raw_parts(buffer.cast(), count));
+            if let Some(written) = written.as_mut() {
+                *written = count as int32;
+            }
+        }
+        kResultOk
+    }
+
+    unsafe fn seek(&self, offset: int64, mode: int32, position: *mut int64) -> tresult {
+        let mode = mode as SeekMode;
+        let from = if mode == kIBSeekSet {
+            0
+        } else if mode == kIBSeekCur {
+            self.position.load(Ordering::Relaxed)
+        } else {
+            self.bytes.lock().len()
+        };
+        let Some(target) = usize::try_from(offset).ok().and_then(|offset| from.checked_add(offset)) else {
+            return kInvalidArgument;
+        };
+        self.position.store(target, Ordering::Relaxed);
+        // SAFETY: the caller passes a place for the position, or null.
+        if let Some(position) = unsafe { position.as_mut() } {
+            *position = target as int64;
+        }
+        kResultOk
+    }
+
+    unsafe fn tell(&self, position: *mut int64) -> tresult {
+        // SAFETY: the caller passes a place for the position, or null.
+        let Some(position) = (unsafe { position.as_mut() }) else { return kInvalidArgument };
+        *position = self.position.load(Ordering::Relaxed) as int64;
+        kResultOk
+    }
+}
+
+/// Calls `use_stream` with a stream that begins with `bytes`. Returns its result and the stream's bytes after it.
+fn with_memory_stream(
+    bytes: Vec<u8>,
+    use_stream: impl FnOnce(*mut IBStream) -> tresult,
+) -> (tresult, Vec<u8>) {
+    let stream = ComWrapper::new(MemoryStream { bytes: Mutex::new(bytes), position: AtomicUsize::new(0) });
+    let result = stream.as_com_ref::<IBStream>().map_or(kResultFalse, |stream| use_stream(stream.as_ptr()));
+    let bytes = std::mem::take(&mut *stream.bytes.lock());
+    (result, bytes)
 }
 
 fn frames(data: &ProcessData) -> usize {
@@ -572,4 +737,257 @@ extern "system" fn enter(_module: *mut c_void) -> bool {
 #[cfg_attr(not(any(target_os = "windows", target_os = "macos")), unsafe(export_name = "ModuleExit"))]
 extern "system" fn leave() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use nice_plug::wrapper::vst3::vst3::Steinberg::Vst::{
+        BusDirections_::kInput, MediaTypes_::kAudio, MediaTypes_::kEvent, ProcessModes_::kRealtime,
+        SymbolicSampleSizes_::kSample32,
+    };
+
+    use super::*;
+
+    /// Indices and ids that a host may pass, of which the first few are valid.
+    const INDICES: [int32; 12] = [0, 1, 2, 3, 10, 11, 12, 1000, -1, -2, int32::MIN, int32::MAX];
+
+    fn count(component: &Component) -> int32 {
+        // SAFETY: the call has no arguments.
+        unsafe { component.getParameterCount() }
+    }
+
+    fn info<T>() -> T {
+        // SAFETY: all bits zero is a valid value of each description.
+        unsafe { std::mem::zeroed() }
+    }
+
+    #[test]
+    fn parameter_info_of_any_index_ends_no_host() {
+        let component = Component::new();
+        for index in INDICES.into_iter().chain([count(&component), count(&component) + 1]) {
+            // SAFETY: `info` is valid.
+            let result = unsafe { component.getParameterInfo(index, &mut info()) };
+            let is_valid = (0..count(&component)).contains(&index);
+            assert_eq!(result == kResultOk, is_valid, "{index}");
+        }
+        // SAFETY: null is what is tested.
+        assert_eq!(unsafe { component.getParameterInfo(0, null_mut()) }, kInvalidArgument);
+    }
+
+    #[test]
+    fn bus_of_any_index_ends_no_host() {
+        let component = Component::new();
+        for media in [kAudio as MediaType, kEvent as MediaType, -1, 99] {
+            for (direction, buses) in
+                [(kInput as BusDirection, 1), (kOutput as BusDirection, 3), (-1, 0), (99, 0)]
+            {
+                for index in INDICES {
+                    let is_valid = media == kAudio as MediaType && (0..buses).contains(&index);
+                    // SAFETY: each description is valid, or null.
+                    unsafe {
+                        let result = component.getBusInfo(media, direction, index, &mut info());
+                        assert_eq!(result == kResultOk, is_valid, "{media} {direction} {index}");
+                        let result = component.activateBus(media, direction, index, 1);
+                        assert_eq!(result == kResultOk, is_valid, "{media} {direction} {index}");
+                        assert_ne!(component.getBusInfo(media, direction, index, null_mut()), kResultOk);
+                        component.getBusCount(media, direction);
+                    }
+                }
+            }
+        }
+        for direction in [kInput as BusDirection, kOutput as BusDirection, -1, 99] {
+            for index in INDICES {
+                // SAFETY: the arrangement is valid, or null.
+                unsafe {
+                    let result = component.getBusArrangement(direction, index, &mut 0);
+                    assert!(result != kResultOk || (0..3).contains(&index), "{direction} {index}");
+                    assert_ne!(component.getBusArrangement(direction, index, null_mut()), kResultOk);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parameter_calls_of_any_id_and_value_end_no_host() {
+        let component = Component::new();
+        let mut ids = vec![0, 1, 99, ParamID::MAX, ParamID::MAX / 2];
+        for index in 0..count(&component) {
+            let mut described: ParameterInfo = info();
+            // SAFETY: `described` is valid.
+            assert_eq!(unsafe { component.getParameterInfo(index, &mut described) }, kResultOk);
+            ids.push(described.id);
+        }
+        let values = [0.0, 0.5, 1.0, -1.0, 2.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        let texts = ["", "99999999999999999999", "NaN", "-inf", "\u{1f3b8}", "On", "Isolate", "50 %"];
+        for &id in &ids {
+            for value in values {
+                // SAFETY: the texts have 128 characters and end with 0; null is what is tested.
+                unsafe {
+                    component.getParamStringByValue(id, value, &mut [0; 128]);
+                    assert_ne!(component.getParamStringByValue(id, value, null_mut()), kResultOk);
+                    component.normalizedParamToPlain(id, value);
+                    assert!(component.plainParamToNormalized(id, value).is_finite(), "{id} of {value}");
+                    component.setParamNormalized(id, value);
+                    assert!(component.getParamNormalized(id).is_finite(), "{id} after {value}");
+                }
+            }
+            for text in texts {
+                let mut text: Vec<TChar> = text.encode_utf16().chain([0]).collect();
+                // SAFETY: the text ends with 0; null is what is tested.
+                unsafe {
+                    component.getParamValueByString(id, text.as_mut_ptr(), &mut 0.0);
+                    assert_ne!(component.getParamValueByString(id, text.as_mut_ptr(), null_mut()), kResultOk);
+                    assert_ne!(component.getParamValueByString(id, null_mut(), &mut 0.0), kResultOk);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unit_and_program_of_any_index_end_no_host() {
+        let component = Component::new();
+        for index in INDICES {
+            // SAFETY: each description is valid, or null.
+            unsafe {
+                component.getUnitInfo(index, &mut info());
+                assert_ne!(component.getUnitInfo(index, null_mut()), kResultOk);
+                component.getProgramListInfo(index, null_mut());
+                component.getProgramName(index, index, null_mut());
+                component.getProgramInfo(index, index, std::ptr::null(), null_mut());
+                component.hasProgramPitchNames(index, index);
+                component.getProgramPitchName(index, index, 0, null_mut());
+                component.selectUnit(index);
+                component.getUnitByBus(index, index, index, index, null_mut());
+                component.setUnitProgramData(index, index, null_mut());
+                component.canProcessSampleSize(index);
+            }
+        }
+    }
+
+    #[test]
+    fn setup_beyond_what_can_be_processed_is_refused() {
+        let component = Component::new();
+        let setup = |sample_rate, frames| ProcessSetup {
+            processMode: kRealtime as int32,
+            symbolicSampleSize: kSample32 as int32,
+            maxSamplesPerBlock: frames,
+            sampleRate: sample_rate,
+        };
+        for (sample_rate, frames) in [
+            (48_000.0, -1),
+            (48_000.0, int32::MAX),
+            (48_000.0, int32::MIN),
+            (0.0, 512),
+            (-48_000.0, 512),
+            (f64::NAN, 512),
+            (f64::INFINITY, 512),
+            (1e300, 512),
+        ] {
+            // SAFETY: the setup is valid.
+            let result = unsafe { component.setupProcessing(&mut setup(sample_rate, frames)) };
+            assert_eq!(result, kInvalidArgument, "{sample_rate} Hz, {frames} samples");
+            // SAFETY: the calls have no pointers.
+            unsafe {
+                component.getLatencySamples();
+                assert_ne!(component.setActive(1), kResultOk, "{sample_rate} Hz, {frames} samples");
+            }
+        }
+        // SAFETY: null is what is tested.
+        assert_eq!(unsafe { component.setupProcessing(null_mut()) }, kInvalidArgument);
+    }
+
+    /// A host's stream that cannot seek, and reads and writes at most so many bytes per call.
+    struct PieceStream {
+        bytes: Mutex<Vec<u8>>,
+        position: AtomicUsize,
+        piece: int32,
+    }
+
+    impl Class for PieceStream {
+        type Interfaces = (IBStream,);
+    }
+
+    impl IBStreamTrait for PieceStream {
+        unsafe fn read(&self, buffer: *mut c_void, length: int32, read: *mut int32) -> tresult {
+            let bytes = self.bytes.lock();
+            let position = self.position.load(Ordering::Relaxed);
+            let count = (bytes.len() - position).min(length.min(self.piece) as usize);
+            // SAFETY: the plugin passes a buffer of `length` bytes and a place for the count.
+            unsafe {
+                buffer.cast::<u8>().copy_from_nonoverlapping(bytes[position..].as_ptr(), count);
+                *read = count as int32;
+            }
+            self.position.store(position + count, Ordering::Relaxed);
+            if count == 0 { kResultFalse } else { kResultOk }
+        }
+
+        unsafe fn write(&self, buffer: *mut c_void, length: int32, written: *mut int32) -> tresult {
+            let count = length.min(self.piece);
+            // SAFETY: the plugin passes `length` bytes and a place for the count.
+            unsafe {
+                self.bytes
+                    .lock()
+                    .extend_from_slice(std::slice::from_raw_parts(buffer.cast(), count as usize));
+                *written = count;
+            }
+            kResultOk
+        }
+
+        unsafe fn seek(&self, _: int64, _: int32, _: *mut int64) -> tresult {
+            kResultFalse
+        }
+
+        unsafe fn tell(&self, _: *mut int64) -> tresult {
+            kResultFalse
+        }
+    }
+
+    fn stream(bytes: &[u8], piece: int32) -> ComWrapper<PieceStream> {
+        let bytes = Mutex::new(bytes.to_vec());
+        ComWrapper::new(PieceStream { bytes, position: AtomicUsize::new(0), piece })
+    }
+
+    /// The state of `component`, written in pieces.
+    fn save(component: &Component, piece: int32) -> Vec<u8> {
+        let stream = stream(&[], piece);
+        let pointer = stream.as_com_ref::<IBStream>().unwrap().as_ptr();
+        // SAFETY: the stream is valid.
+        assert_eq!(unsafe { IComponentTrait::getState(component, pointer) }, kResultOk);
+        let bytes = stream.bytes.lock().clone();
+        bytes
+    }
+
+    fn load(component: &Component, bytes: &[u8], piece: int32) -> tresult {
+        let stream = stream(bytes, piece);
+        // SAFETY: the stream is valid.
+        unsafe { IComponentTrait::setState(component, stream.as_com_ref::<IBStream>().unwrap().as_ptr()) }
+    }
+
+    #[test]
+    fn state_is_kept_by_streams_that_give_pieces() {
+        let saved = Component::new();
+        saved.link.instance().queries().set_text(0, "a violin in a large hall");
+        for piece in [1, 64, int32::MAX] {
+            let bytes = save(&saved, piece);
+            assert_eq!(bytes, save(&saved, int32::MAX), "written in pieces of {piece}");
+            let loaded = Component::new();
+            assert_eq!(load(&loaded, &bytes, piece), kResultOk, "read in pieces of {piece}");
+            assert_eq!(loaded.link.instance().queries().text(0), "a violin in a large hall");
+        }
+    }
+
+    #[test]
+    fn state_that_is_cut_or_absent_is_refused() {
+        let component = Component::new();
+        let bytes = save(&component, int32::MAX);
+        for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            assert_ne!(load(&component, &bytes[..cut], 64), kResultOk, "{cut} bytes");
+        }
+        // SAFETY: null is what is tested.
+        unsafe {
+            assert_eq!(IComponentTrait::setState(&component, null_mut()), kInvalidArgument);
+            assert_eq!(IComponentTrait::getState(&component, null_mut()), kInvalidArgument);
+        }
+        assert_eq!(save(&component, int32::MAX), bytes);
+    }
 }
