@@ -20,7 +20,7 @@ use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 pub use crate::clap::clap_entry;
 use crate::editor::{EditorThreads, SiftEditor};
 use crate::host_link::{HostLink, HostNotice};
-use crate::params::{ListenParam, SiftParams};
+use crate::params::{GAIN, ListenParam, STRENGTH, SiftParams, limited};
 use crate::transport::Transport;
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
@@ -103,7 +103,7 @@ impl Plugin for Sift {
     }
 
     fn filter_state(state: &mut PluginState) {
-        state::add_missing_parameters(state);
+        state::repair(state);
     }
 
     fn task_executor(&mut self) -> TaskExecutor<Self> {
@@ -178,6 +178,9 @@ impl Plugin for Sift {
         let params = &*self.params;
         params.strength.smoothed.next_block_exact(strength);
         params.gain.smoothed.next_block_exact(gain);
+        // nice-plug passes on what a host sends, also NaN.
+        strength.iter_mut().for_each(|value| *value = limited(*value, STRENGTH));
+        gain.iter_mut().for_each(|value| *value = limited(*value, GAIN));
         to_linear(gain);
         let controls = Controls {
             strength,

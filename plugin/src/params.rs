@@ -19,6 +19,27 @@ use crate::{
 /// hosts 128 units of UTF-16.
 const MAX_SHOWN_CHARACTERS: usize = 60;
 
+/// Smallest and largest value of a parameter.
+pub type Range = (f32, f32);
+
+pub const STRENGTH: Range = (0.0, 1.0);
+const SHARPNESS: Range = (0.5, 4.0);
+/// In decibels.
+const FLOOR: Range = (-80.0, 0.0);
+/// In milliseconds.
+const SMOOTHING: Range = (0.0, 200.0);
+/// In decibels.
+pub const GAIN: Range = (-24.0, 12.0);
+
+/// Returns the value of the range that is nearest to `value`; the smallest for NaN.
+pub fn limited(value: f32, (low, high): Range) -> f32 {
+    if value > low { value.min(high) } else { low }
+}
+
+const fn linear((min, max): Range) -> FloatRange {
+    FloatRange::Linear { min, max }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ModeParam {
     #[id = "isolate"]
@@ -95,7 +116,7 @@ impl SiftParams {
         let queries = link.instance().queries();
         let (shown, parsed) = (queries.clone(), queries.clone());
         Self {
-            strength: FloatParam::new("Mask strength", 1.0, FloatRange::Linear { min: 0.0, max: 1.0 })
+            strength: FloatParam::new("Mask strength", 1.0, linear(STRENGTH))
                 .with_smoother(SmoothingStyle::Linear(10.0))
                 .with_unit(" %")
                 .with_value_to_string(formatters::v2s_f32_percentage(1))
@@ -107,17 +128,17 @@ impl SiftParams {
             sharpness: FloatParam::new(
                 "Sharpness",
                 1.0,
-                FloatRange::Skewed { min: 0.5, max: 4.0, factor: FloatRange::skew_factor(-1.0) },
+                FloatRange::Skewed {
+                    min: SHARPNESS.0,
+                    max: SHARPNESS.1,
+                    factor: FloatRange::skew_factor(-1.0),
+                },
             )
             .with_step_size(0.01),
-            floor: FloatParam::new("Floor", -80.0, FloatRange::Linear { min: -80.0, max: 0.0 })
-                .with_unit(" dB")
-                .with_step_size(0.1),
-            smooth: FloatParam::new("Smoothing", 0.0, FloatRange::Linear { min: 0.0, max: 200.0 })
-                .with_unit(" ms")
-                .with_step_size(0.1),
+            floor: FloatParam::new("Floor", -80.0, linear(FLOOR)).with_unit(" dB").with_step_size(0.1),
+            smooth: FloatParam::new("Smoothing", 0.0, linear(SMOOTHING)).with_unit(" ms").with_step_size(0.1),
             // In decibels with steps, so that 0 dB is a gain of exactly 1 in spite of hosts' rounding.
-            gain: FloatParam::new("Output gain", 0.0, FloatRange::Linear { min: -24.0, max: 12.0 })
+            gain: FloatParam::new("Output gain", 0.0, linear(GAIN))
                 .with_smoother(SmoothingStyle::Linear(10.0))
                 .with_unit(" dB")
                 .with_step_size(0.1),
@@ -145,9 +166,9 @@ impl SiftParams {
     /// The settings that shape the mask.
     pub fn shape(&self) -> MaskShaping {
         MaskShaping {
-            sharpness: self.sharpness.value(),
-            floor: util::db_to_gain(self.floor.value()),
-            smoothing: self.smooth.value() / 1000.0,
+            sharpness: limited(self.sharpness.value(), SHARPNESS),
+            floor: util::db_to_gain(limited(self.floor.value(), FLOOR)),
+            smoothing: limited(self.smooth.value(), SMOOTHING) / 1000.0,
         }
     }
 
@@ -273,6 +294,22 @@ mod tests {
                 "rest"
             ]
         );
+    }
+
+    #[test]
+    fn limited_value_is_within_its_range() {
+        for (value, expected) in [
+            (0.3, 0.3),
+            (0.0, 0.0),
+            (1.0, 1.0),
+            (1e30, 1.0),
+            (-5.0, 0.0),
+            (f32::INFINITY, 1.0),
+            (f32::NEG_INFINITY, 0.0),
+            (f32::NAN, 0.0),
+        ] {
+            assert_eq!(limited(value, STRENGTH), expected, "{value}");
+        }
     }
 
     #[test]

@@ -182,7 +182,11 @@ impl EditorView {
         engine: Option<&Snapshot>,
     ) {
         let has_failed = queries.slot_state(params.active_slot()) == SlotState::Failed;
-        let problem = queries.problem().filter(|_| has_failed).or_else(|| self.problem.clone());
+        let problem = queries
+            .problem()
+            .filter(|_| has_failed)
+            .or_else(|| self.problem.clone())
+            .or_else(|| params.state.load_problem.message());
         let now = ui.input(|input| input.time);
         let is_overloaded = engine.is_some_and(|engine| self.overload.update(engine.faults.missing(), now));
         let status = status_line::status_text(engine, problem, is_overloaded, params.bypass.value());
