@@ -51,7 +51,7 @@ use self::font_fallback::FontFallback;
 use self::key_input::{HostKeys, KeyInput};
 use self::keyboard_focus::KeyboardFocus;
 use self::resize::ResizeRequest;
-use self::size::{MIN_SIZE, saved_size};
+use self::size::{MIN_SIZE, is_choice, saved_size};
 pub use self::text_history::TextHistory;
 pub use self::threads::EditorThreads;
 use self::view::{EditorData, EditorView};
@@ -192,8 +192,11 @@ impl NiceEguiApp for EditorApp {
 
     fn resized(&mut self, size: WindowSize) {
         self.window_size.store(size);
-        self.params.appearance.write().size =
-            (size.logical.width.round() as u32, size.logical.height.round() as u32);
+        let new = egui::vec2(size.logical.width as f32, size.logical.height as f32);
+        // Neither the first size nor a screen that is too small is the user's choice.
+        if is_choice(new, fitted_size(&self.params, size.scale_factor)) {
+            self.params.appearance.write().size = (new.x.round() as u32, new.y.round() as u32);
+        }
         if size.scale_factor != self.scale {
             self.scale = size.scale_factor;
             self.resize = Some(ResizeRequest::new(fitted_size(&self.params, self.scale)));
@@ -204,7 +207,7 @@ impl NiceEguiApp for EditorApp {
         self.host_keys.set_typing(false);
         if self.host.take().is_some() {
             // Without a window, nobody can be told of an error. The next window reads the preferences and shows it.
-            let _ = self.params.appearance.read().store_size();
+            let _ = self.params.appearance.write().store_size();
         }
     }
 }

@@ -19,12 +19,20 @@ const CHILD: &str = "SIFT_TEST_CHILD";
 ///
 /// The plugin finds the ONNX Runtime of its own bundle, and none of the user's packages and preferences, whatever
 /// the variables of the parent process are.
-#[derive(Default)]
 pub struct TestEnvironment {
     models: Option<PathBuf>,
     display: Option<Display>,
+    /// Settings, which the editor writes.
+    settings: TempDir,
     /// Deletes the folder of `models` after the test.
     _folder: Option<TempDir>,
+}
+
+impl Default for TestEnvironment {
+    fn default() -> Self {
+        let settings = tempfile::tempdir().expect("the folder for temporary files can be written to");
+        Self { models: None, display: None, settings, _folder: None }
+    }
 }
 
 impl TestEnvironment {
@@ -60,7 +68,7 @@ impl TestEnvironment {
             .env_remove("SIFT_MODELS")
             .env_remove("SIFT_PROVIDER")
             .env("XDG_DATA_HOME", &nowhere)
-            .env("XDG_CONFIG_HOME", &nowhere);
+            .env("XDG_CONFIG_HOME", self.settings.path());
         if let Some(models) = &self.models {
             command.env("SIFT_MODELS", models);
         }

@@ -13,6 +13,8 @@ pub const DEFAULT_EDITOR_SIZE: (u32, u32) = (760, 620);
 pub struct Appearance {
     /// Width and height, in logical pixels.
     pub size: (u32, u32),
+    /// The size that the preferences have, or that new ones stand for.
+    stored_size: (u32, u32),
     pub theme: ThemeChoice,
     pub picture: SpectrogramView,
     /// The preferences, in which it is stored; `None` for nowhere.
@@ -23,7 +25,7 @@ impl Default for Appearance {
     /// The first appearance, which is not stored.
     fn default() -> Self {
         let Preferences { theme, picture, .. } = Preferences::default();
-        Self { size: DEFAULT_EDITOR_SIZE, theme, picture, file: None }
+        Self { size: DEFAULT_EDITOR_SIZE, stored_size: DEFAULT_EDITOR_SIZE, theme, picture, file: None }
     }
 }
 
@@ -32,7 +34,7 @@ impl Appearance {
     pub fn stored_in(file: Option<PathBuf>) -> Self {
         let read = file.as_deref().and_then(|file| Preferences::read(file).ok()).unwrap_or_default();
         let size = read.window.map_or(DEFAULT_EDITOR_SIZE, |[width, height]| (width, height));
-        Self { size, theme: read.theme, picture: read.picture, file }
+        Self { size, stored_size: size, theme: read.theme, picture: read.picture, file }
     }
 
     /// Takes the theme that an editor of another instance may have stored.
@@ -61,9 +63,13 @@ impl Appearance {
         self.change(|preferences| preferences.picture = picture)
     }
 
-    /// Stores the size, as [`set_theme`](Self::set_theme).
-    pub fn store_size(&self) -> Result<(), String> {
+    /// Stores the size if it has changed, as [`set_theme`](Self::set_theme).
+    pub fn store_size(&mut self) -> Result<(), String> {
+        if self.size == self.stored_size {
+            return Ok(());
+        }
         let (width, height) = self.size;
+        self.stored_size = self.size;
         self.change(|preferences| preferences.window = Some([width, height]))
     }
 
@@ -91,17 +97,29 @@ mod tests {
     }
 
     #[test]
+    fn size_that_was_not_changed_is_not_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("preferences.toml");
+        let mut first = Appearance::stored_in(Some(file.clone()));
+        first.store_size().unwrap();
+        assert!(!file.exists());
+        Appearance { size: (900, 700), ..first.clone() }.store_size().unwrap();
+        first.store_size().unwrap();
+        assert_eq!(Appearance::stored_in(Some(file)).size, (900, 700), "by the instance that was resized");
+    }
+
+    #[test]
     fn theme_of_another_instance_is_kept_and_taken() {
         let folder = tempfile::tempdir().unwrap();
         let file = Some(folder.path().join("preferences.toml"));
         let mut first = Appearance::stored_in(file.clone());
         let mut other = first.clone();
-        other.size = (900, 700);
         other.set_theme(ThemeChoice::Light).unwrap();
+        first.size = (900, 700);
         first.store_size().unwrap();
         assert_eq!(Appearance::stored_in(file.clone()).theme, ThemeChoice::Light);
         first.update_theme().unwrap();
-        assert_eq!(first, Appearance { theme: ThemeChoice::Light, file, ..Appearance::default() });
+        assert_eq!(first.theme, ThemeChoice::Light);
     }
 
     #[test]
@@ -111,6 +129,7 @@ mod tests {
         std::fs::write(&file, "window = \"large\"").unwrap();
         let mut appearance = Appearance::stored_in(Some(file.clone()));
         assert_eq!(appearance.size, DEFAULT_EDITOR_SIZE);
+        appearance.size = (900, 700);
         assert!(appearance.update_theme().unwrap_err().contains("window"));
         assert!(appearance.store_size().is_err());
         assert_eq!(std::fs::read_to_string(file).unwrap(), "window = \"large\"");

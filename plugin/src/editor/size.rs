@@ -28,6 +28,14 @@ pub fn fit(size: Vec2, work_area: PhysicalSize<u32>, scale: f64) -> Vec2 {
     size.min(room.floor()).max(Vec2::splat(1.0))
 }
 
+/// Whether `size` is another one than the editor gives itself, `fitted`; in logical pixels.
+///
+/// A size in physical pixels differs from the logical one by up to a pixel.
+pub fn is_choice(size: Vec2, fitted: Vec2) -> bool {
+    let difference = (size - fitted).abs();
+    difference.x > 1.0 || difference.y > 1.0
+}
+
 /// The size in which the editor was left, in logical pixels, within its limits.
 pub fn saved_size(params: &SiftParams) -> Vec2 {
     let (width, height) = params.appearance.read().size;
@@ -61,6 +69,14 @@ mod tests {
                 assert!(fitted.x <= size.x && fitted.y <= size.y);
             }
         }
+    }
+
+    #[test]
+    fn size_that_the_screen_imposes_is_no_choice() {
+        let fitted = fit(vec2(720.0, 420.0), PhysicalSize::new(600, 400), 1.25);
+        assert!(!is_choice(fitted, fitted));
+        assert!(!is_choice(fitted + vec2(0.8, -0.8), fitted), "rounded to physical pixels");
+        assert!(is_choice(fitted + vec2(0.0, 2.0), fitted));
     }
 
     #[test]
