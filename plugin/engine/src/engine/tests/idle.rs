@@ -201,7 +201,7 @@ fn demo_frames(grid: &Grid) -> Vec<(Vec<f32>, Vec<f32>)> {
         stft.analyse(&history, &mut spectrum);
         let mut magnitude = vec![0.0; grid.model_bins];
         crate::dsp::grid::write_model_magnitude([&*spectrum].into_iter(), scale, &mut magnitude);
-        let power = spectrum[..grid.model_bins].iter().map(|bin| bin.norm_sqr()).collect();
+        let power = spectrum[..grid.model_bins].iter().map(Complex32::norm_sqr).collect();
         (magnitude, power)
     };
     samples.chunks_exact(grid.hop).map(frame).collect()
