@@ -435,7 +435,8 @@ mod tests {
         });
         // Half a second passes before a sound is shown.
         for _ in 0..600 {
-            let reply = fixture.send(|request| request.task = FrameTask::Hear).unwrap();
+            let reply =
+                fixture.send(|request| (request.task, request.with_rest) = (FrameTask::Hear, true)).unwrap();
             assert!(!reply.has_mask);
             fixture.audio.release(reply);
         }
