@@ -953,8 +953,7 @@ mod tests {
         let pointer = stream.as_com_ref::<IBStream>().unwrap().as_ptr();
         // SAFETY: the stream is valid.
         assert_eq!(unsafe { IComponentTrait::getState(component, pointer) }, kResultOk);
-        let bytes = stream.bytes.lock().clone();
-        bytes
+        stream.bytes.lock().clone()
     }
 
     fn load(component: &Component, bytes: &[u8], piece: int32) -> tresult {
