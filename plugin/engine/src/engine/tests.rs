@@ -449,6 +449,19 @@ fn invalid_input_or_mask_gives_finite_output() {
 }
 
 #[test]
+fn subnormal_input_is_zero_on_the_dry_path() {
+    let mut engine = engine(constant(1.0), config(48_000.0, 512));
+    let mut input = noise(24_000);
+    input.iter_mut().step_by(3).for_each(|sample| *sample *= f32::MIN_POSITIVE / 4.0);
+    let flushed: Vec<_> =
+        input.iter().map(|sample| if sample.is_subnormal() { 0.0 } else { *sample }).collect();
+    assert_ne!(flushed, input);
+    let controls = TestControls { strength: 0.0, ..TestControls::default() };
+    let output = play(&mut engine, &input, controls, || 512);
+    assert_same(&output.main, &delayed(&flushed, engine.latency()));
+}
+
+#[test]
 fn active_query_switches_at_next_hop() {
     let mut engine = engine(gain_of_query(), config(48_000.0, 512));
     let input = vec![0.5; 96_000];
