@@ -300,6 +300,7 @@ impl Instance {
                 let shared = channels[1][0];
                 channels[1..].iter_mut().flatten().for_each(|pointer| *pointer = shared);
             }
+            // The plugin must clear the flags of outputs that have sound.
             let describe = |pointers: &mut Vec<*mut f32>, is_active: bool| AudioBusBuffers {
                 numChannels: if is_active || null_buffers { pointers.len() as i32 } else { 0 },
                 silenceFlags: 3,
@@ -307,7 +308,7 @@ impl Instance {
                     channelBuffers32: if is_active { pointers.as_mut_ptr() } else { null_mut() },
                 },
             };
-            let mut input_bus = describe(&mut inputs, true);
+            let mut input_bus = AudioBusBuffers { silenceFlags: 0, ..describe(&mut inputs, true) };
             let active = [true, self.active[0], self.active[1]];
             let mut buses: Vec<AudioBusBuffers> = channels
                 .iter_mut()

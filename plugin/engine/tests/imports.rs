@@ -31,7 +31,10 @@ fn imports() -> Imports {
         let path = file.strip_prefix(&source).unwrap().with_extension("");
         path.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("::")
     };
-    files.retain(|file| !["lib.rs", "tests.rs"].iter().any(|name| file.ends_with(name)));
+    files.retain(|file| {
+        let path = file.strip_prefix(&source).unwrap();
+        !path.iter().any(|part| part == "lib.rs" || part == "tests.rs" || part == "tests")
+    });
     let modules: BTreeSet<_> = files.iter().map(|file| module(file)).collect();
     let mut imports = Imports::new();
     for file in &files {
