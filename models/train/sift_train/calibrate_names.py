@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from . import concepts
 from . import config as configuration
@@ -34,8 +33,8 @@ def main():
     fit, judge = split_texts(groups)
     calibrated = recalibrate(reader, fit.values())
     known = concepts.load()
-    known.told_closeness.copy_(torch.tensor(list(calibrated.concepts.closeness.values())))
-    save_file(known.state_dict(), configuration.CONCEPTS)
+    known.told_closeness = torch.tensor(list(calibrated.concepts.closeness.values()))
+    concepts.save(known)
     concepts.write(known, arguments.package / concepts.CONCEPTS_FILE)
     print(f"closeness: {reader.concepts.closeness} -> {calibrated.concepts.closeness}")
     before, after = (measure_shares(one, judge) for one in (reader, calibrated))

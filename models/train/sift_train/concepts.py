@@ -48,8 +48,8 @@ class Concepts(nn.Module):
         self.directions = nn.Parameter(torch.zeros(len(LABELS), size))
         self.closeness = nn.Parameter(torch.zeros(2), requires_grad=False)
         """Slope and offset of the weight with which the query network interpolates embeddings, see `compute_closeness`."""
-        self.told_closeness = nn.Parameter(torch.zeros(2), requires_grad=False)
-        """Slope and offset of the closeness that the package tells, see `calibrate_names.py`."""
+        self.told_closeness = torch.zeros(2)
+        """Slope and offset of the closeness that the package tells, see `calibrate_names.py`. No part of the network."""
         self.usual = nn.Parameter(torch.zeros(len(LABELS), SIZE), requires_grad=False)
         """Sentence vectors of the labels' usual captions, [labels, 384]."""
 
@@ -67,8 +67,14 @@ def load(path=configuration.CONCEPTS):
     """Loads the trained `Concepts`."""
     weights = load_file(path)
     concepts = Concepts(len(weights["linear.bias"]))
+    concepts.told_closeness = weights.pop("told_closeness")
     concepts.load_state_dict(weights)
     return concepts.eval().requires_grad_(False)
+
+
+def save(concepts, path=configuration.CONCEPTS):
+    """Saves trained `Concepts`."""
+    save_file(concepts.state_dict() | {"told_closeness": concepts.told_closeness}, path)
 
 
 def random_texts(count, max_tokens, seed):
@@ -208,8 +214,8 @@ def main():
     concepts = train_concepts(encoder, config["concepts"], max_tokens)
     fitted = calibrate(*nearest_concepts(concepts, encoder, "fit", max_tokens)[:2])
     concepts.closeness.copy_(torch.from_numpy(fitted))
-    concepts.told_closeness.copy_(concepts.closeness)
-    save_file(concepts.state_dict(), arguments.out)
+    concepts.told_closeness = concepts.closeness.detach().clone()
+    save(concepts, arguments.out)
     for name, value in measure(concepts, encoder, max_tokens).items():
         print(f"{name:40} {value:.2f}")
 

@@ -40,7 +40,7 @@ def test_committed_package_has_the_doubt():
 def test_file_has_a_unit_direction_per_label(tmp_path):
     known = concepts.Concepts(16)
     known.directions.data.normal_()
-    known.told_closeness.copy_(torch.tensor([7.5, -3.25]))
+    known.told_closeness = torch.tensor([7.5, -3.25])
     concepts.write(known, tmp_path / "concepts.json")
     table = json.loads((tmp_path / "concepts.json").read_text())
     assert table["closeness"] == {"slope": 7.5, "offset": -3.25}
