@@ -288,13 +288,7 @@ impl QueryEncoder {
                     };
                     match result {
                         NameResult::Known { sound, embeddings, close } => {
-                            let names = |sound: &UnderstoodSound| {
-                                sound.selected().map(|concept| concept.name.clone()).collect::<Vec<_>>()
-                            };
-                            let is_same = |other: &UnderstoodSound| {
-                                !sound.matches.is_empty() && names(other) == names(&sound)
-                            };
-                            if !understood.iter().any(is_same) {
+                            if !understood.iter().any(|other| other.means_same_as(&sound)) {
                                 understood.push(sound);
                                 known.push(KnownSound { role, embeddings, close });
                             }
@@ -605,13 +599,9 @@ impl QueryEncoder {
 /// Leaves no sound out that is kept, too: "lead guitar without rhythm guitar" means all guitars to a model that knows one.
 fn keep_what_cannot_be_told_apart(understanding: &mut Understanding, known: &mut Vec<KnownSound>) {
     let Understanding { keep, leave_out, .. } = understanding;
-    let names =
-        |sound: &UnderstoodSound| sound.selected().map(|concept| concept.name.clone()).collect::<Vec<_>>();
     let first_left_out = keep.len();
     for at in (0..leave_out.len()).rev() {
-        let is_same =
-            |sound: &&mut UnderstoodSound| !sound.matches.is_empty() && names(sound) == names(&leave_out[at]);
-        if let Some(sound) = keep.iter_mut().find(is_same) {
+        if let Some(sound) = keep.iter_mut().find(|sound| sound.means_same_as(&leave_out[at])) {
             sound.is_kind = true;
             leave_out.remove(at);
             known.remove(first_left_out + at);

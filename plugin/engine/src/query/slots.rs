@@ -191,8 +191,10 @@ impl Queries {
         let encodings = self.encodings.lock();
         self.set_state(&encodings, slot, state);
         self.understandings.lock()[slot] = Arc::default();
-        // "Everything else" in another slot now means something else.
-        for other in (0..SLOTS).filter(|&other| other != slot && slot < SLOTS) {
+        // "Everything else" in another slot now means something else. Slots that wait are encoded anyway, so that a new
+        // instance parses nothing.
+        let is_encoded = |slot: usize| matches!(self.slot_state(slot), SlotState::Ready | SlotState::Failed);
+        for other in (0..SLOTS).filter(|&other| other != slot && slot < SLOTS && is_encoded(other)) {
             if SoundRequest::depends_on_others(&texts[other].committed) {
                 self.set_state(&encodings, other, SlotState::Encoding);
             }

@@ -24,6 +24,13 @@ impl UnderstoodSound {
         self.matches.iter().filter(|concept| concept.selected)
     }
 
+    /// Whether both names are taken to mean the same concepts; false without concepts.
+    pub fn means_same_as(&self, other: &Self) -> bool {
+        let names =
+            |sound: &'_ Self| sound.selected().map(|concept| concept.name.clone()).collect::<Vec<_>>();
+        !self.matches.is_empty() && names(self) == names(other)
+    }
+
     /// Lists the concepts that the name is taken to mean, with their closeness: "electric guitar 0.62 or harp 0.55".
     pub fn describe(&self) -> String {
         let names: Vec<_> = self.selected().map(ConceptMatch::describe).collect();
