@@ -9,6 +9,7 @@ pub(crate) mod delay_line;
 pub mod grid;
 pub mod mask_processor;
 pub mod mixer;
+pub mod spatial_filter;
 pub mod stft;
 
 /// Returns the sample, or 0 if it is NaN, infinite, at least 10⁶, or subnormal.

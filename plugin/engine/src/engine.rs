@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::dsp::analyzer::{Analyzer, PeakLevels};
 use crate::dsp::mask_processor::{MaskProcessor, MaskShaping};
 use crate::dsp::mixer::Mixer;
+use crate::dsp::spatial_filter::{MaskOrigin, SpatialControls};
 use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::channel_bank::ChannelBank;
 use crate::engine::idle::IdleControl;
@@ -188,8 +189,9 @@ impl Engine {
             self.rest(resting, &controls.shape);
         } else if let Some(due) = due {
             self.waiting.wait_for_mask(&mut self.masks, self.frame, due, wait);
-            self.apply_mask(due, &controls.shape);
-            self.channels.synthesise(self.timing.ring_index(due), self.mask.gain(&controls.shape));
+            let origin = self.apply_mask(due, &controls.shape);
+            let spatial = SpatialControls { amount: controls.stereo, floor: controls.shape.floor, origin };
+            self.channels.synthesise(self.timing.ring_index(due), self.mask.gain(&controls.shape), spatial);
         }
         self.frame += 1;
     }
@@ -225,8 +227,9 @@ impl Engine {
 
     /// Applies the mask of frame `due`, or conceals that it is missing.
     ///
-    /// Concealment holds the last mask for `hold_hops`, then fades to the delayed input.
-    fn apply_mask(&mut self, due: u64, shape: &MaskShaping) {
+    /// Concealment holds the last mask for `hold_hops`, then fades to the delayed input. Returns what the mask is of, or
+    /// `None` if it is missing.
+    fn apply_mask(&mut self, due: u64, shape: &MaskShaping) -> Option<MaskOrigin> {
         match self.masks.take(due) {
             RequestState::Done(request) if request.has_mask => {
                 if !self.mask.is_held() && due == 0 {
@@ -235,7 +238,9 @@ impl Engine {
                 self.mixer.wet.set(1.0);
                 self.mask.update(&request.mask, shape);
                 self.missed_hops = 0;
+                let origin = MaskOrigin { stream: request.stream, sounds: request.sounds };
                 self.masks.release(request);
+                return Some(origin);
             }
             RequestState::Done(request) => {
                 self.mixer.wet.set(0.0);
@@ -251,5 +256,6 @@ impl Engine {
                 }
             }
         }
+        None
     }
 }

@@ -95,6 +95,17 @@ impl Stft {
         for ((out, bin), gain) in self.spectrum.iter_mut().zip(spectrum).zip(gain) {
             *out = bin * gain;
         }
+        self.add_inverse(overlap);
+    }
+
+    /// Adds the frame with this spectrum to `overlap`. Real-time safe.
+    pub fn synthesise_filtered(&mut self, spectrum: &[Complex32], overlap: &mut OverlapAdd) {
+        self.spectrum.copy_from_slice(spectrum);
+        self.add_inverse(overlap);
+    }
+
+    /// Adds the inverse transform of `self.spectrum`, which it destroys.
+    fn add_inverse(&mut self, overlap: &mut OverlapAdd) {
         // A complex gain can make these two bins complex. In a real signal they are real, and realfft
         // returns an error otherwise.
         let nyquist = self.spectrum.len() - 1;

@@ -29,6 +29,8 @@ pub struct Controls<'a> {
     /// Whether what else is there competes with the described sound.
     pub with_rest: bool,
     pub shape: MaskShaping,
+    /// How much the places of sounds between the two channels count beside the mask, 0 to 1. Without effect on mono.
+    pub stereo: f32,
     /// Whether the main output carries the removed sound instead.
     pub listen_removed: bool,
     pub bypass: bool,
@@ -44,6 +46,7 @@ impl<'a> Controls<'a> {
             query: 0,
             with_rest: false,
             shape: MaskShaping::default(),
+            stereo: 0.0,
             listen_removed: false,
             bypass: false,
         }

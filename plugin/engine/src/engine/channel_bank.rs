@@ -9,6 +9,7 @@ use crate::dsp::delay_line::DelayLine;
 use crate::dsp::grid::{self, SpectrogramFormat};
 use crate::dsp::mixer::{MixWeights, Mixer};
 use crate::dsp::sanitize;
+use crate::dsp::spatial_filter::{SpatialControls, SpatialFilter};
 use crate::dsp::stft::{AnalysisBuffer, OverlapAdd, Stft};
 use crate::engine::block::{AuxOutputs, Controls};
 use crate::engine::timing::Timing;
@@ -28,6 +29,8 @@ struct ChannelState {
 pub(super) struct ChannelBank {
     stft: Stft,
     channels: Vec<ChannelState>,
+    /// `None` if there are not two channels.
+    spatial: Option<SpatialFilter>,
     scratch: MixScratch,
     weights: Vec<MixWeights>,
     /// Factor from a magnitude of the host's STFT to one of the model's.
@@ -50,6 +53,7 @@ impl ChannelBank {
             to_model_scale: grid::model_scale(audio, &stft),
             stft,
             channels: (0..channels).map(|_| channel()).collect(),
+            spatial: (channels == 2).then(|| SpatialFilter::new(grid)),
             scratch: MixScratch::new(grid.hop),
             weights: Vec::with_capacity(grid.hop),
         }
@@ -61,6 +65,13 @@ impl ChannelBank {
             channel.history.clear();
             channel.overlap.clear();
             channel.dry.clear();
+        }
+        self.forget_places();
+    }
+
+    fn forget_places(&mut self) {
+        if let Some(filter) = &mut self.spatial {
+            filter.clear();
         }
     }
 
@@ -131,8 +142,18 @@ impl ChannelBank {
         grid::write_model_magnitude(spectra, self.to_model_scale, magnitude);
     }
 
-    /// Adds the frame at ring index `at`, multiplied by `gain` per bin, to the output.
-    pub fn synthesise(&mut self, at: usize, gain: &[Complex32]) {
+    /// Adds the frame at ring index `at`, multiplied by `gain` per bin and filtered by place, to the output.
+    pub fn synthesise(&mut self, at: usize, gain: &[Complex32], controls: SpatialControls) {
+        if let (Some(filter), [left, right]) = (&mut self.spatial, &mut self.channels[..]) {
+            if controls.amount > 0.0 {
+                let filtered = filter.process([&left.spectra[at], &right.spectra[at]], gain, controls);
+                for (channel, spectrum) in [left, right].into_iter().zip(filtered) {
+                    self.stft.synthesise_filtered(spectrum, &mut channel.overlap);
+                }
+                return;
+            }
+            filter.clear();
+        }
         for channel in &mut self.channels {
             self.stft.synthesise(&channel.spectra[at], gain, &mut channel.overlap);
         }

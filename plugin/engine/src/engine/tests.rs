@@ -22,6 +22,7 @@ use crate::separator::Separator;
 use crate::separator::fake::FakeSeparator;
 
 mod idle;
+mod stereo;
 
 const AUDIO: SpectrogramFormat =
     SpectrogramFormat { sample_rate: 32_000, n_fft: 1024, hop: 512, window: WindowFunction::SqrtHann };
@@ -114,14 +115,12 @@ fn play(
         let (mut main, mut target, mut residual) = (now.to_vec(), vec![0.0; now.len()], vec![0.0; now.len()]);
         let (strength, gain) = (vec![controls.strength; now.len()], vec![controls.gain; now.len()]);
         let controls = Controls {
-            strength: &strength,
-            gain: &gain,
             mode: controls.mode,
             query: controls.query,
-            with_rest: false,
-            shape: MaskShaping { floor: 0.0, ..MaskShaping::default() },
             listen_removed: controls.listen_removed,
             bypass: controls.bypass,
+            shape: MaskShaping { floor: 0.0, ..MaskShaping::default() },
+            ..Controls::new(&strength, &gain)
         };
         let mut aux = AuxOutputs { target: &mut [&mut target], residual: &mut [&mut residual] };
         engine.process(&mut [&mut main], &mut aux, &controls);

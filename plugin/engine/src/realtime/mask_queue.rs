@@ -60,6 +60,8 @@ pub struct MaskRequest {
     pub skipped: u32,
     /// Whether `mask` was filled. False without an embedding or after an error.
     pub has_mask: bool,
+    /// Number of the sounds that `mask` is of: another one after the text has changed.
+    pub sounds: u32,
     /// Linear magnitude on the model's grid, `model_bins` long.
     pub magnitude: Box<[f32]>,
     /// Complex gain on the model's grid, `model_bins` long, of the frame `index - mask_lag`.
@@ -77,6 +79,7 @@ impl MaskRequest {
             task: FrameTask::Separate,
             skipped: 0,
             has_mask: false,
+            sounds: 0,
             magnitude: vec![0.0; bins].into(),
             mask: vec![Complex32::ZERO; bins].into(),
         }

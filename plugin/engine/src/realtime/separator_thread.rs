@@ -11,6 +11,7 @@ use crate::dsp::mask_processor::is_valid_gain;
 use crate::inference::cancel::{self, CancelToken};
 use crate::inference::provider::ActiveProvider;
 use crate::listener::load::LoadedListener;
+use crate::query::parts::QueryPart;
 use crate::query::slots::Queries;
 use crate::realtime::denormals::FlushDenormals;
 use crate::realtime::mask_queue::{FrameTask, MaskRequest, QueueState, SeparatorEndpoint, WaitLimit};
@@ -110,6 +111,7 @@ impl SeparatorThread {
                     status: thread_status,
                     analyzer,
                     stream: None,
+                    sounds: (Arc::default(), 0),
                     rendered_hops: 0,
                     due: due_hops as u32 * hop,
                     hop,
@@ -175,6 +177,8 @@ struct SeparatorLoop {
     analyzer: Arc<Analyzer>,
     /// Stream of the separator's recurrent state; `None` if the state has to be reset.
     stream: Option<u32>,
+    /// The parts of the last query that was separated, and their number among all those before.
+    sounds: (Arc<[QueryPart]>, u32),
     /// Requests since the last one for which the host did not wait.
     rendered_hops: u32,
     /// Time from a request to when its mask is due.
@@ -262,6 +266,10 @@ impl SeparatorLoop {
         } else if skipped > 0 {
             self.separator.skip_silence(skipped);
         }
+        if *self.sounds.0 != *query.parts {
+            self.sounds = (query.parts.clone(), self.sounds.1.wrapping_add(1));
+        }
+        request.sounds = self.sounds.1;
         let is_live = !request.wait.is_wait_allowed();
         let can_afford = self.budget.can_afford(is_live);
         let said = match request.with_rest {
