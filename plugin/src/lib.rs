@@ -20,7 +20,7 @@ use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 pub use crate::clap::clap_entry;
 use crate::editor::{EditorThreads, SiftEditor};
 use crate::host_link::{HostLink, HostNotice};
-use crate::params::{GAIN, ListenParam, STRENGTH, SiftParams, limited};
+use crate::params::{GAIN, ListenParam, STEREO, STRENGTH, SiftParams, limited};
 use crate::transport::Transport;
 
 /// The plugin, with the auxiliary outputs *Target* and *Residual*.
@@ -189,6 +189,7 @@ impl Plugin for Sift {
             query: params.active_slot(),
             with_rest: params.rest.value(),
             shape: params.shape(),
+            stereo: limited(params.stereo.value(), STEREO),
             listen_removed: params.listen.value() == ListenParam::Removed,
             bypass: params.bypass.value(),
         };

@@ -23,6 +23,7 @@ const MAX_SHOWN_CHARACTERS: usize = 60;
 pub type Range = (f32, f32);
 
 pub const STRENGTH: Range = (0.0, 1.0);
+pub const STEREO: Range = (0.0, 1.0);
 const SHARPNESS: Range = (0.5, 4.0);
 /// In decibels.
 const FLOOR: Range = (-80.0, 0.0);
@@ -96,6 +97,8 @@ pub struct SiftParams {
     // Later parameters follow, so that those of before keep their places in hosts that number them.
     #[id = "rest"]
     pub rest: BoolParam,
+    #[id = "stereo"]
+    pub stereo: FloatParam,
 
     #[nested]
     pub state: PersistedState,
@@ -148,6 +151,10 @@ impl SiftParams {
                 .hide()
                 .non_automatable(),
             rest: BoolParam::new("Listen to the rest", true),
+            stereo: FloatParam::new("Stereo", 1.0, linear(STEREO))
+                .with_unit(" %")
+                .with_value_to_string(formatters::v2s_f32_percentage(1))
+                .with_string_to_value(formatters::s2v_f32_percentage()),
             state: PersistedState::new(link),
             #[cfg(feature = "editor")]
             appearance: RwLock::default(),
@@ -291,7 +298,8 @@ mod tests {
                 "listen",
                 "bypass",
                 "revision",
-                "rest"
+                "rest",
+                "stereo"
             ]
         );
     }

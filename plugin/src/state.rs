@@ -47,7 +47,9 @@ const PROBLEM_KEY: &str = "load problem";
 /// of no known name becomes the default, as nice-plug would keep what the instance has. Parameters that the version
 /// which saved the state did not have get the value that keeps its sound.
 pub fn repair(state: &mut PluginState) {
-    state.params.entry("rest".into()).or_insert(ParamValue::Bool(false));
+    for (id, value) in values_of_before() {
+        state.params.entry(id.into()).or_insert(value);
+    }
     let instance = Arc::default();
     let defaults = SiftParams::new(&instance);
     let mut problems = Vec::new();
@@ -78,6 +80,11 @@ pub fn repair(state: &mut PluginState) {
         );
         state.fields.insert(PROBLEM_KEY.into(), problem);
     }
+}
+
+/// What parameters of later versions have in states of before, which sound as they did.
+fn values_of_before() -> [(&'static str, ParamValue); 2] {
+    [("rest", ParamValue::Bool(false)), ("stereo", ParamValue::F32(0.0))]
 }
 
 /// The default of `param`, as it is saved.
@@ -224,12 +231,21 @@ mod tests {
     }
 
     #[test]
-    fn state_without_a_rest_gets_it_switched_off() {
-        for (saved, expected) in [(None, false), (Some(true), true), (Some(false), false)] {
-            let saved: Vec<_> = saved.map(|value| ("rest", ParamValue::Bool(value))).into_iter().collect();
+    fn state_of_before_gets_later_parameters_switched_off() {
+        use ParamValue::{Bool, F32};
+
+        for (id, saved, expected) in [
+            ("rest", None, Bool(false)),
+            ("rest", Some(Bool(true)), Bool(true)),
+            ("rest", Some(Bool(false)), Bool(false)),
+            ("stereo", None, F32(0.0)),
+            ("stereo", Some(F32(1.0)), F32(1.0)),
+            ("stereo", Some(F32(0.25)), F32(0.25)),
+        ] {
+            let saved: Vec<_> = saved.into_iter().map(|value| (id, value)).collect();
             let mut loaded = state(&saved);
             repair(&mut loaded);
-            assert!(is_same(&loaded.params["rest"], &ParamValue::Bool(expected)), "{saved:?}");
+            assert!(is_same(&loaded.params[id], &expected), "{id}: {saved:?}");
             assert!(!loaded.fields.contains_key(PROBLEM_KEY));
         }
     }
@@ -290,6 +306,7 @@ mod tests {
             ("bypass", Bool(true)),
             ("revision", I32(1)),
             ("rest", Bool(true)),
+            ("stereo", F32(0.3)),
         ];
         let mut loaded = state(&valid);
         loaded.fields.insert(PROBLEM_KEY.into(), "of another program".into());
@@ -308,7 +325,8 @@ mod tests {
         for (id, param, _) in params.param_map() {
             // SAFETY: `param` points into `params`.
             let default = unsafe { default_value(param) };
-            let expected = if id == "rest" { ParamValue::Bool(false) } else { default };
+            let of_before = values_of_before().into_iter().find(|(later, _)| *later == id);
+            let expected = of_before.map_or(default, |(_, value)| value);
             assert!(is_same(&loaded.params[&id], &expected), "{id}: {:?}", loaded.params[&id]);
         }
         assert_eq!(loaded.fields["model"], "\"Sift default\"");

@@ -49,6 +49,32 @@ def test_built_in_model_raises_si_sdr_of_speech_by_3_db(tmp_path, seed):
     assert improvement(tmp_path, seed, QUERY) > 3
 
 
+def test_what_stands_elsewhere_goes_too(tmp_path):
+    mixed, speech, rate = mixture(1)
+    speech, music = speech.mean(axis=0), (mixed - speech).mean(axis=0)
+    places = {
+        "apart": ((1.0, 0.0), (0.0, 1.0)),
+        "half apart": ((0.9, 0.45), (0.45, 0.9)),
+        "together": ((1.0, 1.0),) * 2,
+    }
+    gains = {}
+    for name, (of_speech, of_music) in places.items():
+        target, rest = (
+            np.outer(place, samples).astype(np.float32) for place, samples in ((of_speech, speech), (of_music, music))
+        )
+        source = support.write(tmp_path / "mixture.wav", target + rest, rate)
+        found = []
+        for stereo in ("0", "1"):
+            done = support.render(
+                source, "--query", QUERY, "--stereo", stereo, "--output", tmp_path / "target.wav", "--overwrite"
+            )
+            assert done.returncode == 0, done.stderr
+            found.append(support.si_sdr(support.read(tmp_path / "target.wav")[0], target))
+        gains[name] = found[1] - found[0]
+    assert gains["apart"] > 3 and gains["half apart"] > 3, gains
+    assert gains["together"] == 0, gains
+
+
 def test_korean_query_separates_the_sound_it_names(tmp_path):
     speech = improvement(tmp_path, 2, "말하는 사람")
     music = improvement(tmp_path, 2, "음악")

@@ -29,8 +29,13 @@ const SAMPLE_RATE: u32 = 48_000;
 const CHANNELS: usize = 2;
 
 /// Settings of all renders.
-const REQUEST: RenderRequest<'_> =
-    RenderRequest { query: DEFAULT_QUERIES[0], mode: Mode::Isolate, strength: 1.0, rest: RestChoice::Off };
+const REQUEST: RenderRequest<'_> = RenderRequest {
+    query: DEFAULT_QUERIES[0],
+    mode: Mode::Isolate,
+    strength: 1.0,
+    stereo: 0.0,
+    rest: RestChoice::Off,
+};
 
 /// Runs all checks and writes one line about each.
 ///

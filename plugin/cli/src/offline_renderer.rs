@@ -23,6 +23,8 @@ pub struct RenderRequest<'a> {
     pub mode: Mode,
     /// Mask strength, 0 to 1.
     pub strength: f32,
+    /// How much the places of sounds between the channels count, 0 to 1.
+    pub stereo: f32,
     pub rest: RestChoice<'a>,
 }
 
@@ -44,6 +46,7 @@ pub struct OfflineRenderer {
     instance: Instance,
     mode: Mode,
     with_rest: bool,
+    stereo: f32,
     strength: [f32; BLOCK_SIZE],
     gain: [f32; BLOCK_SIZE],
     /// Output samples still to skip, which precede the input.
@@ -111,6 +114,7 @@ impl OfflineRenderer {
         Self {
             mode: request.mode,
             with_rest: request.rest != RestChoice::Off,
+            stereo: request.stereo,
             strength: [request.strength; BLOCK_SIZE],
             gain: [1.0; BLOCK_SIZE],
             skip: processor.latency(),
@@ -204,6 +208,7 @@ impl OfflineRenderer {
         let controls = Controls {
             mode: self.mode,
             with_rest: self.with_rest,
+            stereo: self.stereo,
             ..Controls::new(&self.strength[..length], &self.gain[..length])
         };
         let mut aux = AuxOutputs {
@@ -240,7 +245,13 @@ mod tests {
 
     /// A renderer without a model: the engine returns the input, delayed by its latency.
     fn dry(sample_rate: u32, channels: usize) -> OfflineRenderer {
-        let request = RenderRequest { query: "", mode: Mode::Isolate, strength: 1.0, rest: RestChoice::Off };
+        let request = RenderRequest {
+            query: "",
+            mode: Mode::Isolate,
+            strength: 1.0,
+            stereo: 0.0,
+            rest: RestChoice::Off,
+        };
         OfflineRenderer::start(
             ModelChoice::Installed("missing model".into()),
             sample_rate,

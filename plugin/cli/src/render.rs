@@ -62,8 +62,11 @@ pub struct RenderArguments {
     )]
     rest: String,
     /// How much of the mask is applied: 0 leaves the input unchanged, 1 applies it fully
-    #[arg(long, value_name = "0..1", default_value = "1", value_parser = parse_strength)]
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = parse_share)]
     strength: f32,
+    /// How much it counts where in the stereo picture a sound stands, beside the mask: 0 applies the same mask to both channels
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = parse_share)]
+    stereo: f32,
     #[command(flatten)]
     model: ModelArgument,
     /// Also write a plot of the spectrograms of input, target and residual, as PNG
@@ -111,9 +114,9 @@ impl From<Mode> for sift_engine::Mode {
     }
 }
 
-fn parse_strength(text: &str) -> Result<f32, String> {
+fn parse_share(text: &str) -> Result<f32, String> {
     match text.parse() {
-        Ok(strength) if (0.0..=1.0).contains(&strength) => Ok(strength),
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("expected a number from 0 to 1".into()),
     }
 }
@@ -141,6 +144,7 @@ pub fn run(arguments: &RenderArguments, out: &mut impl Write) -> Result<()> {
         query: &arguments.query,
         mode: arguments.mode.into(),
         strength: arguments.strength,
+        stereo: arguments.stereo,
         rest: arguments.rest(),
     };
     let mut has_remarked = false;

@@ -50,16 +50,20 @@ pub fn strength_and_mode(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<
     switch(ui, right, &params.mode, setter, theme::BODY, [theme::of(ui).prominent(); 2]);
 }
 
-/// Draws the settings that shape the mask, and the output gain.
+/// Draws the settings that shape the mask, how much places count, and the output gain.
 pub fn mask_shape_and_gain(ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>) {
     let all = [
         (&params.sharpness, "Contrast of the mask: higher above 1, lower below"),
         (&params.floor, "Lowest gain that the mask applies to removed sound"),
         (&params.smooth, "Smooths the mask over time: fewer artefacts, slower response"),
+        (
+            &params.stereo,
+            "How much it counts where in the stereo picture a sound stands, beside the mask: what stands elsewhere goes, too",
+        ),
         (&params.gain, "Gain of the output"),
     ];
     ui.spacing_mut().item_spacing.x = 2.0 * theme::GAP;
-    ui.columns_const(|columns: &mut [Ui; 4]| {
+    ui.columns_const(|columns: &mut [Ui; 5]| {
         for (ui, (param, hint)) in columns.iter_mut().zip(all) {
             slider(ui, param, setter, &SMALL_STYLE).on_hover_text(hint);
         }
@@ -206,7 +210,7 @@ mod tests {
     fn every_parameter_except_the_query_has_a_control() {
         let host = MockHost::default();
         let editor = harness(&host);
-        for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
+        for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Stereo", "Output gain"] {
             editor.get_by_role_and_label(Role::Slider, slider);
         }
         for choice in ["Isolate", "Remove", "Output", "What was taken away"] {
