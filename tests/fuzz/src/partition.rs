@@ -38,6 +38,7 @@ struct Part {
     smoothing: u8,
     listen_removed: bool,
     with_rest: bool,
+    stereo: u8,
     bypass: bool,
     /// Lengths of the second instance's blocks; the last one repeats.
     blocks: Vec<u16>,
@@ -159,6 +160,7 @@ impl Part {
                 mode: if self.remove { Mode::Remove } else { Mode::Isolate },
                 query: usize::from(self.query) % SLOTS,
                 with_rest: self.with_rest,
+                stereo: f32::from(self.stereo) / 255.0,
                 shape: MaskShaping {
                     sharpness: 0.5 + 3.5 * f32::from(self.sharpness) / 255.0,
                     floor: f32::from(self.floor) / 255.0,

@@ -20,6 +20,9 @@ use crate::{BLOCK, LOAD_TIMEOUT, RATE, repeated, separating_instance};
 const COST_RATES: [f64; 4] = [44_100.0, 48_000.0, 96_000.0, 192_000.0];
 const COST_SECONDS: usize = 3;
 
+/// Turns of each instance that [`places`] compares.
+const PLACES_TURNS: usize = 5;
+
 /// Adds the rows of one stereo instance at 48 kHz: all of its threads, and blocks of the audio thread.
 pub fn real_time(
     plugin: &Path,
@@ -122,5 +125,32 @@ pub fn rates_and_channels(plugin: &Path, mixture: &Audio, table: &mut Table) -> 
             );
         }
     }
+    Ok(())
+}
+
+/// Adds the row of the parameter *Stereo*: two instances in turn, one of them with the mask alone.
+pub fn places(plugin: &Path, mixture: &Audio, table: &mut Table) -> Result<()> {
+    let mut instances = Vec::new();
+    for stereo in ["0 %", "100 %"] {
+        let (mut instance, _) = separating_instance(plugin, mixture)?;
+        let event = instance.event(0, "Stereo", stereo)?;
+        instance.process_empty(&[event])?;
+        instances.push((instance, Vec::new()));
+    }
+    for _ in 0..PLACES_TURNS {
+        for (instance, times) in &mut instances {
+            times.push(play(instance, mixture, COST_SECONDS)?.iter().sum());
+        }
+    }
+    let [alone, filtered]: [Duration; 2] = std::array::from_fn(|at| median(&mut instances[at].1));
+    table.row_over(
+        "Audio thread with Stereo",
+        format!("{:.2} % of the time", 100.0 * filtered.as_secs_f64() / COST_SECONDS as f64),
+        filtered.div_duration_f64(alone),
+        &format!(
+            "medians of {PLACES_TURNS} turns of {COST_SECONDS} s at 48 kHz, stereo; floor: with the mask alone, {:.2} %",
+            100.0 * alone.as_secs_f64() / COST_SECONDS as f64
+        ),
+    );
     Ok(())
 }

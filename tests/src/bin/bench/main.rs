@@ -62,6 +62,7 @@ fn main() -> Result<()> {
     let hop = separator::separator(&mixture, &mut table)?;
     audio_thread::real_time(plugin, &mixture, seconds, hop, &mut table)?;
     audio_thread::rates_and_channels(plugin, &mixture, &mut table)?;
+    audio_thread::places(plugin, &mixture, &mut table)?;
     separator::query_change(&mut table)?;
     instances::instances(&mixture, seconds, hop, &mut table)?;
     idle::idle(plugin, &mixture, seconds, hop, &mut table)?;
