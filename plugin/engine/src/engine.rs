@@ -142,7 +142,7 @@ impl Engine {
         controls: &Controls<'_>,
     ) {
         let samples = controls.strength.len();
-        self.waiting.advance(samples);
+        self.waiting.begin_call(samples, self.frame > self.timing.delay_hops as u64);
         self.mixer.set_targets(controls.mode, controls.listen_removed, controls.bypass);
         let mut peaks = self.analyzer.is_active().then(PeakLevels::default);
         let mut done = 0;
@@ -162,6 +162,7 @@ impl Engine {
         if let Some(peaks) = peaks {
             self.analyzer.update(&peaks);
         }
+        self.waiting.end_call();
     }
 
     /// Analyses the newest frame, requests its mask, and synthesises the frame that is due.
@@ -169,7 +170,7 @@ impl Engine {
     /// While the network rests, there is nothing to synthesise.
     fn process_hop(&mut self, controls: &Controls<'_>) {
         let wait = self.waiting.limit();
-        let can_rest = !wait.is_render() && self.status.readiness() == Readiness::Ready;
+        let can_rest = !self.waiting.is_render() && self.status.readiness() == Readiness::Ready;
         let (task, skipped) = self.idle.next_task(can_rest, self.analyzer.is_active());
         match task {
             Some(task) => self.request_mask((task, skipped), wait, controls),

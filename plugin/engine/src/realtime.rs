@@ -3,6 +3,7 @@
 pub(crate) mod denormals;
 pub(crate) mod mask_queue;
 pub(crate) mod offline_detector;
+pub(crate) mod playback_detector;
 pub(crate) mod priority;
 #[cfg(target_os = "linux")]
 mod processor_time;
@@ -10,4 +11,4 @@ pub(crate) mod rest_budget;
 pub(crate) mod rest_control;
 pub(crate) mod separator_thread;
 pub mod status;
-mod thread_time;
+pub(crate) mod thread_time;

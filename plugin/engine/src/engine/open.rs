@@ -16,7 +16,6 @@ use crate::model_service::{ModelSource, QueryBinding};
 use crate::package::Manifest;
 use crate::query::slots::Queries;
 use crate::realtime::mask_queue::mask_queue;
-use crate::realtime::offline_detector::OfflineDetector;
 use crate::realtime::separator_thread::SeparatorThread;
 use crate::realtime::status::Status;
 
@@ -54,13 +53,13 @@ impl Engine {
         if let Some(thread) = separator_thread.thread() {
             queue.wake_on_send(thread.clone());
         }
-        let detector = OfflineDetector::new(config.sample_rate, config.max_block + timing.grid.size / 2);
+        let slack = config.max_block + timing.grid.size / 2;
         Self {
             channels: ChannelBank::new(&audio, &timing, config.channels),
             mask: MaskProcessor::new(&timing.grid),
             mixer: Mixer::new(config.sample_rate),
             masks: MaskExchange::new(queue, timing, status.clone()),
-            waiting: WaitPolicy::new(config.offline, detector),
+            waiting: WaitPolicy::new(config.offline, config.sample_rate, slack),
             idle: IdleControl::new(&timing),
             frame: 0,
             first_due: 0,

@@ -703,3 +703,62 @@ fn separator_that_is_behind_skips_what_comes_too_late() {
     assert!(faults.missing() < 3 * hops as u64 / 4, "{faults:?} of {hops} hops");
     assert_eq!(faults.dropped, 0, "dropped frames would reset the separator");
 }
+
+/// A separator that loads for `loading` and takes `cost` per frame, slower than real time.
+fn slow(loading: Duration, cost: Duration) -> SeparatorFactory {
+    Box::new(move |_| {
+        std::thread::sleep(loading);
+        let halve = move |_: &[f32], _: &[f32], mask: &mut [Complex32]| {
+            std::thread::sleep(cost);
+            mask.fill(Complex32::new(0.5, 0.0));
+        };
+        Ok(Networks::without_listener(Box::new(FakeSeparator(halve))))
+    })
+}
+
+#[test]
+fn host_that_says_offline_and_plays_is_not_held() {
+    const BLOCK: usize = 512;
+    let block = Duration::from_secs_f64(BLOCK as f64 / 48_000.0);
+    let longest_call = || {
+        let factory = slow(Duration::from_millis(400), Duration::from_millis(40));
+        let mut engine = Engine::open(source(factory, 0), config(48_000.0, BLOCK), queries());
+        let input = noise(48_000);
+        let (start, mut longest, mut output) = (Instant::now(), Duration::ZERO, Vec::new());
+        for (number, part) in input.chunks(BLOCK).enumerate() {
+            std::thread::sleep((number as u32 * block).saturating_sub(start.elapsed()));
+            let begin = Instant::now();
+            output.extend(play(&mut engine, part, TestControls::default(), || BLOCK).main);
+            longest = longest.max(begin.elapsed());
+        }
+        let dry = delayed(&input, engine.latency());
+        assert_same(&output[..15_000], &dry[..15_000]);
+        longest
+    };
+    // Other programs of the machine may delay the calls so much that they do not follow the clock.
+    let mut calls = Vec::new();
+    while calls.last().is_none_or(|&longest| longest > 2 * block) && calls.len() < 5 {
+        calls.push(longest_call());
+    }
+    assert!(calls.last().is_some_and(|&longest| longest <= 2 * block), "{calls:?}; a block is {block:?}");
+}
+
+#[test]
+fn offline_render_in_a_slow_host_has_the_bits_of_a_fast_one() {
+    let input = noise(24_000);
+    let render = |own: Duration| {
+        let factory = slow(Duration::from_millis(200), Duration::from_millis(20));
+        let mut engine = Engine::open(source(factory, 0), config(48_000.0, 512), queries());
+        let mut output = Vec::new();
+        for part in input.chunks(512) {
+            std::thread::sleep(own);
+            output.extend(play(&mut engine, part, TestControls::default(), || 512).main);
+        }
+        assert_eq!(engine.status().faults().late, 0, "{own:?}");
+        output
+    };
+    let fast = render(Duration::ZERO);
+    for own in [3, 7, 15, 40] {
+        assert_same(&render(Duration::from_millis(own)), &fast);
+    }
+}

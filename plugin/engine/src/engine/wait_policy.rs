@@ -5,36 +5,68 @@ use std::time::{Duration, Instant};
 use crate::engine::mask_exchange::MaskExchange;
 use crate::realtime::mask_queue::WaitLimit;
 use crate::realtime::offline_detector::OfflineDetector;
+use crate::realtime::playback_detector::PlaybackDetector;
 use crate::realtime::separator_thread::{SPIN_DURATION, WAIT_TIMEOUT};
+use crate::realtime::thread_time::thread_time;
 
 /// Waits for masks while the host renders. All methods but `new` are real-time safe.
 pub(super) struct WaitPolicy {
-    /// Whether the host says that it renders offline.
-    offline: bool,
     detector: OfflineDetector,
+    /// `Some` if the host says that it renders offline.
+    playback: Option<PlaybackDetector>,
     /// Longest wait for the next reply, however far ahead the host is; zero once the separator has missed it.
     timeout: Duration,
 }
 
 impl WaitPolicy {
-    pub fn new(offline: bool, detector: OfflineDetector) -> Self {
-        Self { offline, detector, timeout: WAIT_TIMEOUT }
+    /// Creates a policy. `offline`: the host says that it renders. `slack` is the lead of a host without any work ahead, in
+    /// samples.
+    pub fn new(offline: bool, sample_rate: f64, slack: usize) -> Self {
+        Self {
+            detector: OfflineDetector::new(sample_rate, slack),
+            playback: offline.then(|| PlaybackDetector::new(sample_rate, slack)),
+            timeout: WAIT_TIMEOUT,
+        }
     }
 
     /// Discards all measurements, as a new stream begins.
     pub fn restart(&mut self) {
         self.detector.restart();
+        if let Some(playback) = &mut self.playback {
+            playback.restart();
+        }
         self.timeout = WAIT_TIMEOUT;
     }
 
-    /// Records that the host passes `samples` more samples.
-    pub fn advance(&mut self, samples: usize) {
-        self.detector.advance(samples, Instant::now());
+    /// Whether the host says that it renders offline, or is too far ahead to play live, so that the network never rests.
+    pub fn is_render(&self) -> bool {
+        self.playback.is_some() || self.limit().is_render()
+    }
+
+    /// Records that a call begins, with `samples` more samples. Until the first mask is due, may take half of their duration.
+    pub fn begin_call(&mut self, samples: usize, is_mask_due: bool) {
+        let now = Instant::now();
+        self.detector.advance(samples, now);
+        let Some(playback) = &mut self.playback else { return };
+        playback.begin_call(samples, now, thread_time());
+        if !is_mask_due {
+            std::thread::sleep(playback.probe());
+        }
+    }
+
+    /// Records that the call ends.
+    pub fn end_call(&mut self) {
+        if let Some(playback) = &mut self.playback {
+            playback.end_call(Instant::now(), thread_time());
+        }
     }
 
     /// Returns how long the audio thread may wait now.
     pub fn limit(&self) -> WaitLimit {
-        if self.offline { WaitLimit::Offline } else { self.detector.wait_limit(Instant::now()) }
+        match &self.playback {
+            Some(playback) if !playback.plays() => WaitLimit::Offline,
+            _ => self.detector.wait_limit(Instant::now()),
+        }
     }
 
     /// Stores the replies that have arrived, as [`MaskExchange::receive`] does.
@@ -48,13 +80,19 @@ impl WaitPolicy {
     /// Blocks until the mask of frame `due` has arrived or failed, or `limit` has passed.
     ///
     /// After the timeout it does not block again until any reply has arrived.
-    pub fn wait_for_mask(&mut self, masks: &mut MaskExchange, newest: u64, due: u64, limit: WaitLimit) {
+    pub fn wait_for_mask(&mut self, masks: &mut MaskExchange, newest: u64, due: u64, mut limit: WaitLimit) {
+        if !masks.is_in_flight(due) {
+            return;
+        }
+        let start = Instant::now();
+        if let Some(playback) = &mut self.playback {
+            limit = if playback.decide() { self.detector.wait_limit(start) } else { WaitLimit::Offline };
+        }
         let lead = match limit {
             WaitLimit::None => return,
             WaitLimit::Lead(lead) => lead,
             WaitLimit::Offline => Duration::MAX,
         };
-        let start = Instant::now();
         while masks.is_in_flight(due) && start.elapsed() <= lead {
             if start.elapsed() > self.timeout {
                 self.timeout = Duration::ZERO;
@@ -67,6 +105,10 @@ impl WaitPolicy {
             }
             self.receive(masks, newest);
         }
-        self.detector.record_wait(start.elapsed());
+        let waited = start.elapsed();
+        self.detector.record_wait(waited);
+        if let Some(playback) = &mut self.playback {
+            playback.record_wait(waited);
+        }
     }
 }
