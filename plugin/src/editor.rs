@@ -50,6 +50,7 @@ use self::fitted_editor::{FittedEditor, SharedWindowSize, fitted_size};
 use self::font_fallback::FontFallback;
 use self::key_input::{HostKeys, KeyInput};
 use self::keyboard_focus::KeyboardFocus;
+use self::model_menu::MenuChoice;
 use self::resize::ResizeRequest;
 use self::size::{MIN_SIZE, is_choice, saved_size};
 pub use self::text_history::TextHistory;
@@ -129,17 +130,28 @@ impl EditorApp {
         frame.set_clear_color(theme::palette(theme).background.into());
     }
 
-    /// Switches to the model that was selected in the last frame.
-    fn apply_selected_model(&mut self) {
-        if let Some(model) = self.view.selected_model.take()
-            && let Some(host) = &self.host
-        {
-            let started = self.instance.set_model(ModelChoice::Installed(model));
-            self.view.problem = started.err().map(|error| {
-                format!("The thread that loads the model could not be started: {error}. Restart the host")
-            });
-            self.params.mark_edited(&host.param_setter());
-        }
+    /// Switches to the model or the largest block that was selected in the last frame.
+    fn apply_menu_choice(&mut self) {
+        let Some((choice, host)) = self.view.menu_choice.take().zip(self.host.as_ref()) else { return };
+        let mut stored = Ok(());
+        let started = match choice {
+            MenuChoice::Model(model) => {
+                let started = self.instance.set_model(ModelChoice::Installed(model));
+                self.params.mark_edited(&host.param_setter());
+                started
+            }
+            MenuChoice::BlockLimit(limit) => {
+                let change = |preferences: &mut Preferences| {
+                    preferences.largest_block = limit.map(|samples| samples as u32);
+                };
+                stored = Preferences::file().map_or(Ok(()), |file| Preferences::change(&file, change));
+                self.instance.set_block_limit(limit)
+            }
+        };
+        let started = started.map_err(|error| {
+            format!("The thread that loads the model could not be started: {error}. Restart the host")
+        });
+        self.view.problem = started.and(stored).err();
     }
 }
 
@@ -180,11 +192,12 @@ impl NiceEguiApp for EditorApp {
         let engine = self.instance.snapshot();
         let mut is_moving = false;
         ResizableWindow::new("sift").min_size(MIN_SIZE).show(ui, |ui| {
-            let data = EditorData::new(&model, engine.as_ref(), self.instance.analyzer().as_deref());
+            let mut data = EditorData::new(&model, engine.as_ref(), self.instance.analyzer().as_deref());
+            data.block_limit = self.instance.block_limit();
             is_moving = !data.columns.is_empty();
             self.view.show(ui, self.instance.queries(), &self.params, &host.param_setter(), data);
         });
-        self.apply_selected_model();
+        self.apply_menu_choice();
         self.keyboard.update(ui.ctx(), frame);
         self.host_keys.set_typing(ui.ctx().text_edit_focused());
         ui.ctx().request_repaint_after(if is_moving { ANIMATION_INTERVAL } else { IDLE_INTERVAL });

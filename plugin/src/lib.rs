@@ -15,6 +15,7 @@ mod vst3;
 use std::sync::Arc;
 
 use nice_plug::prelude::*;
+use sift_engine::user::preferences::Preferences;
 use sift_engine::{AuxOutputs, Config, Controls, Instance, Processor};
 
 pub use crate::clap::clap_entry;
@@ -44,6 +45,11 @@ impl Default for Sift {
     fn default() -> Self {
         let link = HostLink::of_new_plugin();
         let instance = link.instance().clone();
+        // The editor tells errors of the preferences.
+        let preferences =
+            Preferences::file().and_then(|file| Preferences::read(&file).ok()).unwrap_or_default();
+        // Nothing plays yet, so no thread is started, which is all that can fail.
+        let _ = instance.set_block_limit(preferences.largest_block.map(|samples| samples as usize));
         Self {
             params: Arc::new(SiftParams::new(&link)),
             instance,

@@ -143,6 +143,9 @@ impl Engine {
     ) {
         let samples = controls.strength.len();
         self.waiting.begin_call(samples, self.frame > self.timing.delay_hops as u64);
+        if samples > self.timing.max_block && !self.waiting.is_render() {
+            self.status.record_oversized_block(samples);
+        }
         self.mixer.set_targets(controls.mode, controls.listen_removed, controls.bypass);
         let mut peaks = self.analyzer.is_active().then(PeakLevels::default);
         let mut done = 0;

@@ -63,7 +63,7 @@ impl Instance {
     /// Reads the manifest of the chosen model, for hosts that ask before they start.
     pub fn latency(&self, config: &Config) -> usize {
         let package = self.model().find().unwrap_or_else(|_| PackageInfo::built_in());
-        Engine::latency_of(&package.manifest, config)
+        Engine::latency_of(&package.manifest, &config.limited_to(self.block_limit()))
     }
 
     /// Chooses `model`. If audio plays, it is loaded in the background, and the processor switches to
@@ -74,6 +74,33 @@ impl Instance {
     pub fn set_model(&self, model: ModelChoice) -> io::Result<()> {
         let mut selection = self.shared.selection.lock();
         selection.model = model;
+        self.switch_engine(&mut selection)
+    }
+
+    /// Size in samples of the largest block for which the latency is set, if the host's is larger.
+    pub fn block_limit(&self) -> Option<usize> {
+        self.shared.selection.lock().block_limit
+    }
+
+    /// Sets the latency for blocks of at most `samples`; `None` for the largest block that the host announces.
+    ///
+    /// Hosts may announce far larger blocks than they pass. If a larger block comes all the same, its late masks are
+    /// concealed and counted, and [`Snapshot::oversized_block`] has its size. If audio plays, this takes effect as
+    /// [`set_model`](Self::set_model) does.
+    ///
+    /// # Errors
+    /// If the background thread cannot be started.
+    pub fn set_block_limit(&self, samples: Option<usize>) -> io::Result<()> {
+        let mut selection = self.shared.selection.lock();
+        if selection.block_limit == samples {
+            return Ok(());
+        }
+        selection.block_limit = samples;
+        self.switch_engine(&mut selection)
+    }
+
+    /// Builds an engine of the selection in the background, if audio plays.
+    fn switch_engine(&self, selection: &mut Selection) -> io::Result<()> {
         let Some(activation) = &mut selection.activation else { return Ok(()) };
         activation.is_outdated = true;
         let generation = self.shared.cancel_switch();
@@ -90,7 +117,7 @@ impl Instance {
         self.shut_down();
         // The lock is held while the engine opens, so that two threads cannot start at once.
         let mut selection = self.shared.selection.lock();
-        let engine = self.shared.open_engine(&selection.model, config);
+        let engine = self.shared.open_engine(&selection.model, selection.block_limit, config);
         let handover = Arc::new(Handover::default());
         selection.activation = Some(Activation {
             config,

@@ -14,6 +14,18 @@ const MENU_WIDTH: f32 = 330.0;
 /// Largest share of the editor's width and height that a model card covers.
 const MAX_CARD_SHARE: f32 = 0.85;
 
+/// Sizes in samples that can be chosen for the largest block; `None` for that of the host.
+const BLOCK_LIMITS: [Option<usize>; 5] = [None, Some(256), Some(512), Some(1024), Some(2048)];
+
+/// What the user has selected in the menu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MenuChoice {
+    /// The model of this name.
+    Model(String),
+    /// The latency for blocks of up to so many samples; `None` for the largest block of the host.
+    BlockLimit(Option<usize>),
+}
+
 /// The menu, and the open model card.
 pub struct ModelMenu {
     /// Finds the installed packages.
@@ -62,15 +74,16 @@ impl ModelMenu {
         Self { find, entries: None, card: None, problem: None }
     }
 
-    /// Draws the button labelled `model`, the open menu and the open card. Returns the name of the model that the user
-    /// selected; the current one is selected to load it again.
-    pub fn show(&mut self, ui: &mut Ui, model: &str) -> Option<String> {
+    /// Draws the button labelled `model`, the open menu and the open card. Returns what the user selected; the current model
+    /// is selected to load it again.
+    pub fn show(&mut self, ui: &mut Ui, model: &str, block_limit: Option<usize>) -> Option<MenuChoice> {
         let label = RichText::new(format!("{model} ⏷")).font(theme::font(theme::SMALL));
         let button = Button::new(label.color(theme::of(ui).text_weak)).frame(false).truncate();
         let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
         let (response, content) = MenuButton::from_button(button).config(config).ui(ui, |ui| {
             ui.set_width(MENU_WIDTH);
-            let selected = self.content(ui, model);
+            let selected = self.content(ui, model).map(MenuChoice::Model);
+            let selected = selected.or(block_limits(ui, block_limit).map(MenuChoice::BlockLimit));
             if selected.is_some() || self.card.is_some() {
                 ui.close();
             }
@@ -156,6 +169,24 @@ impl ModelMenu {
     }
 }
 
+/// Draws the choice of the largest block. Returns another one that the user selected.
+fn block_limits(ui: &mut Ui, current: Option<usize>) -> Option<Option<usize>> {
+    ui.separator();
+    small(ui, "Latency for blocks of up to".into(), theme::of(ui).text_weak);
+    let mut selected = None;
+    ui.horizontal(|ui| {
+        for limit in BLOCK_LIMITS {
+            let label = limit.map_or("host's".to_owned(), |samples| samples.to_string());
+            let hint = "Hosts may announce far larger blocks than they pass, which only adds latency. Masks for blocks \
+                        beyond the chosen size are late";
+            if ui.selectable_label(limit == current, label).on_hover_text(hint).clicked() && limit != current {
+                selected = Some(limit);
+            }
+        }
+    });
+    selected
+}
+
 /// Draws a small paragraph. Its lines are not justified to the menu's width.
 fn small(ui: &mut Ui, text: String, color: Color32) {
     let text = RichText::new(text).size(theme::SMALL).color(color);
@@ -183,13 +214,13 @@ mod tests {
     use super::*;
 
     /// The open menu on its own. `selected` collects the selected models.
-    fn menu(selected: &mut Vec<String>) -> Harness<'_> {
+    fn menu(selected: &mut Vec<MenuChoice>) -> Harness<'_> {
         let mut model_menu = ModelMenu::new(|| MenuEntry::list(vec![Ok(PackageInfo::built_in())], None));
         let mut harness = Harness::builder()
             .with_size(vec2(700.0, 500.0))
             .with_context_setup(theme::apply)
             .with_step_dt(0.05)
-            .build_ui(move |ui| selected.extend(model_menu.show(ui, package::DEFAULT_PACKAGE)));
+            .build_ui(move |ui| selected.extend(model_menu.show(ui, package::DEFAULT_PACKAGE, Some(512))));
         harness.get_by_label_contains("⏷").click();
         harness.run_steps(4);
         harness
@@ -217,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn block_limit_is_selected_once_and_the_current_one_never() {
+        for (label, expected) in [("host's", vec![None]), ("256", vec![Some(256)]), ("512", vec![])] {
+            let mut selected = Vec::new();
+            let mut menu = menu(&mut selected);
+            menu.get_by_label(label).click();
+            menu.run_steps(4);
+            drop(menu);
+            assert_eq!(selected, expected.into_iter().map(MenuChoice::BlockLimit).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn model_card_opens_and_closes() {
         let mut selected = Vec::new();
         let mut menu = menu(&mut selected);
@@ -239,7 +282,7 @@ mod tests {
             menu.run_steps(4);
             assert!(menu.query_by_label("Reload").is_none(), "the menu closes after {label}");
             drop(menu);
-            assert_eq!(selected, [package::DEFAULT_PACKAGE]);
+            assert_eq!(selected, [MenuChoice::Model(package::DEFAULT_PACKAGE.into())]);
         }
     }
 }

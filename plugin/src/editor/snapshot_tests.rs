@@ -42,6 +42,7 @@ pub fn running(readiness: Readiness) -> Snapshot {
         hop: Duration::from_millis(16),
         hop_time: Duration::from_micros(1_600),
         faults: MaskFaults::default(),
+        oversized_block: None,
         presence: Some(0.8),
         hearing: HearingState::default(),
     }

@@ -61,6 +61,12 @@ pub fn status_text(
                  or render offline"
                     .into()
             });
+            let oversized = engine.oversized_block.map(|samples| {
+                format!(
+                    "The host passes blocks of {samples} samples, more than the latency is for, so that masks are late. \
+                     Choose larger blocks in the model menu"
+                )
+            });
             let invalid = (engine.faults.invalid > 0).then(|| {
                 format!(
                     "The model gave {} invalid masks, for which audio passes unchanged. Choose another model, or \
@@ -73,6 +79,7 @@ pub fn status_text(
                 .problem
                 .clone()
                 .or(other_problem)
+                .or(oversized)
                 .or(too_slow)
                 .or(invalid)
                 .or_else(|| engine.hearing.problem.clone())
@@ -158,6 +165,7 @@ mod tests {
             hop: Duration::from_millis(16),
             hop_time: Duration::from_micros(6_144),
             faults: MaskFaults::default(),
+            oversized_block: None,
             presence: None,
             hearing: HearingState::default(),
         }
@@ -240,6 +248,15 @@ mod tests {
         let status = status_text(Some(&overloaded), None, false, false);
         assert_eq!(status.severity, Severity::Warning);
         assert!(status.facts.ends_with("separator 130 % · 41 late masks"));
+    }
+
+    #[test]
+    fn block_larger_than_chosen_is_a_warning_with_the_remedy() {
+        let oversized = Snapshot { oversized_block: Some(8_192), ..engine(Readiness::Ready) };
+        let status = status_text(Some(&oversized), None, true, false);
+        assert_eq!(status.severity, Severity::Warning);
+        let problem = status.problem.unwrap();
+        assert!(problem.contains("8192 samples") && problem.contains("model menu"), "{problem}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sift_engine::{Queries, SlotState, Snapshot, package};
 
 use super::heard_sounds::HeardSounds;
 use super::meters::Meters;
-use super::model_menu::ModelMenu;
+use super::model_menu::{MenuChoice, ModelMenu};
 use super::query_box::QueryBox;
 use super::slot_bar::{self, SlotBar};
 use super::spectrogram::{MaskDisplay, Spectrogram};
@@ -33,6 +33,8 @@ const HEARD_GAP: f32 = 2.0;
 pub struct EditorData<'a> {
     /// Name of the model package.
     pub model: &'a str,
+    /// Size in samples of the largest block for which the latency is set; `None` for that of the host.
+    pub block_limit: Option<usize>,
     /// State of the running engine, if one runs.
     pub engine: Option<&'a Snapshot>,
     /// Spectra since the last frame.
@@ -44,7 +46,14 @@ pub struct EditorData<'a> {
 impl Default for EditorData<'_> {
     fn default() -> Self {
         let (peaks, scale) = (PeakLevels::default(), FrequencyScale::default());
-        Self { model: package::DEFAULT_PACKAGE, engine: None, columns: Vec::new(), peaks, scale }
+        Self {
+            model: package::DEFAULT_PACKAGE,
+            block_limit: None,
+            engine: None,
+            columns: Vec::new(),
+            peaks,
+            scale,
+        }
     }
 }
 
@@ -54,7 +63,8 @@ impl<'a> EditorData<'a> {
         let model = engine.map_or(model, |engine| &engine.model);
         let Some(analyzer) = analyzer else { return Self { model, engine, ..Self::default() } };
         let columns = analyzer.take_columns().collect();
-        Self { model, engine, columns, peaks: analyzer.take_peaks(), scale: analyzer.scale() }
+        let (peaks, scale) = (analyzer.take_peaks(), analyzer.scale());
+        Self { model, engine, columns, peaks, scale, ..Self::default() }
     }
 }
 
@@ -68,8 +78,8 @@ pub struct EditorView {
     pub slot_bar: SlotBar,
     pub model_menu: ModelMenu,
     overload: OverloadIndicator,
-    /// The model that was selected in this frame.
-    pub selected_model: Option<String>,
+    /// What was selected in the model menu in this frame.
+    pub menu_choice: Option<MenuChoice>,
     /// Error message about the preferences, the model's thread, or a folder.
     pub problem: Option<String>,
     /// Height of all parts in the last frame, without spectrogram and gaps.
@@ -106,7 +116,7 @@ impl EditorView {
         egui::CentralPanel::no_frame().frame(body).show(ui, |ui| {
             let content = ScrollArea::vertical().show(ui, |ui| {
                 ui.spacing_mut().item_spacing.y = 0.0;
-                self.show_header(ui, params, setter, data.model);
+                self.show_header(ui, params, setter, (data.model, data.block_limit));
                 ui.add_space(gap);
                 self.show_query(ui, queries, params, setter, engine);
                 ui.add_space(gap);
@@ -193,14 +203,20 @@ impl EditorView {
         status_line::show(ui, &status);
     }
 
-    fn show_header(&mut self, ui: &mut Ui, params: &SiftParams, setter: &ParamSetter<'_>, model: &str) {
+    fn show_header(
+        &mut self,
+        ui: &mut Ui,
+        params: &SiftParams,
+        setter: &ParamSetter<'_>,
+        (model, block_limit): (&str, Option<usize>),
+    ) {
         let size = vec2(ui.available_width(), HEADER_HEIGHT);
         ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
             let names = vec2(size.x - controls::HEADER_WIDTH - theme::GAP, HEADER_HEIGHT);
             ui.allocate_ui_with_layout(names, Layout::left_to_right(Align::Center), |ui| {
                 ui.set_width(names.x);
                 ui.label(RichText::new("Sift").font(theme::font(26.0)).color(theme::of(ui).accent));
-                self.selected_model = self.model_menu.show(ui, model);
+                self.menu_choice = self.model_menu.show(ui, model, block_limit);
             });
             if let Some(theme) = controls::listen_bypass_and_theme(ui, params, setter) {
                 self.problem = params.appearance.write().set_theme(theme).err();

@@ -16,6 +16,14 @@ pub struct Config {
     pub offline: bool,
 }
 
+impl Config {
+    /// Returns this configuration for blocks of at most `block_limit` samples.
+    pub(crate) fn limited_to(self, block_limit: Option<usize>) -> Self {
+        let max_block = block_limit.map_or(self.max_block, |limit| self.max_block.min(limit.max(1)));
+        Self { max_block, ..self }
+    }
+}
+
 /// Parameter values for one block.
 #[derive(Clone, Copy, Debug)]
 pub struct Controls<'a> {

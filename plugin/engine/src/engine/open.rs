@@ -32,15 +32,23 @@ impl Engine {
 
     /// Creates an engine for the model of `source`, which loads in the background.
     ///
-    /// If that fails, audio passes dry with the same latency, and [`Status::problem`] holds the error
+    /// The latency is that for blocks of at most `block_limit` samples. Masks in larger blocks of the host are late, and are
+    /// concealed.
+    ///
+    /// If the model cannot be loaded, audio passes dry with the same latency, and [`Status::problem`] holds the error
     /// message. Not real-time safe.
-    pub fn open(source: ModelSource, config: Config, queries: Arc<Queries>) -> Self {
+    pub fn open(
+        source: ModelSource,
+        config: Config,
+        block_limit: Option<usize>,
+        queries: Arc<Queries>,
+    ) -> Self {
         let ModelSource { audio, separator, factory, binding } = source;
-        let timing = Timing::new(&audio, &separator, &config);
+        let timing = Timing::new(&audio, &separator, &config.limited_to(block_limit));
         let status = Arc::new(Status::new(separator.advance()));
         let analyzer = Arc::new(Analyzer::new(&audio));
-        let (mut queue, separator_endpoint) =
-            mask_queue(timing.delay_hops + 1 + SPARE_REQUESTS, timing.grid.model_bins);
+        let requests = timing.delay_hops.max(config.max_block / timing.grid.hop) + 1 + SPARE_REQUESTS;
+        let (mut queue, separator_endpoint) = mask_queue(requests, timing.grid.model_bins);
         let engine_id = binding.as_ref().map_or(queries.engine_id(), QueryBinding::engine_id);
         let separator_thread = SeparatorThread::start(
             factory,

@@ -66,7 +66,7 @@ pub(crate) fn source(factory: SeparatorFactory, lookahead: usize) -> ModelSource
 
 /// Opens an engine and waits until its model is loaded.
 fn engine(factory: SeparatorFactory, config: Config) -> Engine {
-    let engine = Engine::open(source(factory, 0), config, queries());
+    let engine = Engine::open(source(factory, 0), config, None, queries());
     wait_until_ready(&engine);
     engine
 }
@@ -514,7 +514,7 @@ fn failed_model_passes_dry_at_same_latency_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let factory: SeparatorFactory =
             Box::new(|_| Err("models/x/separator.onnx: is missing. Install the package again".into()));
-        let mut engine = Engine::open(source(factory, 0), config(48_000.0, 512), queries());
+        let mut engine = Engine::open(source(factory, 0), config(48_000.0, 512), None, queries());
         assert_eq!(engine.latency(), 2304);
         assert_eq!(
             engine.status().wait_while_loading(Instant::now() + Duration::from_secs(10)),
@@ -538,7 +538,7 @@ fn loading_model_passes_dry_and_counts_no_late_mask() {
         Ok(Networks::without_listener(Box::new(FakeSeparator(silence))))
     });
     let live = Config { offline: false, ..config(48_000.0, 512) };
-    let mut engine = Engine::open(source(factory, 0), live, queries());
+    let mut engine = Engine::open(source(factory, 0), live, None, queries());
     let input = noise(24_000);
     let output = play_live(&mut engine, &input, 512, |_| ());
     assert_same(&output, &delayed(&input, engine.latency()));
@@ -550,11 +550,52 @@ fn loading_model_passes_dry_and_counts_no_late_mask() {
 }
 
 #[test]
+fn block_beyond_the_limit_is_concealed_counted_and_told() {
+    let host = Config { offline: false, ..config(48_000.0, 8_192) };
+    // Fast enough for single hops, and too slow for all hops of a large block at once. The first mask comes late.
+    let open = || {
+        let mut time = Duration::from_millis(400);
+        let factory = fake(move |_, _, mask| {
+            std::thread::sleep(std::mem::replace(&mut time, Duration::from_millis(2)));
+            mask.fill(Complex32::ONE);
+        });
+        Engine::open(source(factory, 0), host, Some(256), queries())
+    };
+    let latency_of_256 = engine(constant(1.0), config(48_000.0, 256)).latency();
+    let input = noise(10 * 48_000);
+    for (block, told) in [(256, None), (8_192, Some(8_192))] {
+        let mut engine = open();
+        wait_until_ready(&engine);
+        assert_eq!(engine.latency(), latency_of_256);
+        let (start, mut output, mut settled) = (Instant::now(), Vec::new(), None);
+        for part in input.chunks(block) {
+            let due = start + Duration::from_secs_f64(output.len() as f64 / 48_000.0);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            output.extend(play(&mut engine, part, TestControls::default(), || block).main);
+            if engine.mask.is_held() && settled.is_none() {
+                // Until then, frames without a mask, which are silent, overlap with those that have one.
+                settled = Some(output.len() + engine.timing.grid.size);
+            }
+            if settled.is_some_and(|settled| output.len() > settled + 16_384) {
+                break;
+            }
+        }
+        assert_eq!(engine.status().oversized_block(), told);
+        assert!(told.is_none() || engine.status().faults().missing() > 0, "blocks of {block}");
+        // The mask of 1 is applied or held, or the sound is dry.
+        let expected = delayed(&input, engine.latency());
+        let settled = settled.expect("a mask arrives");
+        let difference = largest_difference(&output[settled..], &expected[settled..output.len()]);
+        assert!(difference < 1e-3, "blocks of {block}: {difference}");
+    }
+}
+
+#[test]
 fn empty_query_passes_dry_in_both_modes() {
     for mode in [Mode::Isolate, Mode::Remove] {
         let queries = queries();
         queries.set_text(0, "");
-        let mut engine = Engine::open(source(constant(0.0), 0), config(48_000.0, 512), queries);
+        let mut engine = Engine::open(source(constant(0.0), 0), config(48_000.0, 512), None, queries);
         let input = noise(20_000);
         let output = play(&mut engine, &input, TestControls { mode, ..TestControls::default() }, || 512);
         assert_same(&output.main, &delayed(&input, engine.latency()));
@@ -570,7 +611,7 @@ fn lookahead_applies_mask_to_its_own_frame() {
         let is_loud = levels.pop_front().unwrap() > 1.0;
         mask.fill(Complex32::new(f32::from(is_loud), 0.0));
     });
-    let mut engine = Engine::open(source(factory, 2), config(32_000.0, 512), queries());
+    let mut engine = Engine::open(source(factory, 2), config(32_000.0, 512), None, queries());
     wait_until_ready(&engine);
     let mut input = vec![0.0; 32_000];
     input[8192..16_384].copy_from_slice(&noise(8192));
@@ -636,7 +677,7 @@ fn handover_at_different_latency_fades() {
 #[test]
 fn frames_are_never_dropped_after_many_resets() {
     let live = Config { offline: false, ..config(48_000.0, 512) };
-    let mut engine = Engine::open(source(constant(1.0), 5), live, queries());
+    let mut engine = Engine::open(source(constant(1.0), 5), live, None, queries());
     wait_until_ready(&engine);
     for _ in 0..10 {
         engine.reset();
@@ -650,7 +691,7 @@ fn live_host_that_works_ahead_never_waits_for_loading() {
     let (load, loading) = mpsc::channel::<()>();
     let factory: SeparatorFactory = Box::new(move |_| Err(format!("{:?}", loading.recv())));
     let live = Config { offline: false, ..config(48_000.0, 512) };
-    let mut engine = Engine::open(source(factory, 0), live, queries());
+    let mut engine = Engine::open(source(factory, 0), live, None, queries());
     let start = Instant::now();
     play(&mut engine, &noise(48_000), TestControls::default(), || 512);
     assert!(start.elapsed() < Duration::from_millis(500), "{:?} for a second ahead", start.elapsed());
@@ -722,7 +763,7 @@ fn host_that_says_offline_and_plays_is_not_held() {
     let block = Duration::from_secs_f64(BLOCK as f64 / 48_000.0);
     let longest_call = || {
         let factory = slow(Duration::from_millis(400), Duration::from_millis(40));
-        let mut engine = Engine::open(source(factory, 0), config(48_000.0, BLOCK), queries());
+        let mut engine = Engine::open(source(factory, 0), config(48_000.0, BLOCK), None, queries());
         let input = noise(48_000);
         let (start, mut longest, mut output) = (Instant::now(), Duration::ZERO, Vec::new());
         for (number, part) in input.chunks(BLOCK).enumerate() {
@@ -748,7 +789,7 @@ fn offline_render_in_a_slow_host_has_the_bits_of_a_fast_one() {
     let input = noise(24_000);
     let render = |own: Duration| {
         let factory = slow(Duration::from_millis(200), Duration::from_millis(20));
-        let mut engine = Engine::open(source(factory, 0), config(48_000.0, 512), queries());
+        let mut engine = Engine::open(source(factory, 0), config(48_000.0, 512), None, queries());
         let mut output = Vec::new();
         for part in input.chunks(512) {
             std::thread::sleep(own);

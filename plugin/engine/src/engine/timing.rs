@@ -19,6 +19,8 @@ pub(super) struct Timing {
     pub hold_hops: usize,
     /// From input to output, in samples.
     pub latency: usize,
+    /// Size in samples of the largest block for which masks are in time.
+    pub max_block: usize,
 }
 
 impl Timing {
@@ -29,6 +31,7 @@ impl Timing {
             delay_hops: grid.delay_hops(separator.delay_hops(), config.max_block),
             hold_hops: (MASK_HOLD_SECONDS / grid.hop_seconds()).round() as usize,
             latency: grid.latency(separator.delay_hops(), config.max_block),
+            max_block: config.max_block,
             grid,
         }
     }

@@ -40,6 +40,8 @@ pub type OpenSource = Box<dyn Fn(&ModelChoice, &Arc<Queries>) -> ModelSource + S
 /// The chosen model, and what runs it.
 pub struct Selection {
     pub model: ModelChoice,
+    /// Size in samples of the largest block for which the latency is set, if the host's is larger.
+    pub block_limit: Option<usize>,
     /// `Some` while there is a processor.
     pub activation: Option<Activation>,
 }
@@ -58,15 +60,17 @@ impl Shared {
         Self {
             queries: Arc::default(),
             open_source,
-            selection: Mutex::new(Selection { model, activation: None }),
+            selection: Mutex::new(Selection { model, block_limit: None, activation: None }),
             engine_opened: Condvar::new(),
             generation: AtomicU64::new(0),
             thread: Mutex::new(None),
         }
     }
 
-    pub fn open_engine(&self, model: &ModelChoice, config: Config) -> Engine {
-        Engine::open((self.open_source)(model, &self.queries), config, self.queries.clone())
+    /// Opens an engine of `model` with the latency for blocks of up to `block_limit`.
+    pub fn open_engine(&self, model: &ModelChoice, block_limit: Option<usize>, config: Config) -> Engine {
+        let source = (self.open_source)(model, &self.queries);
+        Engine::open(source, config, block_limit, self.queries.clone())
     }
 
     /// Opens an engine for the chosen model, passes it to the processor when it is loaded, and drops the
@@ -89,16 +93,17 @@ impl Shared {
     }
 
     fn open_and_hand_over(&self, generation: u64) {
-        let (model, config, handover) = {
+        let (model, block_limit, config, handover) = {
             let selection = self.selection.lock();
             let Some(activation) = selection.activation.as_ref().filter(|_| self.is_current(generation))
             else {
                 return;
             };
-            (selection.model.clone(), activation.config, activation.handover.clone())
+            let activation = (activation.config, activation.handover.clone());
+            (selection.model.clone(), selection.block_limit, activation.0, activation.1)
         };
         // No other engine is opened meanwhile: `start` and the next switch wait for this thread.
-        let engine = self.open_engine(&model, config);
+        let engine = self.open_engine(&model, block_limit, config);
         let status = engine.status().clone();
         match &mut self.selection.lock().activation {
             Some(activation) if self.is_current(generation) => {

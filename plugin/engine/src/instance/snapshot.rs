@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// Average time of the separator per hop, over about the last 32 hops.
     pub hop_time: Duration,
     pub faults: MaskFaults,
+    /// Size in samples of the host's largest block, if it was larger than the largest one for which masks are in time.
+    pub oversized_block: Option<usize>,
     /// Probability that the described sound is in the newest frame; `None` if the model has no such output.
     pub presence: Option<f32>,
     /// What the listener hears, and the rest that competes.
@@ -86,6 +88,7 @@ impl MonitoredEngine {
             hop: self.hop,
             hop_time: self.status.hop_time(),
             faults: self.status.faults(),
+            oversized_block: self.status.oversized_block(),
             presence: self.status.presence(),
             hearing: self.status.hearing(),
         }

@@ -102,6 +102,36 @@ fn load(
     Ok(Networks::without_listener(Box::new(separator)))
 }
 
+#[test]
+fn block_limit_sets_the_latency_now_and_at_the_next_start() {
+    let large = Config { max_block: 8_192, offline: true, ..OFFLINE };
+    let fixture = Fixture::new("1");
+    let latency = |config| {
+        let processor = fixture.instance.start(config);
+        let latency = processor.latency();
+        fixture.instance.stop(processor);
+        latency
+    };
+    let (for_large, for_small) = (latency(large), latency(OFFLINE));
+    assert!(for_large > for_small + 4_096);
+
+    let mut processor = fixture.instance.start(large);
+    fixture.instance.wait_until_ready(TIMEOUT).unwrap();
+    fixture.instance.set_block_limit(Some(256)).unwrap();
+    fixture.instance.wait_until_ready(TIMEOUT).unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    while processor.latency() != for_small {
+        assert!(Instant::now() < deadline, "the latency stays {}", processor.latency());
+        play(&mut processor, &[0.5; 8 * BLOCK]);
+    }
+    fixture.instance.stop(processor);
+    assert_eq!((latency(large), latency(OFFLINE)), (for_small, for_small));
+    fixture.instance.set_block_limit(Some(16_384)).unwrap();
+    assert_eq!(latency(large), for_large, "the host's block is smaller than the limit");
+    fixture.instance.set_block_limit(None).unwrap();
+    assert_eq!(latency(large), for_large);
+}
+
 /// Processes `input` at full strength and returns the output.
 fn play(processor: &mut Processor, input: &[f32]) -> Vec<f32> {
     let mut output = input.to_vec();

@@ -57,6 +57,8 @@ pub struct Status {
     late_masks: AtomicU64,
     dropped_frames: AtomicU64,
     invalid_masks: AtomicU64,
+    /// Samples; 0 before the first.
+    oversized_block: AtomicU64,
     /// Average of [`Self::hop_time`] in nanoseconds; 0 before the first.
     hop_nanoseconds: AtomicU32,
     /// Bits of an `f32`, NaN if the presence is unknown.
@@ -106,6 +108,7 @@ impl Status {
             late_masks: AtomicU64::new(0),
             dropped_frames: AtomicU64::new(0),
             invalid_masks: AtomicU64::new(0),
+            oversized_block: AtomicU64::new(0),
             hop_nanoseconds: AtomicU32::new(0),
             presence: AtomicU32::new(f32::NAN.to_bits()),
         }
@@ -143,6 +146,16 @@ impl Status {
             dropped: self.dropped_frames.load(Ordering::Relaxed),
             invalid: self.invalid_masks.load(Ordering::Relaxed),
         }
+    }
+
+    /// Size in samples of the largest block, if it was larger than the largest one for which masks are in time.
+    pub fn oversized_block(&self) -> Option<usize> {
+        Some(self.oversized_block.load(Ordering::Relaxed) as usize).filter(|samples| *samples > 0)
+    }
+
+    /// Records a block of `samples`, more than the largest one for which masks are in time.
+    pub(crate) fn record_oversized_block(&self, samples: usize) {
+        self.oversized_block.fetch_max(samples as u64, Ordering::Relaxed);
     }
 
     /// Average time of the separator per hop, over about the last 32 hops.

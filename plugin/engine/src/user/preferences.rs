@@ -43,6 +43,9 @@ pub struct Preferences {
     pub window: Option<[u32; 2]>,
     /// What the last editor's spectrogram showed.
     pub picture: SpectrogramView,
+    /// Size in samples of the largest block for which the latency is set; that of the host if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub largest_block: Option<u32>,
     /// Provider of the separators, unless `SIFT_PROVIDER` names another.
     pub provider: Provider,
 }
@@ -115,10 +118,12 @@ mod tests {
         Preferences::change(&path, |preferences| preferences.theme = ThemeChoice::Light).unwrap();
         Preferences::change(&path, |preferences| preferences.window = Some([900, 700])).unwrap();
         Preferences::change(&path, |preferences| preferences.picture = SpectrogramView::Removed).unwrap();
+        Preferences::change(&path, |preferences| preferences.largest_block = Some(512)).unwrap();
         let all = Preferences {
             theme: ThemeChoice::Light,
             window: Some([900, 700]),
             picture: SpectrogramView::Removed,
+            largest_block: Some(512),
             provider: Provider::CoreMl,
         };
         assert_eq!(Preferences::read(&path), Ok(all));
