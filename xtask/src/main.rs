@@ -36,7 +36,7 @@ cargo xtask COMMAND
   install              build release bundles and copy them to your VST3 and CLAP folders
   demo                 separate assets/demo with the CLAP; results in target/demo
   test [--full]        what CI runs: format, lints, licences, all tests, the bundles in hosts;
-                       --full: also the tests that play an hour of sound
+                       --full: also an hour of sound, minutes of random calls, and a long session
   fuzz [--minutes M]   run each fuzz target of tests/fuzz for M minutes (20)
   bench [--minutes M]  measure time, latency, memory and sizes; M minutes (1) of live playing, twice
   screenshot           write pictures of the window to assets/screenshots, from a virtual display
