@@ -288,3 +288,29 @@ host_test!(missing_auxiliary_buffers_leave_the_main_output, TestEnvironment::wit
         }
     }
 });
+
+host_test!(largest_block_of_the_preferences_sets_the_latency, TestEnvironment::with_package("half"), {
+    const ANNOUNCED: usize = 8_192;
+    let folder = std::path::PathBuf::from(std::env::var_os("XDG_CONFIG_HOME").unwrap()).join("sift");
+    std::fs::create_dir_all(&folder).unwrap();
+    let latency_and_difference = |block: usize| {
+        let mut plugin = plugin();
+        plugin.activate(RATE, ANNOUNCED, Mode::Realtime).unwrap();
+        let latency = plugin.latency().unwrap();
+        let noise = Audio::noise(2, 24_000, 0.5, 3);
+        let output = plugin.render(&noise, Blocks::of(block).in_real_time(), &[]).unwrap();
+        let sum = output.target.plus(&output.residual);
+        (latency, sum.largest_difference(&noise.delayed(latency)))
+    };
+    let (large, _) = latency_and_difference(64);
+    assert_eq!(large, fixtures::expected_latency(RATE, ANNOUNCED));
+    std::fs::write(folder.join("preferences.toml"), "largest_block = 256\n").unwrap();
+    for block in [64, ANNOUNCED] {
+        let (latency, difference) = latency_and_difference(block);
+        assert_eq!(latency, fixtures::expected_latency(RATE, 256));
+        assert!(
+            difference < 1e-5,
+            "blocks of {block}: target and residual differ by {difference} from the input"
+        );
+    }
+});

@@ -149,3 +149,60 @@ host_test!(sixty_four_instances_give_equal_bits_as_some_end, TestEnvironment::wi
         instances.remove(instances.len() / 2);
     }
 });
+
+/// Restarts 24 instances that play `text` at other rates: all of them at once, and one after another.
+///
+/// `prepare` is called with each instance before each restart.
+fn assert_restart_waits_for_nothing(text: &str, mut prepare: impl FnMut(&mut Instance, &Audio)) {
+    const INSTANCES: usize = 24;
+    /// Bound on an idle machine of 24 deactivations, activations, or both in turn.
+    const MAX_RESTART_TIME: Duration = Duration::from_millis(100);
+    let noise = Audio::noise(2, 16 * 512, 0.5, 3);
+    let bundle = clap_bundle();
+    let mut instances: Vec<Instance> = (0..INSTANCES).map(|_| Instance::create(&bundle).unwrap()).collect();
+    for instance in &mut instances {
+        let state = State::from_clap(&instance.save_state().unwrap()).unwrap();
+        instance.load_state(&state.with_query(1, text).to_clap()).unwrap();
+        instance.activate(RATE, 512, Mode::Realtime).unwrap();
+    }
+    let mut play = |instances: &mut Vec<Instance>| {
+        instances.iter_mut().for_each(|instance| prepare(instance, &noise));
+        // Every instance has masks in flight, as in a session that plays.
+        for instance in instances {
+            instance.render(&noise, Blocks::of(512), &[]).unwrap();
+        }
+    };
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for rate in [48_000.0, 96_000.0, 44_100.0] {
+        play(&mut instances);
+        let begin = Instant::now();
+        instances.iter_mut().for_each(Instance::deactivate);
+        times[0].push(begin.elapsed());
+        let begin = Instant::now();
+        instances.iter_mut().for_each(|instance| instance.activate(rate, 512, Mode::Realtime).unwrap());
+        times[1].push(begin.elapsed());
+        play(&mut instances);
+        let begin = Instant::now();
+        for instance in &mut instances {
+            instance.deactivate();
+            instance.activate(rate, 512, Mode::Realtime).unwrap();
+        }
+        times[2].push(begin.elapsed());
+    }
+    let limit = MAX_RESTART_TIME.mul_f64(load_factor());
+    for (what, times) in ["deactivate", "activate", "do both in turn"].into_iter().zip(&mut times) {
+        let time = median(times);
+        println!("measured: {INSTANCES} instances {what} in {time:?} in the median, {:?} at most", times[2]);
+        assert!(time < limit, "{INSTANCES} instances {what} in {times:?}; expected less than {limit:?}");
+    }
+}
+
+host_test!(restart_of_24_instances_takes_less_than_100_ms, TestEnvironment::as_delivered(), {
+    assert_restart_waits_for_nothing("speech", |instance, noise| {
+        warm_up::until_separated(instance, noise, 512, Duration::from_secs(60)).unwrap();
+    });
+});
+
+host_test!(restart_of_24_loading_instances_takes_less_than_100_ms, TestEnvironment::as_delivered(), {
+    assert_restart_waits_for_nothing("speech", |_, _| ());
+});

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::dsp::analyzer::Analyzer;
@@ -110,12 +109,15 @@ impl Instance {
 
     /// Starts to load the chosen model and returns the audio side, which passes audio dry until then.
     ///
-    /// Waits until the engines of [stopped](Self::stop) processors are dropped: a host that activates
-    /// repeatedly never holds the threads and memory of more than one activation. Of several processors
-    /// only the newest separates; the others pass audio dry.
+    /// Does not wait for the engine of a [stopped](Self::stop) processor, unless there are more that are not dropped yet: a
+    /// host that activates repeatedly never holds the threads and memory of more than two activations. Of several
+    /// processors only the newest separates; the others pass audio dry.
     pub fn start(&self, config: Config) -> Processor {
-        self.shut_down();
-        // The lock is held while the engine opens, so that two threads cannot start at once.
+        self.end_activation();
+        if self.shared.stopping() > 1 {
+            self.shared.join_thread();
+        }
+        let _opening = self.shared.opening.lock();
         let mut selection = self.shared.selection.lock();
         let engine = self.shared.open_engine(&selection.model, selection.block_limit, config);
         let handover = Arc::new(Handover::default());
@@ -133,20 +135,22 @@ impl Instance {
     /// Dropping takes as long as networks take to stop, and some hosts deactivate on their audio thread.
     pub fn stop(&self, processor: Processor) {
         self.shared.end_activation(processor.handover());
-        // If the thread cannot be started, the processor is dropped with its closure, here.
-        let _ = self.shared.spawn_after_previous(move || drop(processor));
+        self.shared.drop_in_background(processor);
     }
 
     /// Ends the activation, and waits until stopped processors are dropped and no background thread runs.
     ///
     /// A processor that is not stopped continues with its engine.
     pub fn shut_down(&self) {
+        self.end_activation();
+        self.shared.join_thread();
+    }
+
+    /// Ends the activation and any switch of models.
+    fn end_activation(&self) {
         self.shared.selection.lock().activation = None;
         self.shared.engine_opened.notify_all();
         self.shared.cancel_switch();
-        let thread = self.shared.thread.lock().take();
-        // A panic of that thread is a bug there and must not end this thread.
-        thread.map(JoinHandle::join);
     }
 
     /// Blocks until the newest model is loaded and every text is encoded or has failed.

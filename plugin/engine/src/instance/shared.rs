@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::Engine;
 use crate::engine::block::Config;
 use crate::instance::handover::Handover;
+use crate::instance::processor::Processor;
 use crate::instance::snapshot::MonitoredEngine;
 use crate::model_service::ModelSource;
 use crate::package::search::ModelChoice;
@@ -28,14 +29,27 @@ pub struct Shared {
     pub selection: Mutex<Selection>,
     /// Notified when an engine with the chosen model is opened.
     pub engine_opened: Condvar,
+    /// Held while an engine is opened, so that the newest one connects to the queries last.
+    pub opening: Mutex<()>,
+    /// Stopped processors that are not dropped yet.
+    stopping: Arc<AtomicUsize>,
     /// Grows with every engine requested: a thread that builds an older one stops.
     generation: AtomicU64,
     /// The newest thread that builds or drops engines. Each thread joins the one before it first.
-    pub thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Function that begins to load a model and to encode queries by it; replaced by fakes in tests.
 pub type OpenSource = Box<dyn Fn(&ModelChoice, &Arc<Queries>) -> ModelSource + Send + Sync>;
+
+/// Counts a stopped processor until it is dropped.
+struct StoppingGuard(Arc<AtomicUsize>);
+
+impl Drop for StoppingGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// The chosen model, and what runs it.
 pub struct Selection {
@@ -62,6 +76,8 @@ impl Shared {
             open_source,
             selection: Mutex::new(Selection { model, block_limit: None, activation: None }),
             engine_opened: Condvar::new(),
+            opening: Mutex::new(()),
+            stopping: Arc::default(),
             generation: AtomicU64::new(0),
             thread: Mutex::new(None),
         }
@@ -93,6 +109,7 @@ impl Shared {
     }
 
     fn open_and_hand_over(&self, generation: u64) {
+        let opening = self.opening.lock();
         let (model, block_limit, config, handover) = {
             let selection = self.selection.lock();
             let Some(activation) = selection.activation.as_ref().filter(|_| self.is_current(generation))
@@ -102,7 +119,6 @@ impl Shared {
             let activation = (activation.config, activation.handover.clone());
             (selection.model.clone(), selection.block_limit, activation.0, activation.1)
         };
-        // No other engine is opened meanwhile: `start` and the next switch wait for this thread.
         let engine = self.open_engine(&model, block_limit, config);
         let status = engine.status().clone();
         match &mut self.selection.lock().activation {
@@ -111,8 +127,13 @@ impl Shared {
                 activation.is_outdated = false;
                 self.engine_opened.notify_all();
             }
-            _ => return,
+            _ => {
+                // Before the engine, whose drop takes time.
+                drop(opening);
+                return;
+            }
         }
+        drop(opening);
         while status.wait_while_loading(Instant::now() + POLL_INTERVAL) == Readiness::Loading {
             if !self.is_current(generation) {
                 return;
@@ -134,6 +155,22 @@ impl Shared {
         }
     }
 
+    /// Drops `processor` on a background thread.
+    pub fn drop_in_background(&self, processor: Processor) {
+        self.stopping.fetch_add(1, Ordering::AcqRel);
+        let guard = StoppingGuard(self.stopping.clone());
+        // If the thread cannot be started, the processor is dropped with its closure, here.
+        let _ = self.spawn_after_previous(move || {
+            drop(processor);
+            drop(guard);
+        });
+    }
+
+    /// Number of stopped processors that are not dropped yet.
+    pub fn stopping(&self) -> usize {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Starts a thread that runs `work` after the previous thread has ended.
     pub fn spawn_after_previous(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut thread = self.thread.lock();
@@ -144,6 +181,13 @@ impl Shared {
         };
         *thread = Some(thread::Builder::new().name("sift model".into()).spawn(body)?);
         Ok(())
+    }
+
+    /// Waits until no background thread runs.
+    pub fn join_thread(&self) {
+        let thread = self.thread.lock().take();
+        // A panic of that thread is a bug there and must not end this thread.
+        thread.map(JoinHandle::join);
     }
 
     /// Makes the thread that switches the model end, if there is one. Returns the new generation.

@@ -34,7 +34,7 @@ fn named(name: &str) -> ModelChoice {
 }
 
 impl Fixture {
-    /// Creates an instance of `model`: its gain, "late" for one with more latency, "gated", "broken" or "panic".
+    /// Creates an instance of `model`: its gain, "late" for one with more latency, "gated", "stubborn", "broken" or "panic".
     ///
     /// The embedding of a text is its value as a number, or 1.
     fn new(model: &str) -> Self {
@@ -84,6 +84,10 @@ fn load(
     gate: &AtomicBool,
     token: &CancelToken,
 ) -> Result<Networks, String> {
+    // Does not end when it is cancelled.
+    while name.contains("stubborn") && !gate.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
     while name.contains("gated") && !gate.load(Ordering::SeqCst) {
         if token.is_cancelled() {
             return Err("cancelled".into());
@@ -336,4 +340,34 @@ fn waiting_ends_with_the_reason() {
     assert!(problem.contains("not ready within 0 s"), "{problem}");
     fixture.gate.store(true, Ordering::SeqCst);
     fixture.instance.wait_until_ready(TIMEOUT).unwrap();
+}
+
+#[test]
+fn start_does_not_wait_for_the_engine_before_it() {
+    let fixture = Fixture::new("stubborn");
+    let processor = fixture.instance.start(OFFLINE);
+    fixture.instance.stop(processor);
+    fixture.switch_to("0.5");
+    let begin = Instant::now();
+    let mut processor = fixture.instance.start(OFFLINE);
+    let elapsed = begin.elapsed();
+    play_until(&mut processor, 0.5);
+    assert_eq!(fixture.live_separators(), 2, "the first one has not ended");
+    fixture.gate.store(true, Ordering::SeqCst);
+    assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
+    fixture.instance.stop(processor);
+    fixture.instance.shut_down();
+    wait_until(|| fixture.live_separators() == 0);
+}
+
+#[test]
+fn start_after_many_stops_holds_two_engines_at_most() {
+    let fixture = Fixture::new("0.5");
+    for _ in 0..50 {
+        let processor = fixture.instance.start(OFFLINE);
+        assert!(fixture.instance.shared.stopping() <= 1, "{}", fixture.instance.shared.stopping());
+        fixture.instance.stop(processor);
+    }
+    fixture.instance.shut_down();
+    assert_eq!((fixture.instance.shared.stopping(), fixture.live_separators()), (0, 0));
 }
