@@ -128,7 +128,7 @@ fn changed(mut state: State, random: &mut Random) -> State {
             1 => json!(random.bits() as i64),
             2 => json!(f64::from(random.bipolar()) * 10.0_f64.powi(random.between(0, 60) as i32 - 30)),
             3 => json!(random.between(0, 9)),
-            4 => json!(random.bits() % 2 == 0),
+            4 => json!(random.bits().is_multiple_of(2)),
             5 => json!("isolate"),
             6 => json!([1, "two"]),
             _ => json!(1e308),
@@ -195,7 +195,7 @@ fn run(seed: u64, duration: Duration) {
             frames_in_all += frames;
             peak = sound.samples().map(f32::abs).filter(|size| *size < MAX_SAMPLE).fold(peak, f32::max);
             let events = events(&plugin, random, frames);
-            let aux = random.bits() % 2 == 0;
+            let aux = random.bits().is_multiple_of(2);
             let blocks = match aux {
                 true => blocks(random, max_block).with_aux(AuxPorts::Connected),
                 false => blocks(random, max_block),
