@@ -1,6 +1,6 @@
 """Pictures of the standalone program's window while the demo mixture plays, for the README.
 
-python tests/hosts/screenshot.py --program target/release/sift-standalone --output assets/screenshots
+python tests/hosts/screenshot.py --program target/bundled/release/sift-standalone --output assets/screenshots
 """
 
 import argparse

@@ -11,9 +11,11 @@ use crate::files::{copy, replace, write};
 use crate::notices;
 use crate::paths::{self, Profile};
 use crate::platform::{Platform, System};
+use crate::portability;
 use crate::process::ToolCommand;
 use crate::setup::onnxruntime::{self, OnnxRuntimeFiles};
 use crate::setup::system_packages;
+use crate::setup::zig::Zig;
 
 /// The finished bundles.
 pub struct Bundles {
@@ -29,7 +31,7 @@ pub struct Bundles {
 /// The programs that are built together with the plugin.
 #[derive(Clone, Copy)]
 pub enum Programs<'a> {
-    /// The programs in `[programs]` of `bundler.toml`.
+    /// The programs in `[programs]` of `bundler.toml`, which are put beside the bundles.
     Distributed,
     /// Programs of the crates `sift-plugin`, `sift` and `sift-tests`, by name.
     Named(&'a [&'a str]),
@@ -46,6 +48,8 @@ struct BundleInputs {
     /// The cdylib that cargo built.
     binary: PathBuf,
     onnxruntime: PathBuf,
+    /// Programs to put beside the bundles.
+    programs: Vec<PathBuf>,
     /// Path in the bundle's licence folder, and the file to copy there.
     licences: Vec<(String, PathBuf)>,
 }
@@ -56,12 +60,14 @@ pub fn bundle(profile: Profile, programs: Programs) -> Result<Bundles> {
     let config = BundlerConfig::read()?;
     let platform = Platform::current()?;
     let runtime = onnxruntime::ensure(&config.onnxruntime, &platform)?;
-    build(profile, programs, &config)?;
+    let zig = if profile.is_portable() { Some(Zig::ensure()?) } else { None };
+    build(profile, programs, &config, zig.as_ref())?;
     copy_beside_programs(&runtime, &platform, profile)?;
-    let output = paths::target().join(profile.folder());
+    let output = paths::output(profile);
 
     let mut licences: Vec<(String, PathBuf)> =
         config.licences.iter().map(|(name, path)| (name.clone(), paths::root().join(path))).collect();
+    licences.extend(zig.map(|zig| ("zig-LICENSE".to_owned(), zig.licence)));
     for path in runtime.licences {
         let name = path.file_name().expect("a licence is a file").to_string_lossy();
         licences.push((format!("onnxruntime-{name}"), path));
@@ -69,12 +75,26 @@ pub fn bundle(profile: Profile, programs: Programs) -> Result<Bundles> {
     let notices = output.join("rust-packages.txt");
     notices::write(&config.plugin.package, &platform, &notices)?;
     licences.push(("rust-packages.txt".to_owned(), notices));
+    let binary = output.join(platform.cdylib(&config.plugin.library));
+    let programs = match programs {
+        Programs::Distributed => {
+            config.programs.names.iter().map(|name| paths::program(profile, name)).collect()
+        }
+        Programs::Named(_) | Programs::AllWithTests => Vec::new(),
+    };
+    if platform.system == System::Linux {
+        let glibc = profile.is_portable().then_some(config.linux.glibc);
+        for path in [&binary, &runtime.library].into_iter().chain(&programs) {
+            portability::check(path, glibc)?;
+        }
+    }
     let inputs = BundleInputs {
-        binary: output.join(platform.cdylib(&config.plugin.library)),
+        binary,
         plugin: config.plugin,
         platform,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         onnxruntime: runtime.library,
+        programs,
         licences,
     };
     let bundles = assemble(&inputs, &paths::target().join("bundled"), profile)?;
@@ -84,13 +104,17 @@ pub fn bundle(profile: Profile, programs: Programs) -> Result<Bundles> {
 
 /// Copies ONNX Runtime to the folder of what cargo built: programs and plugin look for it in their own folder.
 pub fn copy_beside_programs(runtime: &OnnxRuntimeFiles, platform: &Platform, profile: Profile) -> Result<()> {
-    let library = paths::target().join(profile.folder()).join(platform.onnxruntime());
+    let library = paths::output(profile).join(platform.onnxruntime());
     replace(&library, |to| copy(&runtime.library, to))
 }
 
-/// Builds the plugin and `programs`.
-fn build(profile: Profile, programs: Programs, config: &BundlerConfig) -> Result<()> {
-    let mut command = ToolCommand::cargo().arg("build").args(profile.arguments());
+/// Builds the plugin and `programs`; by `zig`, for the oldest glibc that `config` names.
+fn build(profile: Profile, programs: Programs, config: &BundlerConfig, zig: Option<&Zig>) -> Result<()> {
+    let command = match zig {
+        Some(zig) => zig.cargo_build(&format!("{}.{}", paths::LINUX_TARGET, config.linux.glibc))?,
+        None => ToolCommand::cargo().arg("build"),
+    };
+    let mut command = command.args(profile.arguments());
     let distributed: Vec<&str> = config.programs.names.iter().map(String::as_str).collect();
     let names = match programs {
         Programs::AllWithTests => {
@@ -113,7 +137,7 @@ fn build(profile: Profile, programs: Programs, config: &BundlerConfig) -> Result
     command.run()
 }
 
-/// Makes or replaces the bundles of both formats in the folder of `profile` in `bundled`.
+/// Makes or replaces the bundles of both formats, and the programs beside them, in the folder of `profile` in `bundled`.
 fn assemble(inputs: &BundleInputs, bundled: &Path, profile: Profile) -> Result<Bundles> {
     let (name, platform) = (&inputs.plugin.name, &inputs.platform);
     let folder = bundled.join(profile.folder());
@@ -123,14 +147,20 @@ fn assemble(inputs: &BundleInputs, bundled: &Path, profile: Profile) -> Result<B
     replace(&vst3, |root| write_bundle(inputs, root, &platform.vst3_binary(name), "vst3"))?;
 
     let clap = folder.join(format!("{name}.clap"));
+    let library = folder.join(platform.onnxruntime());
     let mut beside_clap = Vec::new();
+    if platform.system != System::MacOs || !inputs.programs.is_empty() {
+        replace(&library, |to| copy(&inputs.onnxruntime, to))?;
+    }
+    for program in &inputs.programs {
+        let to = folder.join(program.file_name().expect("a program is a file"));
+        replace(&to, |to| copy(program, to))?;
+    }
     if platform.system == System::MacOs {
         let binary = Path::new("Contents/MacOS").join(name);
         replace(&clap, |root| write_bundle(inputs, root, &binary, "clap"))?;
     } else {
-        let library = folder.join(platform.onnxruntime());
         let licences = folder.join(format!("{name}-licences"));
-        replace(&library, |to| copy(&inputs.onnxruntime, to))?;
         replace(&licences, |to| copy_licences(inputs, to))?;
         replace(&clap, |to| copy(&inputs.binary, to))?;
         beside_clap = vec![library, licences];
@@ -148,9 +178,12 @@ fn write_bundle(inputs: &BundleInputs, root: &Path, binary: &Path, format: &str)
     if inputs.platform.system == System::MacOs {
         write(&root.join("Contents/Info.plist"), &info_plist(inputs, format))?;
         write(&root.join("Contents/PkgInfo"), "BNDL????")?;
-        // Hosts on Apple silicon refuse unsigned code; an ad-hoc signature is enough.
+        // Hosts on Apple silicon refuse unsigned code; an ad-hoc signature is enough. The signature of a bundle covers
+        // those of the libraries in it, so they come first.
         if cfg!(target_os = "macos") {
-            ToolCommand::new("codesign").args(["--force", "--deep", "--sign", "-"]).arg(root).run()?;
+            for code in [&folder.join(inputs.platform.onnxruntime()), root] {
+                ToolCommand::new("codesign").args(["--force", "--sign", "-"]).arg(code).run()?;
+            }
         }
     }
     Ok(())
@@ -220,6 +253,7 @@ mod tests {
                 version: "1.2.3".into(),
                 binary: file("binary"),
                 onnxruntime: file("onnxruntime"),
+                programs: vec![file("sift")],
                 licences: vec![("LICENSE.txt".into(), file("licence"))],
             };
             Self { folder, inputs }
@@ -267,6 +301,7 @@ mod tests {
                 "Sift.vst3/Contents/x86_64-linux/Sift.so",
                 "Sift.vst3/Contents/x86_64-linux/libonnxruntime.so",
                 "libonnxruntime.so",
+                "sift",
             ]
         );
         assert_eq!(bundles.beside_clap.len(), 2);
@@ -280,7 +315,8 @@ mod tests {
             ["Info.plist", "MacOS/Sift", "MacOS/libonnxruntime.dylib", "PkgInfo", "Resources/LICENSE.txt"]
                 .map(|file| format!("Sift.{format}/Contents/{file}"))
         };
-        assert_eq!(fixture.files(), [of("clap"), of("vst3")].concat());
+        let programs = ["libonnxruntime.dylib", "sift"].map(str::to_owned);
+        assert_eq!(fixture.files(), [&of("clap")[..], &of("vst3"), &programs].concat());
         assert!(bundles.beside_clap.is_empty());
 
         let plist = fs::read_to_string(bundles.vst3.join("Contents/Info.plist")).unwrap();

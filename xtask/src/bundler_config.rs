@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::paths;
 use crate::platform::Platform;
+use crate::portability::GlibcVersion;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundlerConfig {
     pub plugin: Plugin,
     pub programs: Programs,
+    pub linux: Linux,
     /// Path in the bundle's licence folder → path in the repository.
     pub licences: BTreeMap<String, PathBuf>,
     pub onnxruntime: OnnxRuntime,
@@ -33,6 +36,18 @@ pub struct Plugin {
 #[serde(deny_unknown_fields)]
 pub struct Programs {
     pub names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linux {
+    /// The oldest glibc that release bundles run with.
+    #[serde(deserialize_with = "glibc_version")]
+    pub glibc: GlibcVersion,
+}
+
+fn glibc_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GlibcVersion, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 /// The pinned release of ONNX Runtime.
@@ -70,6 +85,13 @@ impl OnnxRuntime {
     pub fn wheel(&self, platform: &Platform) -> Result<&Wheel> {
         let key = platform.key();
         let Some(wheel) = self.wheels.get(&key) else {
+            if key == "macos-x86_64" {
+                bail!(
+                    "ONNX Runtime {}: not published for Intel Macs; expected Apple silicon. `cargo build --release --package \
+                     sift` builds the command line, which uses the ONNX Runtime that ORT_DYLIB_PATH names.",
+                    self.version
+                );
+            }
             let known: Vec<_> = self.wheels.keys().map(String::as_str).collect();
             bail!(
                 "bundler.toml: no wheel of ONNX Runtime {} for {key}; expected one of {}. \
@@ -128,6 +150,13 @@ mod tests {
         let config = BundlerConfig::read().unwrap();
         let error = config.onnxruntime.wheel(&platform).unwrap_err();
         assert!(error.to_string().contains("linux-riscv64"), "{error}");
+    }
+
+    #[test]
+    fn intel_mac_is_told_what_can_be_built() {
+        let platform = Platform { system: System::MacOs, arch: "x86_64" };
+        let error = BundlerConfig::read().unwrap().onnxruntime.wheel(&platform).unwrap_err().to_string();
+        assert!(error.contains("Intel Macs") && error.contains("ORT_DYLIB_PATH"), "{error}");
     }
 
     #[test]

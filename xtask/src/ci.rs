@@ -1,5 +1,6 @@
 //! The steps of CI. A failed step does not stop the following ones; the last line has the counts of all.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -65,14 +66,17 @@ pub fn run(full: bool) -> bool {
     }
     steps.tests("tests in hosts, by Python", |report| {
         let bundles = bundles.as_ref().context("no bundles, because that step failed")?;
-        // Without ORT_DYLIB_PATH: the bundles must find ONNX Runtime in their own folder.
-        let pytest = pytest(python::test_environment()?, "tests")
-            .env("SIFT_BUNDLES", &bundles.folder)
-            .env("SIFT_CLI", paths::program(Profile::Dev, "sift"))
-            .env("SIFT_STANDALONE", paths::program(Profile::Dev, "sift-standalone"))
-            .without_env("ORT_DYLIB_PATH");
-        run_counting(pytest, report)
+        test_in_hosts(report, bundles, &paths::output(Profile::Dev))
     });
+    if full {
+        // Not in each run, as an optimised build takes ten minutes. `bundle` checks what it needs of a system.
+        let released =
+            steps.check("release bundles", || bundle::bundle(Profile::Release, Programs::Distributed));
+        steps.tests("tests of the release in hosts", |report| {
+            let bundles = released.as_ref().context("no bundles, because that step failed")?;
+            test_in_hosts(report, bundles, &bundles.folder)
+        });
+    }
     steps.check("set-up: Python packages of training", || {
         ToolCommand::new("models/train/python").args(["-c", ""]).run()
     });
@@ -112,6 +116,18 @@ fn cargo_test(report: &mut TestReport, selection: &[&str], bundles: Option<&Bund
         command = command.env("SIFT_BUNDLES", &bundles.folder);
     }
     run_counting(command, report)
+}
+
+/// Runs the tests in Python with `bundles`, and the programs in the folder `programs`.
+fn test_in_hosts(report: &mut TestReport, bundles: &Bundles, programs: &Path) -> Result<()> {
+    let program = |name: &str| programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    // Without ORT_DYLIB_PATH: the bundles must find ONNX Runtime in their own folder.
+    let pytest = pytest(python::test_environment()?, "tests")
+        .env("SIFT_BUNDLES", &bundles.folder)
+        .env("SIFT_CLI", program("sift"))
+        .env("SIFT_STANDALONE", program("sift-standalone"))
+        .without_env("ORT_DYLIB_PATH");
+    run_counting(pytest, report)
 }
 
 /// pytest for the tests in `folder`. Lists the slowest ones at the end.

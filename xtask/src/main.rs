@@ -13,6 +13,7 @@ mod install;
 mod notices;
 mod paths;
 mod platform;
+mod portability;
 mod process;
 mod screenshot;
 mod setup;
@@ -36,14 +37,14 @@ cargo xtask COMMAND
   install              build release bundles and copy them to your VST3 and CLAP folders
   demo                 separate assets/demo with the CLAP; results in target/demo
   test [--full]        what CI runs: format, lints, licences, all tests, the bundles in hosts;
-                       --full: also an hour of sound, minutes of random calls, and a long session
+                       --full: also an hour of sound, minutes of random calls, and the release bundles
   fuzz [--minutes M]   run each fuzz target of tests/fuzz for M minutes (20)
   bench [--minutes M]  measure time, latency, memory and sizes; M minutes (1) of live playing, twice
   screenshot           write pictures of the window to assets/screenshots, from a virtual display
   help                 print this text
 
 A command installs what it needs and does not find, and prints what it installs: system packages by
-apt-get (by sudo if you are not root), cargo-deny and cargo-fuzz by cargo, and ONNX Runtime and Python
+apt-get (by sudo if you are not root), cargo-deny and cargo-fuzz by cargo, and ONNX Runtime, Zig and Python
 packages by pip into $SIFT_CACHE (default: $XDG_CACHE_HOME/sift or ~/.cache/sift).
 ";
 

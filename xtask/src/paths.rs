@@ -12,7 +12,12 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The profile's folder in the target folder.
+    /// Whether binaries of this profile run on older systems than this one: those that are given to others, on Linux.
+    pub fn is_portable(self) -> bool {
+        cfg!(target_os = "linux") && self == Self::Release
+    }
+
+    /// The name of the profile's folder.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
@@ -44,7 +49,18 @@ pub fn target() -> PathBuf {
     }
 }
 
+/// Rust's target triple of portable binaries.
+pub const LINUX_TARGET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
+
+/// The folder of what cargo builds with `profile`.
+pub fn output(profile: Profile) -> PathBuf {
+    // Cargo gives each target that it is told a folder.
+    let folder = if profile.is_portable() { target().join(LINUX_TARGET) } else { target() };
+    folder.join(profile.folder())
+}
+
 /// The path of a program that cargo builds.
 pub fn program(profile: Profile, name: &str) -> PathBuf {
-    target().join(profile.folder()).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    output(profile).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }

@@ -4,6 +4,7 @@ pub mod onnxruntime;
 pub mod python;
 pub mod rust;
 pub mod system_packages;
+pub mod zig;
 
 use std::fs;
 use std::io::Read;

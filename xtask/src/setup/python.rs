@@ -30,13 +30,13 @@ pub fn with_pip(folder: &Path) -> Result<PathBuf> {
 
 /// The Python of the environment for the tests in hosts and for the checks of Python code.
 pub fn test_environment() -> Result<PathBuf> {
-    environment("python-tests", "tests/requirements.txt")
+    environment("python-tests", "tests/requirements.txt", "tests in hosts, and checks of Python code")
 }
 
 /// The Python of an environment with the packages in `requirements`, a file in the repository.
 ///
 /// The environment is made once per content of that file, in a folder `name-HASH` of the cache.
-fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
+pub fn environment(name: &str, requirements: &str, purpose: &str) -> Result<PathBuf> {
     let path = paths::root().join(requirements);
     let wanted = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let folder = platform::cache()?.join(format!("{name}-{}", &super::sha256(&wanted[..])?[..12]));
@@ -45,7 +45,7 @@ fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
         return Ok(python);
     }
 
-    super::announce(&format!("Python packages in {}", folder.display()), requirements);
+    super::announce(&format!("the packages of {requirements} in {}", folder.display()), purpose);
     let partial = super::partial(&folder);
     let result = create(&partial)
         .and_then(|python| {
