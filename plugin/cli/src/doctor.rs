@@ -1,5 +1,8 @@
 //! `sift doctor`: checks the installation and measures the model's speed.
 
+#[cfg(target_os = "linux")]
+mod desktop;
+
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -49,6 +52,11 @@ pub fn run(arguments: &DoctorArguments, out: &mut impl Write) -> Result<()> {
     )?;
     let has_runtime = check_runtime(&mut report)?;
     report.note("real time", describe_priority(GrantedPriority::find()))?;
+    #[cfg(target_os = "linux")]
+    {
+        report.note("window", desktop::describe_window())?;
+        report.note("screen reader", desktop::describe_screen_readers())?;
+    }
     for folder in search::search_folders() {
         let remark = if folder.is_dir() { "" } else { " (does not exist)" };
         report.note("model folder", format_args!("{}{remark}", folder.display()))?;
@@ -94,14 +102,25 @@ fn describe(package: &PackageInfo) -> String {
 fn check_runtime(report: &mut DoctorReport<'_, impl Write>) -> io::Result<bool> {
     let version = library::library_path().and_then(|path| Ok((path, library::version()?)));
     let is_working = version.is_ok();
-    report
-        .outcome("ONNX Runtime", version.map(|(path, version)| format!("{}: {version}", path.display())))?;
+    report.outcome(
+        "ONNX Runtime",
+        version.map(|(path, version)| format!("{}: {}", path.display(), describe_version(&version))),
+    )?;
     if let Ok(environment) = library::environment() {
         let offered = Provider::ALL.into_iter().filter(|&provider| session::offers(environment, provider));
         report
             .note("providers", offered.map(|provider| provider.to_string()).collect::<Vec<_>>().join(", "))?;
     }
     Ok(is_working)
+}
+
+/// The version of ONNX Runtime, and whether Sift is delivered with it.
+fn describe_version(version: &str) -> String {
+    if version == library::BUNDLED_VERSION {
+        version.to_owned()
+    } else {
+        format!("{version}, which is not the {} that Sift is tested with", library::BUNDLED_VERSION)
+    }
 }
 
 fn check_model(
@@ -248,7 +267,26 @@ impl<W: Write> DoctorReport<'_, W> {
 
     /// Writes a line and flushes it: the next check may take long.
     fn line(&mut self, mark: &str, subject: &str, text: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{mark}  {subject:<12}  {}", one_line(&text.to_string()))?;
+        writeln!(self.out, "{mark}  {subject:<13} {}", one_line(&text.to_string()))?;
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_of_onnx_runtime_that_is_not_tested_is_told() {
+        assert_eq!(describe_version(library::BUNDLED_VERSION), library::BUNDLED_VERSION);
+        assert!(describe_version("1.24.4").starts_with("1.24.4, which is not the 1."));
+    }
+
+    #[test]
+    fn granted_priority_is_told_with_its_limit_or_remedy() {
+        let limited = GrantedPriority::Granted { limit: Some(Duration::from_millis(200)) };
+        assert!(describe_priority(limited).contains("200 ms"));
+        assert!(!describe_priority(GrantedPriority::Granted { limit: None }).contains("ms"));
+        assert!(describe_priority(GrantedPriority::Refused).contains("rtprio"));
     }
 }

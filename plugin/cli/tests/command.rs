@@ -950,6 +950,10 @@ fn doctor_reports_all_parts_and_the_speed() {
         "ok    speed",
         "it plays live",
         "real time",
+        #[cfg(target_os = "linux")]
+        "window",
+        #[cfg(target_os = "linux")]
+        "screen reader",
         "ok    same bits     5 renders are the same",
     ] {
         assert!(report.contains(part), "{part} is missing in\n{report}");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use libloading::Library;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use parking_lot::Mutex;
@@ -38,6 +39,9 @@ pub const LIBRARY: &str = if cfg!(target_os = "windows") {
     "libonnxruntime.so"
 };
 
+/// Version of ONNX Runtime that Sift is tested and delivered with.
+pub const BUNDLED_VERSION: &str = "1.32.0";
+
 static ENVIRONMENT: Mutex<Option<&'static Environment>> = Mutex::new(None);
 
 /// Returns the absolute path of ONNX Runtime: `ORT_DYLIB_PATH`, or else [`LIBRARY`] in [`own_folder`].
@@ -73,7 +77,8 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     let unusable = |reason: String| RuntimeError::Unusable { path: path.clone(), reason };
     // ONNX Runtime stays loaded and may call back into this code, so neither may be unmapped.
     prevent_unload();
-    check_answering_library(&path)?;
+    // Loaded until ONNX Runtime is loaded by its path, which then gives the same library.
+    let _library = check_answering_library(&path)?;
     let created = ort::init_from(&path)
         .map_err(|error| unusable(error.to_string()))?
         .with_name("sift")
@@ -93,48 +98,87 @@ pub fn version() -> Result<String, RuntimeError> {
     environment()?;
     let path = library_path()?;
     // SAFETY: `environment` loaded this library as ONNX Runtime, whose initialisers have run.
-    let (version, _) = unsafe { answering_library(&path) }?;
-    Ok(version)
+    let answering = unsafe { AnsweringLibrary::load(&path) }?;
+    Ok(answering.version)
 }
 
-/// Checks that the functions of the library at `path` are in that file.
+/// Loads the library at `path`, and checks that its functions are in that file.
 ///
 /// Systems may take a library of the same name that another plugin has loaded before.
-fn check_answering_library(path: &Path) -> Result<(), RuntimeError> {
+fn check_answering_library(path: &Path) -> Result<Library, RuntimeError> {
     // SAFETY: ONNX Runtime is loaded next in any case; its initialisers only prepare its own state.
-    let (version, loaded) = unsafe { answering_library(path) }?;
-    check_is_same_file(path, loaded, version)
+    let answering = unsafe { AnsweringLibrary::load(path) }?;
+    check_is_same_file(path, answering.file, answering.version)?;
+    Ok(answering.library)
 }
 
 fn check_is_same_file(path: &Path, loaded: Option<PathBuf>, version: String) -> Result<(), RuntimeError> {
     match loaded {
-        Some(loaded) if path.canonicalize().is_ok_and(|path| path != loaded) => {
+        Some(loaded) if !is_same_file(path, &loaded) => {
             Err(RuntimeError::Replaced { path: path.to_owned(), loaded, version })
         }
         _ => Ok(()),
     }
 }
 
-/// Returns the version of ONNX Runtime that the library at `path` gives, and the file of the function that says so, if the
-/// system knows it.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// The library that answers to a path.
+struct AnsweringLibrary {
+    library: Library,
+    /// The version of ONNX Runtime that it gives.
+    version: String,
+    /// The file of the function that says so, if the system knows it.
+    file: Option<PathBuf>,
+}
+
+impl AnsweringLibrary {
+    /// Loads the library at the absolute `path`.
+    ///
+    /// # Safety
+    /// The library's initialisers must be sound to run.
+    unsafe fn load(path: &Path) -> Result<Self, RuntimeError> {
+        let unusable = |error: libloading::Error| RuntimeError::Unusable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        // SAFETY: the caller asserts that of the initialisers. A function of this name has this signature in all versions,
+        // and the table and the string that it returns live as long as the library.
+        unsafe {
+            let library = open(path).map_err(unusable)?;
+            let function = *library
+                .get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
+                .map_err(unusable)?;
+            let version = std::ffi::CStr::from_ptr(((*function()).GetVersionString)());
+            Ok(Self {
+                version: version.to_string_lossy().into_owned(),
+                file: binary_path(function as *const std::ffi::c_void),
+                library,
+            })
+        }
+    }
+}
+
+/// Loads the library at the absolute `path`.
 ///
 /// # Safety
 /// The library's initialisers must be sound to run.
-unsafe fn answering_library(path: &Path) -> Result<(String, Option<PathBuf>), RuntimeError> {
-    let unusable = |error: libloading::Error| RuntimeError::Unusable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    // SAFETY: the caller asserts that of the initialisers. A function of this name has this signature in all versions, and
-    // the table and the string that it returns live as long as the library.
-    unsafe {
-        let library = libloading::Library::new(path).map_err(unusable)?;
-        let function = library
-            .get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
-            .map_err(unusable)?;
-        let version = std::ffi::CStr::from_ptr(((*function()).GetVersionString)());
-        let file = binary_path(*function as *const std::ffi::c_void);
-        Ok((version.to_string_lossy().into_owned(), file))
+unsafe fn open(path: &Path) -> Result<Library, libloading::Error> {
+    // SAFETY: the caller asserts it.
+    #[cfg(not(windows))]
+    return unsafe { Library::new(path) };
+    // By default, Windows looks for the C++ runtime in the host's folder first, which may have an older one.
+    #[cfg(windows)]
+    {
+        use libloading::os::windows;
+        let folders = windows::LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | windows::LOAD_LIBRARY_SEARCH_SYSTEM32;
+        // SAFETY: the caller asserts it.
+        unsafe { windows::Library::load_with_flags(path, folders) }.map(Into::into)
     }
 }
 
@@ -205,7 +249,7 @@ fn binary_path(address: *const std::ffi::c_void) -> Option<PathBuf> {
 pub fn prevent_unload() {
     if let Some(path) = own_path()
         // SAFETY: the binary is loaded already, so no initialiser runs.
-        && let Ok(this) = unsafe { libloading::Library::new(path) }
+        && let Ok(this) = unsafe { Library::new(path) }
     {
         std::mem::forget(this);
     }
@@ -244,8 +288,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (own, other) = (folder.path().join(LIBRARY), folder.path().join("other.so"));
         std::fs::write(&own, "").unwrap();
-        let same = own.canonicalize().unwrap();
-        assert!(check_is_same_file(&own, Some(same), "1.32.0".into()).is_ok());
+        // Windows gives a path in two forms.
+        let parent = folder.path().file_name().unwrap();
+        let same = folder.path().join("..").join(parent).join(LIBRARY);
+        for same in [own.canonicalize().unwrap(), same] {
+            assert!(check_is_same_file(&own, Some(same), "1.32.0".into()).is_ok());
+        }
         assert!(check_is_same_file(&own, None, "1.32.0".into()).is_ok());
         let problem = check_is_same_file(&own, Some(other.clone()), "1.20.1".into()).unwrap_err().to_string();
         for part in [own.to_str().unwrap(), other.to_str().unwrap(), "version 1.20.1"] {
@@ -276,9 +324,15 @@ mod tests {
         };
         environment().unwrap();
         // SAFETY: `environment` has loaded the library.
-        let (_, file) = unsafe { answering_library(&library_path().unwrap()) }.unwrap();
-        assert_eq!(file.unwrap(), library_path().unwrap().canonicalize().unwrap());
+        let answering = unsafe { AnsweringLibrary::load(&library_path().unwrap()) }.unwrap();
+        assert_eq!(answering.file.unwrap(), library_path().unwrap().canonicalize().unwrap());
         loaded.close().unwrap();
+    }
+
+    #[test]
+    fn bundled_version_is_that_of_the_bundler() {
+        let bundler = include_str!("../../../../bundler.toml");
+        assert!(bundler.contains(&format!("\nversion = \"{BUNDLED_VERSION}\"\n")));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 const VISUAL_C_FILES: [&str; 4] =
     ["MSVCP140.dll", "MSVCP140_1.dll", "VCRUNTIME140.dll", "VCRUNTIME140_1.dll"];
 
+/// Where Microsoft offers them.
+const REDISTRIBUTABLE: &str = "https://learn.microsoft.com/cpp/windows/latest-supported-vc-redist";
+
 /// The remedy if the file is missing.
 pub fn of_missing_file() -> &'static str {
     missing_file_on(OS, ARCH)
@@ -37,11 +40,11 @@ fn unusable_on(system: &str, path: &Path, folders: &[PathBuf]) -> String {
     let missing: Vec<_> = VISUAL_C_FILES.into_iter().filter(is_missing).collect();
     match system {
         "windows" if !missing.is_empty() => format!(
-            "{} of Microsoft's Visual C++ runtime are missing. Install \"Microsoft Visual C++ Redistributable\"",
+            "{} of Microsoft's Visual C++ runtime are missing. Install \"Microsoft Visual C++ Redistributable\" from {REDISTRIBUTABLE}",
             missing.join(", ")
         ),
         "macos" => format!(
-            "If macOS refuses it as downloaded, run `xattr -d com.apple.quarantine '{}'`. Otherwise install Sift again, or set ORT_DYLIB_PATH to another ONNX Runtime",
+            "ONNX Runtime 1.32 needs macOS 14 or newer. If macOS refuses it as downloaded, run `xattr -d com.apple.quarantine '{}'`. Otherwise install Sift again, or set ORT_DYLIB_PATH to another ONNX Runtime",
             path.display()
         ),
         _ => "Install Sift again, or set ORT_DYLIB_PATH to another ONNX Runtime".into(),
@@ -75,6 +78,7 @@ mod tests {
         let folders = [own.path().to_owned(), system.path().to_owned()];
         let remedy = unusable_on("windows", &path, &folders);
         assert!(remedy.starts_with("MSVCP140_1.dll, VCRUNTIME140_1.dll of"), "{remedy}");
+        assert!(remedy.contains("https://learn.microsoft.com/"), "{remedy}");
         for file in ["MSVCP140_1.dll", "VCRUNTIME140_1.dll"] {
             std::fs::write(system.path().join(file), "").unwrap();
         }
@@ -83,8 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn quarantine_of_macos_is_explained_with_its_command() {
+    fn refusal_of_macos_is_explained_by_its_version_or_quarantine() {
         let remedy = unusable_on("macos", Path::new("/there/libonnxruntime.dylib"), &[]);
         assert!(remedy.contains("com.apple.quarantine '/there/libonnxruntime.dylib'"), "{remedy}");
+        assert!(remedy.contains("macOS 14"), "{remedy}");
     }
 }
