@@ -14,6 +14,7 @@
 //! | [`subprocess`] | one process per test: [`host_test!`] |
 //! | [`display`] | an X11 display without a screen, and a host's window on it |
 //! | [`warm_up`] | waiting until the plugin separates |
+//! | [`tail`] | the cost of a sound that decays into silence |
 //! | [`process`] | memory, threads and processor time of this process |
 //!
 //! The tests are in `tests/*.rs` (CLAP, VST3 buses), `python/` (VST3 in a JUCE host, `sift render`) and `hosts/`
@@ -29,6 +30,7 @@ pub mod process;
 pub mod state;
 #[cfg(feature = "x11")]
 pub mod subprocess;
+pub mod tail;
 #[cfg(feature = "vst3")]
 pub mod vst3_host;
 pub mod warm_up;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use sift_tests::audio::Audio;
 use sift_tests::clap_host::{AUDIO_THREAD, AuxPorts, Blocks, Instance, Mode};
 use sift_tests::process::seconds_by_thread;
+use sift_tests::tail;
 
 use crate::separator::{HopTime, LivePlayer};
 use crate::table::Table;
@@ -60,6 +61,15 @@ pub fn idle(plugin: &Path, mixture: &Audio, seconds: usize, hop: HopTime, table:
     play(&mut players, &silence, seconds);
     let share = (processor_seconds(|_| true) - before) / seconds as f64;
     row(&format!("{MANY} idle instances"), share, MANY as f64, "in one process, played from one thread");
+    drop(players);
+
+    let ratio = tail::cost_over_noise(plugin)?;
+    table.row_over(
+        "Decaying tail",
+        format!("{ratio:.2} times noise"),
+        ratio,
+        "processor time of all threads, rendering 4 s that decay through all denormal numbers; floor: 4 s of noise",
+    );
     Ok(())
 }
 
