@@ -163,7 +163,7 @@ impl NiceEguiApp for EditorApp {
         ctx.add_plugin(KeyInput {
             host_keys: self.host_keys.clone(),
             #[cfg(all(unix, not(target_os = "macos")))]
-            x11: x11::X11Connection::default(),
+            keyboard: x11::window_id(frame.baseview_window()).and_then(x11::keyboard::Keyboard::connect),
         });
         let size = frame.baseview_window().size();
         self.window_size.store(size);
@@ -177,7 +177,10 @@ impl NiceEguiApp for EditorApp {
         self.view = EditorView::default();
         self.keyboard = KeyboardFocus::default();
         #[cfg(all(unix, not(target_os = "macos")))]
-        x11::request_first_frame(frame.baseview_window());
+        {
+            x11::request_first_frame(frame.baseview_window());
+            self.view.query_box.lacks_input_method = x11::has_input_method();
+        }
         self.view.problem = self.params.appearance.write().update_theme().err();
         self.apply_theme(&ctx, frame);
         Ok(())

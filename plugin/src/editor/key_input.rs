@@ -1,4 +1,5 @@
-//! Keys on their way to egui: commands by what a key means, and keys that the host passes on.
+//! Keys on their way to egui: commands by what a key means, on X11 all keys by the current layout, and keys that the host
+//! passes on.
 //!
 //! egui-baseview 0.9 takes Ctrl+X, C and V (Cmd+X, C and V) by the place of the key on an American keyboard. [`KeyInput`]
 //! replaces what it makes of them. It also stores copied text, which egui-baseview's clipboard loses with the window.
@@ -74,22 +75,23 @@ fn egui_modifiers(modifiers: Modifiers) -> egui::Modifiers {
 /// The part of egui that changes its input and output.
 pub struct KeyInput {
     pub host_keys: Arc<HostKeys>,
+    /// `None` if the X server does not give the keys. Then those of the toolkit remain.
     #[cfg(all(unix, not(target_os = "macos")))]
-    pub x11: super::x11::X11Connection,
+    pub keyboard: Option<super::x11::keyboard::Keyboard>,
 }
 
 impl KeyInput {
-    /// What `key` means, which the toolkit took by its place on an American keyboard.
+    /// Replaces the keys of the toolkit by those of the X server.
     #[cfg(all(unix, not(target_os = "macos")))]
-    fn meaning(&mut self, key: Key) -> Key {
-        self.x11.meaning(key)
+    fn read_keyboard(&mut self, events: &mut Vec<Event>) {
+        if let Some(keyboard) = &mut self.keyboard {
+            replace_keys(events, keyboard.events());
+        }
     }
 
-    /// What `key` means. On these systems the toolkit knows.
+    /// On these systems the toolkit knows the layout.
     #[cfg(not(all(unix, not(target_os = "macos"))))]
-    fn meaning(&mut self, key: Key) -> Key {
-        key
-    }
+    fn read_keyboard(&mut self, _: &mut Vec<Event>) {}
 }
 
 impl Plugin for KeyInput {
@@ -98,9 +100,10 @@ impl Plugin for KeyInput {
     }
 
     fn input_hook(&mut self, _: &Context, input: &mut RawInput) {
+        self.read_keyboard(&mut input.events);
         if input.events.iter().any(|event| matches!(event, Event::Key { .. })) {
             let events = std::mem::take(&mut input.events);
-            input.events = commands_by_meaning(events, |key| self.meaning(key), clipboard::text);
+            input.events = commands_by_meaning(events, clipboard::text);
         }
         input.events.append(&mut self.host_keys.events.lock());
     }
@@ -113,25 +116,27 @@ impl Plugin for KeyInput {
     }
 }
 
-/// Replaces the keys of commands by their `meaning`, and what the toolkit made of their places by cut, copy and paste.
-fn commands_by_meaning(
-    events: Vec<Event>,
-    mut meaning: impl FnMut(Key) -> Key,
-    paste: impl Fn() -> Option<String>,
-) -> Vec<Event> {
+/// Replaces the events that come from keys by `keys`, at the place of the first one.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn replace_keys(events: &mut Vec<Event>, keys: Vec<Event>) {
+    let is_key =
+        |event: &Event| matches!(event, Event::Key { .. } | Event::Text(_) | Event::Cut | Event::Copy);
+    let place = events.iter().position(is_key).unwrap_or(events.len());
+    events.retain(|event| !is_key(event));
+    events.splice(place..place, keys);
+}
+
+/// Replaces what the toolkit made of the places of commands by cut, copy and paste.
+fn commands_by_meaning(events: Vec<Event>, paste: impl Fn() -> Option<String>) -> Vec<Event> {
     let mut changed = Vec::with_capacity(events.len());
     let mut events = events.into_iter().peekable();
-    while let Some(mut event) = events.next() {
-        let mut command = None;
-        if let Event::Key { key, pressed, modifiers, .. } = &mut event
-            && modifiers.command
-            && !matches!(key, Key::Insert | Key::Delete)
-        {
-            *key = meaning(*key);
-            command = pressed.then_some(*key);
-        }
+    while let Some(event) = events.next() {
+        let command = match event {
+            Event::Key { key, pressed: true, modifiers, .. } if modifiers.command => Some(key),
+            _ => None,
+        };
         changed.push(event);
-        let Some(key) = command else { continue };
+        let Some(key) = command.filter(|key| !matches!(key, Key::Insert | Key::Delete)) else { continue };
         // The toolkit sends it right after the key, and no other text while a command is pressed.
         events.next_if(|event| matches!(event, Event::Cut | Event::Copy | Event::Text(_)));
         changed.extend(match key {
@@ -152,35 +157,35 @@ mod tests {
         Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers }
     }
 
-    /// The letters of a Dvorak keyboard at the places of some American keys.
-    fn dvorak(place: Key) -> Key {
-        match place {
-            Key::X => Key::Q,
-            Key::C => Key::J,
-            Key::V => Key::K,
-            Key::I => Key::C,
-            Key::B => Key::X,
-            Key::Period => Key::V,
-            other => other,
-        }
-    }
-
     #[test]
     fn commands_go_by_the_meaning_of_the_key() {
         let command = egui::Modifiers::COMMAND;
         let pasted = Event::Text("by place".into());
-        for (place, by_place, expected) in [
-            (Key::I, None, vec![key(Key::C, command), Event::Copy]),
-            (Key::B, None, vec![key(Key::X, command), Event::Cut]),
-            (Key::Period, None, vec![key(Key::V, command), Event::Paste("clipboard".into())]),
-            (Key::C, Some(Event::Copy), vec![key(Key::J, command)]),
-            (Key::X, Some(Event::Cut), vec![key(Key::Q, command)]),
-            (Key::V, Some(pasted), vec![key(Key::K, command)]),
+        for (meaning, by_place, expected) in [
+            (Key::C, None, vec![key(Key::C, command), Event::Copy]),
+            (Key::X, None, vec![key(Key::X, command), Event::Cut]),
+            (Key::V, None, vec![key(Key::V, command), Event::Paste("clipboard".into())]),
+            (Key::J, Some(Event::Copy), vec![key(Key::J, command)]),
+            (Key::Q, Some(Event::Cut), vec![key(Key::Q, command)]),
+            (Key::K, Some(pasted), vec![key(Key::K, command)]),
         ] {
-            let events = [key(place, command)].into_iter().chain(by_place).collect();
-            let paste = || Some("clipboard".into());
-            assert_eq!(commands_by_meaning(events, dvorak, paste), expected, "{place:?}");
+            let events = [key(meaning, command)].into_iter().chain(by_place).collect();
+            assert_eq!(commands_by_meaning(events, || Some("clipboard".into())), expected, "{meaning:?}");
         }
+    }
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn keys_of_the_server_come_at_the_place_of_the_toolkits() {
+        let none = egui::Modifiers::NONE;
+        let (gone, focused) = (Event::PointerGone, Event::WindowFocused(true));
+        let text = |text: &str| Event::Text(text.into());
+        let mut events = vec![gone.clone(), key(Key::E, none), text("e"), focused.clone(), text("x")];
+        replace_keys(&mut events, vec![text("é")]);
+        assert_eq!(events, [gone.clone(), text("é"), focused]);
+        let mut events = vec![gone.clone()];
+        replace_keys(&mut events, vec![text("é")]);
+        assert_eq!(events, [gone, text("é")], "they may come after the toolkit's frame");
     }
 
     #[test]
@@ -193,7 +198,7 @@ mod tests {
             Event::Copy,
             Event::Copy,
         ];
-        assert_eq!(commands_by_meaning(events.clone(), dvorak, || None), events);
+        assert_eq!(commands_by_meaning(events.clone(), || None), events);
     }
 
     #[test]
@@ -218,7 +223,7 @@ mod tests {
         let mut input = KeyInput {
             host_keys: host_keys.clone(),
             #[cfg(all(unix, not(target_os = "macos")))]
-            x11: Default::default(),
+            keyboard: None,
         };
         host_keys.set_typing(true);
         host_keys.take(VirtualKeyCode::Backspace, true, Modifiers::SHIFT);

@@ -22,6 +22,8 @@ const PLACEHOLDER: &str = "Describe a sound: a dog barking, 기타 소리 …";
 /// Examples of what a text can ask for, shown below the empty box.
 const EXAMPLES: &str =
     "drums · only the vocals · everything but the piano · speech without music · 말소리 빼고";
+/// What to do in place of typing with an input method, which the window does not reach.
+const PASTE_HINT: &str = "no input method in this window: copy the text elsewhere, then press Paste";
 const HEIGHT: f32 = 50.0;
 const PASTE_WIDTH: f32 = 74.0;
 /// Number of free characters below which the length is shown.
@@ -57,6 +59,8 @@ pub struct QueryBox {
     has_focus: bool,
     /// The text is another slot's, or was not typed: the text box must not undo it into the one of before.
     must_forget_typing: bool,
+    /// The user has an input method, which the window does not reach.
+    pub lacks_input_method: bool,
 }
 
 impl QueryBox {
@@ -262,6 +266,10 @@ impl QueryBox {
         let color = severity.color(theme::of(ui));
         if self.slot != active {
             text = format!("Editing slot {}; slot {} is active. {text}", self.slot + 1, active + 1);
+        }
+        if self.lacks_input_method && self.has_focus {
+            text =
+                if self.text.is_empty() { PASTE_HINT.to_owned() } else { format!("{text} · {PASTE_HINT}") };
         }
         let characters = self.text.chars().count();
         let hearing = engine.map(|engine| &engine.hearing);
@@ -530,6 +538,21 @@ mod tests {
         assert_eq!(fixture.state().edits.last(), Some(&edit(0, "a violins")));
         fixture.step();
         assert_eq!(fixture.state().query_box.text, "drums", "the box follows the active slot again");
+    }
+
+    #[test]
+    fn paste_hint_shows_while_an_input_method_is_missed() {
+        let mut fixture = fixture();
+        let is_shown = |fixture: &Harness<Fixture>| fixture.query_by_label_contains(PASTE_HINT).is_some();
+        type_text(&mut fixture, "an");
+        fixture.step();
+        assert!(!is_shown(&fixture), "the user has no input method");
+        fixture.state_mut().query_box.lacks_input_method = true;
+        fixture.step();
+        assert!(is_shown(&fixture));
+        fixture.key_press(Key::Escape);
+        fixture.run_steps(2);
+        assert!(!is_shown(&fixture), "nothing is typed");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl<'a> EditorData<'a> {
 /// The parts of the editor with their state between frames. Independent of host and toolkit window.
 #[derive(Default)]
 pub struct EditorView {
-    query_box: QueryBox,
+    pub query_box: QueryBox,
     heard_sounds: HeardSounds,
     spectrogram: Spectrogram,
     meters: Meters,

@@ -1,7 +1,7 @@
-//! X11 requests that the toolkit does not make: keyboard focus for the host, the first frame, the screen's size, and the
-//! letter at a place of the keyboard.
+//! X11 requests that the toolkit does not make: keyboard focus for the host, the first frame, and the screen's size.
 
-use egui::Key;
+pub mod keyboard;
+
 use nice_plug::editor::dpi::PhysicalSize;
 use nice_plug_egui::baseview::WindowContext;
 use raw_window_handle::{HasWindowHandle, RawWindowHandle};
@@ -43,8 +43,13 @@ pub fn screen() -> Option<Screen> {
     Server::connect()?.screen().ok()
 }
 
+/// Whether an input method runs, as for Korean, which the window does not reach.
+pub fn has_input_method() -> bool {
+    Server::connect().is_some_and(|server| server.has_input_method().unwrap_or(false))
+}
+
 /// The window's X11 identifier.
-fn window_id(window: &WindowContext) -> Option<Window> {
+pub fn window_id(window: &WindowContext) -> Option<Window> {
     match window.window_handle().ok()?.as_raw() {
         RawWindowHandle::Xlib(handle) => Some(handle.window as Window),
         _ => None,
@@ -83,55 +88,7 @@ impl X11Connection {
         }
     }
 
-    /// What the American `key`, whose place was pressed with Ctrl, means in the current layout.
-    ///
-    /// baseview 0.4.2 takes such keys by their places.
-    pub fn meaning(&mut self, key: Key) -> Key {
-        let letters = self.server().and_then(|server| server.letters().ok());
-        letters.map_or(key, |letters| meaning(key, &letters))
-    }
 }
-
-/// The Latin letter of a layout at the place of each American one; `None` where it has another symbol.
-type Letters = [(Key, Option<Key>)];
-
-/// The letter at the place of the American `key`. If that layout has `key` at no place that the toolkit reports, as Dvorak
-/// has V and Z, and layouts without Latin letters all, `key` keeps its place.
-fn meaning(key: Key, letters: &Letters) -> Key {
-    let has_key = letters.iter().any(|(_, letter)| *letter == Some(key));
-    let place = letters.iter().find(|(american, _)| *american == key);
-    place.and_then(|(_, letter)| *letter).filter(|_| has_key).unwrap_or(key)
-}
-
-/// The letters of an American keyboard, and the key codes of their places on Linux: those of evdev, plus 8.
-const AMERICAN_LETTERS: [(Key, u8); 26] = [
-    (Key::Q, 24),
-    (Key::W, 25),
-    (Key::E, 26),
-    (Key::R, 27),
-    (Key::T, 28),
-    (Key::Y, 29),
-    (Key::U, 30),
-    (Key::I, 31),
-    (Key::O, 32),
-    (Key::P, 33),
-    (Key::A, 38),
-    (Key::S, 39),
-    (Key::D, 40),
-    (Key::F, 41),
-    (Key::G, 42),
-    (Key::H, 43),
-    (Key::J, 44),
-    (Key::K, 45),
-    (Key::L, 46),
-    (Key::Z, 52),
-    (Key::X, 53),
-    (Key::C, 54),
-    (Key::V, 55),
-    (Key::B, 56),
-    (Key::N, 57),
-    (Key::M, 58),
-];
 
 x11rb::atom_manager! {
     /// Atoms of the protocol with window managers (Inter-Client Communication Conventions Manual, 4.1).
@@ -142,6 +99,8 @@ x11rb::atom_manager! {
         WM_TAKE_FOCUS,
         // Window managers set this property on the root window (Extended Window Manager Hints, "Root Window Properties").
         _NET_WORKAREA,
+        // Input methods set this property on the root window (The Input Method Protocol, "Preconnection").
+        XIM_SERVERS,
     }
 }
 
@@ -207,27 +166,16 @@ impl Server {
         Ok(Screen { work_area, scale: dpi.map_or(1.0, |dpi| f64::from(dpi) / DPI_OF_SCALE_1) })
     }
 
-    /// The letters of the current layout.
-    fn letters(&self) -> Result<Vec<(Key, Option<Key>)>, ReplyError> {
-        // The X Keyboard Extension puts the number of the layout into these bits (XKBproto, 2.2.2).
-        let state = u16::from(self.connection.query_pointer(self.root)?.reply()?.mask);
-        let layout = usize::from((state >> 13) & 3);
-        let (first, last) = (AMERICAN_LETTERS[0].1, AMERICAN_LETTERS[25].1);
-        let mapping = self.connection.get_keyboard_mapping(first, last - first + 1)?.reply()?;
-        let per_key = usize::from(mapping.keysyms_per_keycode);
-        // Two symbols per layout, without and with Shift, for the first two layouts. A key that has only one layout has its
-        // symbols in the second one, too.
-        let letter = |place: u8| {
-            let symbols = mapping.keysyms.chunks_exact(per_key.max(1)).nth(usize::from(place - first))?;
-            let of_layout = symbols.get(2 * layout).filter(|symbol| **symbol != x11rb::NONE);
-            // The place of the symbols of further layouts depends on those of the first ones.
-            let of_layout = if layout < 2 { of_layout.or(symbols.first()) } else { None };
-            // Symbols of ASCII characters are their codes (X Window System Protocol, appendix A).
-            let symbol = char::from_u32(*of_layout?)?;
-            Key::from_name(symbol.to_ascii_uppercase().encode_utf8(&mut [0; 4]))
-                .filter(|_| symbol.is_ascii_alphabetic())
-        };
-        Ok(AMERICAN_LETTERS.iter().map(|&(key, place)| (key, letter(place))).collect())
+    /// Whether one of the input methods that have registered still runs.
+    fn has_input_method(&self) -> Result<bool, ReplyError> {
+        let servers =
+            self.connection.get_property(false, self.root, self.names.XIM_SERVERS, AtomEnum::ATOM, 0, 32)?;
+        for server in servers.reply()?.value32().into_iter().flatten() {
+            if self.connection.get_selection_owner(server)?.reply()?.owner != x11rb::NONE {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The nearest managed window that contains `window`; `None` if `window` itself is managed.
@@ -271,42 +219,5 @@ impl Server {
             self.connection.send_event(false, window, EventMask::NO_EVENT, message)?.check()?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The letters of a layout whose symbols at the places of American letters are `symbols`, in the same order.
-    fn layout(symbols: &str) -> Vec<(Key, Option<Key>)> {
-        let letter = |symbol: char| {
-            Key::from_name(symbol.encode_utf8(&mut [0; 4])).filter(|_| symbol.is_ascii_uppercase())
-        };
-        AMERICAN_LETTERS
-            .iter()
-            .zip(symbols.chars())
-            .map(|((key, _), symbol)| (*key, letter(symbol)))
-            .collect()
-    }
-
-    #[test]
-    fn command_means_the_letter_of_the_layout() {
-        let french = layout("AZERTYUIOPQSDFGHJKLWXCVBN,");
-        assert_eq!(
-            [Key::W, Key::Z, Key::X, Key::C].map(|key| meaning(key, &french)),
-            [Key::Z, Key::W, Key::X, Key::C]
-        );
-        let german = layout("QWERTZUIOPASDFGHJKLYXCVBNM");
-        assert_eq!([Key::Y, Key::Z].map(|key| meaning(key, &german)), [Key::Z, Key::Y]);
-    }
-
-    #[test]
-    fn letter_at_no_reported_place_keeps_its_american_place() {
-        let dvorak = layout("',.PYFGCRLAOEUIDHTN;QJKXBM");
-        assert_eq!([Key::I, Key::B, Key::C].map(|key| meaning(key, &dvorak)), [Key::C, Key::X, Key::J]);
-        assert_eq!([Key::V, Key::Z].map(|key| meaning(key, &dvorak)), [Key::V, Key::Z]);
-        let russian = layout("йцукенгшщзфывапролдячсмить");
-        assert_eq!(meaning(Key::C, &russian), Key::C);
     }
 }

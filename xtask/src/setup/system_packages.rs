@@ -48,6 +48,8 @@ pub const DESKTOP: &[SystemPackage] = &[
     package("xvfb", Probe::Program("Xvfb"), "a virtual display"),
     package("openbox", Probe::Program("openbox"), "gives windows the keyboard focus"),
     package("xdotool", Probe::Program("xdotool"), "finds windows and types into them"),
+    package("x11-xkb-utils", Probe::Program("setxkbmap"), "sets keyboard layouts"),
+    package("libx11-data", Probe::Record, "sequences of dead keys"),
     package("imagemagick", Probe::Program("import"), "takes pictures of windows"),
     package("jackd2", Probe::Program("jackd"), "JACK server, without a sound card"),
     package("sndfile-tools", Probe::Program("sndfile-jackplay"), "plays files to a program"),
