@@ -1,5 +1,6 @@
 //! The editor: opens and closes with the host's window, and applies what the user chooses in it.
 
+mod accessibility;
 mod appearance;
 mod clipboard;
 mod controls;
@@ -45,6 +46,7 @@ use nice_plug_egui::{
 use sift_engine::user::preferences::{Preferences, ThemeChoice};
 use sift_engine::{Instance, ModelChoice};
 
+use self::accessibility::Accessibility;
 pub use self::appearance::Appearance;
 use self::fitted_editor::{FittedEditor, SharedWindowSize, fitted_size};
 use self::font_fallback::FontFallback;
@@ -165,6 +167,7 @@ impl NiceEguiApp for EditorApp {
             #[cfg(all(unix, not(target_os = "macos")))]
             keyboard: x11::window_id(frame.baseview_window()).and_then(x11::keyboard::Keyboard::connect),
         });
+        ctx.add_plugin(Accessibility::new(frame.baseview_window()));
         let size = frame.baseview_window().size();
         self.window_size.store(size);
         self.scale = size.scale_factor;

@@ -103,6 +103,16 @@ class Desktop:
         self._stack.callback(end)
         return program
 
+    def start_session_bus(self) -> None:
+        """Starts a D-Bus session bus, which starts the services of AT-SPI when they are needed."""
+        reader, writer = os.pipe()
+        self.start("dbus-daemon", "--session", "--nofork", f"--print-address={writer}", pass_fds=[writer])
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            address = answer.readline().strip()
+        assert address, "dbus-daemon opened no bus"
+        self.environment["DBUS_SESSION_BUS_ADDRESS"] = address
+
     def run(self, *command) -> bytes:
         """The output of a program that succeeds; empty if it fails."""
         arguments = [str(part) for part in command]

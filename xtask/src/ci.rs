@@ -24,6 +24,7 @@ pub fn run(full: bool) -> bool {
     steps.check("set-up: packages to build", || system_packages::ensure(system_packages::BUILD));
     steps.check("set-up: Ardour", || system_packages::ensure(system_packages::WORKSTATION));
     steps.check("set-up: virtual display", || system_packages::ensure(system_packages::DESKTOP));
+    steps.check("set-up: screen reader", || system_packages::ensure(system_packages::SCREEN_READER));
     steps.check("set-up: strace", || system_packages::ensure(system_packages::TRACING));
     steps.check("set-up: ffmpeg", || system_packages::ensure(system_packages::AUDIO_FILES));
     steps.check("set-up: Python", python::ensure_environments);

@@ -158,6 +158,7 @@ fn switch<T: Enum + PartialEq + Copy + 'static>(
         left = part.right();
         let response = ui.interact(part, ui.scope_id().with((param.name(), index)), Sense::click());
         response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, index == selected, name));
+        ui.ctx().accesskit_node_builder(response.id, |node| node.set_description(param.name()));
         paint_choice(ui, &response, part.shrink(2.0), name, (index == selected).then_some(colors), text);
         if response.clicked() && index != selected {
             set_once(param, T::from_index(index), setter);

@@ -1,7 +1,7 @@
 //! The meters: levels of input, output and removed sound with held peaks, and presence of the described sound.
 
 use egui::accesskit::Role;
-use egui::{Align2, Color32, Rect, Sense, Ui, WidgetInfo, pos2, remap_clamp, vec2};
+use egui::{Align2, Color32, Rect, Sense, Ui, WidgetInfo, lerp, pos2, remap_clamp, vec2};
 use sift_engine::dsp::analyzer::PeakLevels;
 
 use super::theme;
@@ -96,6 +96,15 @@ impl Meters {
 fn bar(ui: &Ui, rect: Rect, name: &str, description: &str, share: f32, held: Option<f32>, fill: Color32) {
     let response = ui.interact(rect, ui.scope_id().with(("meter", name)), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Meter, true, description));
+    let (value, range) = match held {
+        Some(held) => (lerp(RANGE, held), RANGE),
+        None => (100.0 * share, 0.0..=100.0),
+    };
+    ui.ctx().accesskit_node_builder(response.id, |node| {
+        node.set_numeric_value(value.into());
+        node.set_min_numeric_value((*range.start()).into());
+        node.set_max_numeric_value((*range.end()).into());
+    });
     let groove = rect.with_max_y(rect.bottom() - LABEL_HEIGHT);
     let at = |share: f32| groove.bottom() - share * groove.height();
     let painter = ui.painter();

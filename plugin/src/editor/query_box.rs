@@ -14,7 +14,7 @@ use sift_engine::{
 };
 
 use super::theme::{self, Severity};
-use super::{clipboard, heard_sounds};
+use super::{accessibility, clipboard, heard_sounds};
 
 /// Seconds without a keystroke after which the text takes effect.
 const TYPING_PAUSE: f64 = 0.4;
@@ -220,6 +220,9 @@ impl QueryBox {
             )
             .show(ui);
         let response = output.response.response;
+        ui.ctx().accesskit_node_builder(response.id, |node| {
+            node.set_label(format!("Sound to separate, slot {}", self.slot + 1));
+        });
         let outline = match response.has_focus() {
             true => Stroke::new(2.0, theme::of(ui).accent),
             false => Stroke::new(1.0, theme::of(ui).outline),
@@ -306,7 +309,7 @@ fn show_feedback_line<'a>(
                 for (piece, choice) in split_at_choices(text, choices) {
                     let Some(choice) = choice else {
                         // Hovering shows the full text.
-                        ui.add(Label::new(small(piece, color)).truncate());
+                        accessibility::announce(&ui.add(Label::new(small(piece, color)).truncate()));
                         continue;
                     };
                     let link = Label::new(small(piece, color).underline()).sense(Sense::click()).truncate();

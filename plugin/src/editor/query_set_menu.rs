@@ -102,7 +102,8 @@ impl QuerySetMenu {
         }
         ui.horizontal(|ui| {
             let field = TextEdit::singleline(&mut self.name).hint_text("Name of the set");
-            ui.add(field.desired_width(MENU_WIDTH - 80.0));
+            let field = ui.add(field.desired_width(MENU_WIDTH - 80.0));
+            ui.ctx().accesskit_node_builder(field.id, |node| node.set_label("Name of the set"));
             if ui.add_enabled(!self.name.trim().is_empty(), Button::new("Save")).clicked() {
                 let set = QuerySet { name: self.name.trim().into(), queries: texts.to_vec() };
                 self.problem = query_sets::save(&folder, &set).err();

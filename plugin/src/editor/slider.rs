@@ -1,6 +1,6 @@
 //! A slider for a parameter, set by dragging, wheel, keys or typing.
 
-use egui::accesskit::Action;
+use egui::accesskit::{Action, ActionData};
 use egui::text::CCursor;
 use egui::text_selection::CCursorRange;
 use egui::{
@@ -72,6 +72,7 @@ pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, style: 
     response.widget_info(|| {
         WidgetInfo::slider(ui.is_enabled(), f64::from(param.preview_plain(value)), param.name())
     });
+    describe(ui, &response, param, value);
     paint_bar(ui, &response, value, style.fill_from_default.then(|| param.default_normalized_value()), style);
 
     let painter = ui.painter();
@@ -127,8 +128,25 @@ fn drag(ui: &Ui, response: &Response, param: &FloatParam, setter: &ParamSetter<'
     drag.sent
 }
 
-/// Changes the value by steps: wheel over the bar, arrow keys with the focus, and assistive technology.
+/// Tells assistive technology the range of `param`, its `value` in words, and how to change it.
+fn describe(ui: &Ui, response: &Response, param: &FloatParam, value: f32) {
+    ui.ctx().accesskit_node_builder(response.id, |node| {
+        node.set_min_numeric_value(param.preview_plain(0.0).into());
+        node.set_max_numeric_value(param.preview_plain(1.0).into());
+        node.set_value(param.normalized_value_to_string(value, true));
+        for action in [Action::SetValue, Action::Increment, Action::Decrement] {
+            node.add_action(action);
+        }
+    });
+}
+
+/// Changes the value by steps: wheel over the bar, arrow keys with the focus, and assistive technology, which also sets it.
 fn step(ui: &Ui, response: &Response, param: &FloatParam, value: f32, setter: &ParamSetter<'_>) {
+    if let Some(value) = assistive_value(ui, response) {
+        let value = value.clamp(param.preview_plain(0.0), param.preview_plain(1.0));
+        set_once(param, value, setter);
+        return;
+    }
     let mut steps = assistive_steps(ui, response);
     if response.has_focus() {
         let arrows = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
@@ -165,6 +183,18 @@ fn step(ui: &Ui, response: &Response, param: &FloatParam, value: f32, setter: &P
 fn assistive_steps(ui: &Ui, response: &Response) -> i32 {
     let requests = |action| ui.input(|input| input.num_accesskit_action_requests(response.id, action) as i32);
     requests(Action::Increment) - requests(Action::Decrement)
+}
+
+/// Value set by assistive technology.
+fn assistive_value(ui: &Ui, response: &Response) -> Option<f32> {
+    ui.input(|input| {
+        let requests = input.accesskit_action_requests(response.id, Action::SetValue);
+        let values = requests.filter_map(|request| match request.data {
+            Some(ActionData::NumericValue(value)) => Some(value as f32),
+            _ => None,
+        });
+        values.filter(|value| value.is_finite()).last()
+    })
 }
 
 /// Upward movement of the wheel, in notches. With Shift, systems report it as sideways.
@@ -243,6 +273,7 @@ fn value_field(
         .frame(egui::Frame::NONE.fill(theme::of(ui).surface).corner_radius(3));
     let field = field.with_min_x(field.left().max(field.right() - MAX_FIELD_WIDTH));
     let response = ui.put(field, edit);
+    ui.ctx().accesskit_node_builder(id, |node| node.set_label(param.name()));
     if response.lost_focus() {
         let is_confirmed = ui.input(|input| !input.key_pressed(Key::Escape));
         if let Some(normalised) = param.string_to_normalized_value(&typed).filter(|_| is_confirmed) {

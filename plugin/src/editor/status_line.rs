@@ -6,6 +6,7 @@ use sift_engine::inference::provider::Provider;
 use sift_engine::package::speed_records::HEAVY_LOAD;
 use sift_engine::{Readiness, Snapshot};
 
+use super::accessibility;
 use super::theme::{self, Severity};
 
 /// Seconds for which a late mask is shown as a warning.
@@ -131,7 +132,7 @@ pub fn show(ui: &mut Ui, status: &StatusText) {
             // Keeps the corner free that the editor is resized with.
             ui.set_max_width(ui.available_width() - 16.0);
             if let Some(problem) = &status.problem {
-                ui.add(line(problem, theme::of(ui).warning, MAX_PROBLEM_ROWS));
+                accessibility::announce(&ui.add(line(problem, theme::of(ui).warning, MAX_PROBLEM_ROWS)));
             }
             ui.add(line(&status.facts, theme::of(ui).text_weak, 1));
         });

@@ -444,7 +444,7 @@ mod tests {
             "What was taken away",
             "Bypass",
             "Light theme",
-            "a person speaking",
+            "Sound to separate, slot 1",
             "Paste",
             "Listen to the rest",
             "Slot 1: a person speaking",

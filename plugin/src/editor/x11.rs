@@ -88,6 +88,10 @@ impl X11Connection {
         }
     }
 
+    /// Left, top, right and bottom edge of `window` on the screen, in pixels.
+    pub fn bounds(&mut self, window: Window) -> Option<Edges> {
+        self.server()?.bounds(window).ok()
+    }
 }
 
 x11rb::atom_manager! {
@@ -105,7 +109,7 @@ x11rb::atom_manager! {
 }
 
 /// A rectangle: left, top, right, bottom.
-type Edges = [i32; 4];
+pub type Edges = [i32; 4];
 
 fn edges(x: impl Into<i32>, y: impl Into<i32>, width: impl Into<i32>, height: impl Into<i32>) -> Edges {
     let (x, y) = (x.into(), y.into());
@@ -176,6 +180,13 @@ impl Server {
             }
         }
         Ok(false)
+    }
+
+    fn bounds(&self, window: Window) -> Result<Edges, ReplyError> {
+        let position = self.connection.translate_coordinates(window, self.root, 0, 0)?;
+        let size = self.connection.get_geometry(window)?.reply()?;
+        let position = position.reply()?;
+        Ok(edges(position.dst_x, position.dst_y, size.width, size.height))
     }
 
     /// The nearest managed window that contains `window`; `None` if `window` itself is managed.

@@ -62,6 +62,14 @@ pub const DESKTOP: &[SystemPackage] = &[
     package("mesa-vulkan-drivers", Probe::Record, "Vulkan without a graphics card"),
 ];
 
+/// Packages for the test by a screen reader's interface, AT-SPI.
+pub const SCREEN_READER: &[SystemPackage] = &[
+    package("dbus-daemon", Probe::Program("dbus-daemon"), "a session bus"),
+    package("at-spi2-core", Probe::Record, "the bus of assistive technology"),
+    package("python3-gi", Probe::Record, "bindings of the system's Python"),
+    package("gir1.2-atspi-2.0", Probe::Record, "reads and operates windows as screen readers do"),
+];
+
 /// Packages for the test of the audio thread's system calls.
 pub const TRACING: &[SystemPackage] =
     &[package("strace", Probe::Program("strace"), "lists the system calls of the audio thread")];
