@@ -4,6 +4,7 @@ mod accessibility;
 mod appearance;
 mod clipboard;
 mod controls;
+mod editor_window;
 mod fitted_editor;
 mod font_fallback;
 mod heard_sounds;
@@ -58,6 +59,7 @@ use self::size::{MIN_SIZE, is_choice, saved_size};
 pub use self::text_history::TextHistory;
 pub use self::threads::EditorThreads;
 use self::view::{EditorData, EditorView};
+use crate::host_link::HostLink;
 use crate::params::SiftParams;
 
 /// Time between two repaints while the spectrogram moves.
@@ -68,21 +70,23 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(40);
 /// The editor as the host sees it.
 pub type SiftEditor = FittedEditor<EditorApp>;
 
-/// Creates the editor that the host opens and closes. `threads` records the threads it is drawn on.
+/// Creates the editor that the host opens and closes. `threads` records the threads it is drawn on; `link` has the scale
+/// that the host tells.
 pub fn create(
     params: Arc<SiftParams>,
     instance: Arc<Instance>,
     threads: EditorThreads,
+    link: Arc<HostLink>,
 ) -> Option<SiftEditor> {
     *params.appearance.write() = Appearance::stored_in(Preferences::file());
     let size = saved_size(&params);
     let state = EguiEditorState::from_size(LogicalSize::new(size.x, size.y), 1.0);
     let resizable = ResizeHint::RESIZABLE.with_min_logical_size(LogicalSize::new(MIN_SIZE.x, MIN_SIZE.y));
     let settings = EguiNiceSettings::new().with_tile("Sift").with_resize_hint(resizable);
-    let app = EditorApp::new(params.clone(), instance, threads);
+    let app = EditorApp::new(params.clone(), instance, threads.clone());
     let (window_size, host_keys) = (app.window_size.clone(), app.host_keys.clone());
     let inner = create_egui_editor(state.clone(), RepaintNotifier::new(), settings, app)?;
-    Some(FittedEditor { inner, state, params, window_size, host_keys })
+    Some(FittedEditor { inner, state, params, window_size, host_keys, link, threads })
 }
 
 /// The editor as the toolkit runs it.

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use sift_engine::Instance;
 
 thread_local! {
@@ -49,6 +50,7 @@ pub struct HostLink {
     is_aux_unused: AtomicBool,
     /// Whether all outputs of the block so far are zero, and stay so until the input is not.
     is_silent: AtomicBool,
+    window_scale: Mutex<Option<f64>>,
 }
 
 impl HostLink {
@@ -105,6 +107,20 @@ impl HostLink {
     /// Stores the latency in samples. Returns whether it differs from the stored one.
     pub fn set_latency(&self, samples: u32) -> bool {
         self.latency.swap(samples, Ordering::AcqRel) != samples
+    }
+
+    /// Physical pixels per logical pixel of the editor's window, if the host has told it.
+    pub fn window_scale(&self) -> Option<f64> {
+        *self.window_scale.lock()
+    }
+
+    /// Stores the scale of the editor's window. Returns false if it cannot be one.
+    pub fn set_window_scale(&self, scale: f64) -> bool {
+        let is_scale = scale.is_finite() && scale > 0.0;
+        if is_scale {
+            *self.window_scale.lock() = Some(scale);
+        }
+        is_scale
     }
 
     /// Begins a block of the host, which nice-plug may pass on in parts.

@@ -119,7 +119,12 @@ impl Plugin for Sift {
 
     fn editor(&mut self, executor: AsyncExecutor<Self>) -> Option<SiftEditor> {
         self.link.set_schedule(move |notice| executor.execute_gui(notice));
-        editor::create(self.params.clone(), self.instance.clone(), self.editor_threads.clone())
+        editor::create(
+            self.params.clone(),
+            self.instance.clone(),
+            self.editor_threads.clone(),
+            self.link.clone(),
+        )
     }
 
     fn activate(

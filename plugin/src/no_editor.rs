@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sift_engine::Instance;
 
+use crate::host_link::HostLink;
 use crate::params::SiftParams;
 
 /// An editor that is never created.
@@ -19,6 +20,11 @@ impl EditorThreads {
 }
 
 /// Returns `None`: the host offers no window.
-pub fn create(_: Arc<SiftParams>, _: Arc<Instance>, _: EditorThreads) -> Option<SiftEditor> {
+pub fn create(
+    _: Arc<SiftParams>,
+    _: Arc<Instance>,
+    _: EditorThreads,
+    _: Arc<HostLink>,
+) -> Option<SiftEditor> {
     None
 }

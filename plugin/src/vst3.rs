@@ -16,6 +16,7 @@
 //! or reads and writes in pieces. [`Component`] checks indices, sizes and values, and passes on whole states.
 
 mod host_notifier;
+mod view;
 
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
@@ -46,6 +47,7 @@ use parking_lot::Mutex;
 use sift_engine::Config;
 
 use self::host_notifier::Vst3Notifier;
+use self::view::View;
 use crate::host_link::HostLink;
 use crate::{Sift, is_supported};
 
@@ -228,7 +230,11 @@ impl IEditControllerTrait for Component {
         normalizedParamToPlain(id: ParamID, normalized: ParamValue) -> ParamValue;
         getParamNormalized(id: ParamID) -> ParamValue;
         setParamNormalized(id: ParamID, value: ParamValue) -> tresult;
-        createView(name: FIDString) -> *mut IPlugView;
+    }
+
+    unsafe fn createView(&self, name: FIDString) -> *mut IPlugView {
+        // SAFETY: this is the host's call, passed on, which returns a view or null.
+        unsafe { View::wrap(IEditControllerTrait::createView(&self.inner, name), self.link.clone()) }
     }
 
     unsafe fn setComponentHandler(&self, handler: *mut IComponentHandler) -> tresult {

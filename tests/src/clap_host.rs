@@ -562,6 +562,13 @@ impl Instance {
         Ok(self.extension::<PluginGui>("gui")?.set_scale(&self.plugin.plugin_handle(), scale)?)
     }
 
+    /// Width and height that the editor has requested last since the last call.
+    pub fn take_requested_size(&self) -> Option<(u32, u32)> {
+        self.plugin.access_shared_handler(|shared| {
+            shared.requested_size.lock().expect("no thread panics with the lock").take()
+        })
+    }
+
     /// Destroys the editor.
     ///
     /// # Errors
@@ -942,6 +949,7 @@ struct Shared {
     restart_requested: AtomicBool,
     is_activating: AtomicBool,
     calls_in_activation: Mutex<Vec<&'static str>>,
+    requested_size: Mutex<Option<(u32, u32)>>,
 }
 
 impl Shared {
@@ -970,7 +978,9 @@ impl SharedHandler<'_> for Shared {
 impl HostGuiImpl for Shared {
     fn resize_hints_changed(&self) {}
 
-    fn request_resize(&self, _: GuiSize) -> Result<(), HostError> {
+    fn request_resize(&self, size: GuiSize) -> Result<(), HostError> {
+        let requested = Some((size.width, size.height));
+        *self.requested_size.lock().expect("no thread panics with the lock") = requested;
         Ok(())
     }
 

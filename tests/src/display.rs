@@ -22,8 +22,21 @@ impl Display {
     /// # Panics
     /// If Xvfb is missing, or opens no display.
     pub fn start(width: u16, height: u16) -> Self {
+        Self::start_with(width, height, &[])
+    }
+
+    /// Starts Xvfb without OpenGL.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_without_opengl(width: u16, height: u16) -> Self {
+        Self::start_with(width, height, &["-extension", "GLX"])
+    }
+
+    fn start_with(width: u16, height: u16, options: &[&str]) -> Self {
         let mut server = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", &format!("{width}x{height}x24"), "-nolisten", "tcp"])
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -110,6 +123,16 @@ impl HostWindow {
         };
         let geometry = self.connection.get_geometry(editor)?.reply()?;
         Ok(Some((geometry.width.into(), geometry.height.into())))
+    }
+
+    /// Destroys the plugin's window in this one, as hosts do that close it before they tell the plugin.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn destroy_editor(&self) -> Result<()> {
+        let children = self.connection.query_tree(self.id)?.reply()?.children;
+        let editor = *children.first().context("the plugin has no window")?;
+        Ok(self.connection.destroy_window(editor)?.check()?)
     }
 
     /// Whether a plugin has drawn its editor in the window: it has many more colours than an empty window.

@@ -22,6 +22,7 @@ const CHILD: &str = "SIFT_TEST_CHILD";
 pub struct TestEnvironment {
     models: Option<PathBuf>,
     display: Option<Display>,
+    has_opengl: bool,
     /// Settings, which the editor writes.
     settings: TempDir,
     /// Deletes the folder of `models` after the test.
@@ -31,7 +32,7 @@ pub struct TestEnvironment {
 impl Default for TestEnvironment {
     fn default() -> Self {
         let settings = tempfile::tempdir().expect("the folder for temporary files can be written to");
-        Self { models: None, display: None, settings, _folder: None }
+        Self { models: None, display: None, has_opengl: true, settings, _folder: None }
     }
 }
 
@@ -61,6 +62,11 @@ impl TestEnvironment {
         Self { display: Some(Display::start(width, height)), ..self }
     }
 
+    /// With a display, and without OpenGL: neither the display nor the machine has it.
+    pub fn with_display_without_opengl(self) -> Self {
+        Self { display: Some(Display::start_without_opengl(1600, 1200)), has_opengl: false, ..self }
+    }
+
     fn apply(&self, command: &mut Command) {
         let nowhere = crate::fixtures::repository().join("tests/no-such-folder");
         command
@@ -71,6 +77,12 @@ impl TestEnvironment {
             .env("XDG_CONFIG_HOME", self.settings.path());
         if let Some(models) = &self.models {
             command.env("SIFT_MODELS", models);
+        }
+        // The user's own screen reader reads no windows of tests.
+        command.env("DBUS_SESSION_BUS_ADDRESS", "disabled:");
+        if !self.has_opengl {
+            // Mesa's drivers, and the list of EGL's (libglvnd, EGL ICD enumeration).
+            command.env("LIBGL_DRIVERS_PATH", &nowhere).env("__EGL_VENDOR_LIBRARY_DIRS", &nowhere);
         }
         if let Some(display) = &self.display {
             // With more than one arena glibc keeps memory that ended threads have freed.

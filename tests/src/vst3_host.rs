@@ -12,8 +12,8 @@
 use std::ffi::c_void;
 use std::path::Path;
 use std::ptr::null_mut;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use libloading::Library;
@@ -25,7 +25,9 @@ use vst3::Steinberg::Vst::{
     SpeakerArrangement, SymbolicSampleSizes_::kSample32,
 };
 use vst3::Steinberg::{
-    IPluginBaseTrait, IPluginFactory, IPluginFactoryTrait, PClassInfo, int32, kResultOk, tresult,
+    IPlugFrame, IPlugFrameTrait, IPlugView, IPlugViewContentScaleSupport, IPlugViewContentScaleSupportTrait,
+    IPlugViewTrait, IPluginBaseTrait, IPluginFactory, IPluginFactoryTrait, PClassInfo, ViewRect, int32,
+    kPlatformTypeX11EmbedWindowID, kResultOk, tresult,
 };
 use vst3::{Class, ComPtr, ComWrapper, Steinberg::Vst::SpeakerArr};
 
@@ -118,6 +120,81 @@ impl IComponentHandlerTrait for Handler {
     }
 }
 
+/// The host's window around the editor, which keeps its size, whatever the plugin requests.
+struct Frame(Arc<Mutex<Vec<(u32, u32)>>>);
+
+impl Class for Frame {
+    type Interfaces = (IPlugFrame,);
+}
+
+impl IPlugFrameTrait for Frame {
+    unsafe fn resizeView(&self, _: *mut IPlugView, size: *mut ViewRect) -> tresult {
+        // SAFETY: the plugin passes a size.
+        let size = unsafe { *size };
+        self.0.lock().expect("no thread panics with the lock").push(width_and_height(&size));
+        kResultOk
+    }
+}
+
+fn width_and_height(size: &ViewRect) -> (u32, u32) {
+    ((size.right - size.left) as u32, (size.bottom - size.top) as u32)
+}
+
+/// The editor's view.
+pub struct View {
+    view: ComPtr<IPlugView>,
+    requests: Arc<Mutex<Vec<(u32, u32)>>>,
+    _frame: ComPtr<IPlugFrame>,
+}
+
+impl View {
+    /// Tells the plugin the scale of the window.
+    ///
+    /// # Errors
+    /// If the plugin refuses it.
+    pub fn set_scale(&self, scale: f32) -> Result<()> {
+        let view = self.view.cast::<IPlugViewContentScaleSupport>().context("the view takes no scale")?;
+        // SAFETY: the call has no pointers.
+        check(unsafe { view.setContentScaleFactor(scale) }, "setContentScaleFactor")
+    }
+
+    /// Width and height in pixels, as the plugin reports them.
+    ///
+    /// # Errors
+    /// If the plugin does not report them.
+    pub fn size(&self) -> Result<(u32, u32)> {
+        let mut size = ViewRect { left: 0, top: 0, right: 0, bottom: 0 };
+        // SAFETY: the size is valid during the call.
+        check(unsafe { self.view.getSize(&mut size) }, "getSize")?;
+        Ok(width_and_height(&size))
+    }
+
+    /// The last size that the plugin has requested since the last call.
+    pub fn take_requested_size(&self) -> Option<(u32, u32)> {
+        std::mem::take(&mut *self.requests.lock().expect("no thread panics with the lock")).pop()
+    }
+
+    /// Opens the editor in the X11 window `parent`, which must outlive it.
+    ///
+    /// # Errors
+    /// If the plugin opens none.
+    pub fn open(&self, parent: u32) -> Result<()> {
+        // SAFETY: the caller keeps the window.
+        let opened =
+            unsafe { self.view.attached(parent as usize as *mut c_void, kPlatformTypeX11EmbedWindowID) };
+        check(opened, "attached")
+    }
+
+    /// Closes the editor.
+    ///
+    /// # Errors
+    /// If none is open.
+    pub fn close(&self) -> Result<()> {
+        // SAFETY: the call has no pointers.
+        check(unsafe { self.view.removed() }, "removed")
+    }
+}
+
 /// # Errors
 /// If `result`, of the function `call`, is not the one of success.
 fn check(result: i32, call: &str) -> Result<()> {
@@ -174,6 +251,24 @@ impl Instance {
                 _library: library,
             })
         }
+    }
+
+    /// Creates the editor's view, which opens no window yet.
+    ///
+    /// # Errors
+    /// If the plugin has no editor.
+    pub fn create_view(&self) -> Result<View> {
+        let controller =
+            self.component.cast::<IEditController>().context("the component has no IEditController")?;
+        // SAFETY: the name is that of the editor's view, which the caller of `create` owns.
+        let view = unsafe { ComPtr::from_raw(controller.createView(c"editor".as_ptr())) };
+        let view = view.context("createView gave no view")?;
+        let requests = Arc::<Mutex<Vec<(u32, u32)>>>::default();
+        let frame = ComWrapper::new(Frame(requests.clone()));
+        let frame = frame.to_com_ptr::<IPlugFrame>().context("the frame has no IPlugFrame")?;
+        // SAFETY: the frame lives as long as the view.
+        check(unsafe { view.setFrame(frame.as_ptr()) }, "setFrame")?;
+        Ok(View { view, requests, _frame: frame })
     }
 
     /// The plugin's audio outputs.

@@ -1,6 +1,7 @@
 //! The bundled CLAP's editor, opened and closed many times while sound plays.
 
 use std::collections::HashMap;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use sift_tests::display::HostWindow;
 use sift_tests::fixtures::{clap_bundle, demo, late_hops};
 use sift_tests::metrics::median;
 use sift_tests::process::{eventually, load_factor, private_memory, seconds_by_thread, threads};
+use sift_tests::state::State;
 use sift_tests::subprocess::TestEnvironment;
 use sift_tests::{host_test, warm_up};
 
@@ -178,6 +180,48 @@ host_test!(
     }
 );
 
+fn xdotool(arguments: &[&str]) {
+    let status = Command::new("xdotool").args(arguments).status();
+    assert!(status.expect("xdotool is installed: `cargo xtask test` installs it").success());
+}
+
+/// Clicks at a place of the editor, in pixels, and then presses `keys`.
+fn operate(plugin: &mut Instance, (x, y): (u32, u32), keys: &[&str]) {
+    xdotool(&["mousemove", &x.to_string(), &y.to_string(), "click", "1"]);
+    plugin.wait(INPUT_INTERVAL);
+    for key in keys {
+        xdotool(&["key", key]);
+        plugin.wait(INPUT_INTERVAL);
+    }
+}
+
+/// Time between two inputs, in which some frames are drawn.
+const INPUT_INTERVAL: Duration = Duration::from_millis(300);
+/// Places in an editor of the default size.
+const TEXT_BOX: (u32, u32) = (250, 74);
+const PASTE_BUTTON: (u32, u32) = (687, 74);
+const SLOT_2: (u32, u32) = (265, 400);
+
+host_test!(copied_text_outlives_the_window, TestEnvironment::as_delivered().with_display(), {
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    let host = HostWindow::open(1000, 800).unwrap();
+    let open = |plugin: &mut Instance| {
+        plugin.open_editor(host.id()).unwrap();
+        assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
+    };
+    open(&mut plugin);
+    operate(&mut plugin, TEXT_BOX, &["ctrl+a", "ctrl+c"]);
+    plugin.close_editor().unwrap();
+    open(&mut plugin);
+    operate(&mut plugin, SLOT_2, &[]);
+    operate(&mut plugin, PASTE_BUTTON, &[]);
+    plugin.wait(Duration::from_secs(1));
+    plugin.close_editor().unwrap();
+    let texts = State::from_clap(&plugin.save_state().unwrap()).unwrap().queries().unwrap();
+    assert_eq!(texts[..2], ["a person speaking", "a person speaking"]);
+    assert_eq!(plugin.parameter_text("Active query").unwrap(), "2: a person speaking");
+});
+
 host_test!(editor_shown_later_than_created_is_drawn, TestEnvironment::as_delivered().with_display(), {
     let mut plugin = Instance::create(&clap_bundle()).unwrap();
     let host = HostWindow::open(1000, 800).unwrap();
@@ -258,3 +302,90 @@ host_test!(
         plugin.close_editor().unwrap();
     }
 );
+
+/// Keys of the X server by their codes: the places of Q, E and Y on an American keyboard, and its apostrophe.
+const Q_PLACE: &str = "24";
+const E_PLACE: &str = "26";
+const Y_PLACE: &str = "29";
+const APOSTROPHE_PLACE: &str = "48";
+
+host_test!(keys_are_composed_in_the_current_layout, TestEnvironment::as_delivered().with_display(), {
+    let layout = |arguments: &[&str]| {
+        let status = Command::new("setxkbmap").args(arguments).status();
+        assert!(status.expect("setxkbmap is installed: `cargo xtask test` installs it").success());
+    };
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    let host = HostWindow::open(1000, 800).unwrap();
+    layout(&["-layout", "us", "-variant", "intl"]);
+    plugin.open_editor(host.id()).unwrap();
+    assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
+    // The apostrophe of this layout is a dead key.
+    operate(&mut plugin, TEXT_BOX, &["ctrl+a", APOSTROPHE_PLACE, E_PLACE]);
+    layout(&["-layout", "fr"]);
+    operate(&mut plugin, TEXT_BOX, &["End", Q_PLACE]);
+    layout(&["-layout", "de"]);
+    operate(&mut plugin, TEXT_BOX, &["End", Y_PLACE, "Return"]);
+    assert_eq!(plugin.parameter_text("Active query").unwrap(), "1: éaz");
+    plugin.close_editor().unwrap();
+});
+
+host_test!(
+    editor_without_opengl_says_what_it_needs,
+    TestEnvironment::as_delivered().with_display_without_opengl(),
+    {
+        let mut plugin = Instance::create(&clap_bundle()).unwrap();
+        let host = HostWindow::open(1000, 800).unwrap();
+        plugin.open_editor(host.id()).unwrap();
+        let is_written = || host.shows(MESSAGE_BACKGROUND).unwrap() && host.shows(MESSAGE_TEXT).unwrap();
+        assert!(eventually(Duration::from_secs(20), is_written), "the window stays empty");
+        let (mixture, _) = Audio::read_wav(&demo("mixture.wav")).unwrap();
+        plugin.activate(RATE, BLOCK, Mode::Realtime).unwrap();
+        plugin.render(&mixture.slice(0..BLOCK), Blocks::of(BLOCK), &[]).unwrap();
+        plugin.close_editor().unwrap();
+        plugin.open_editor(host.id()).unwrap();
+        // Some hosts destroy the window first.
+        host.destroy_editor().unwrap();
+        plugin.close_editor().unwrap();
+    }
+);
+
+/// Colours of the window that tells what is missing.
+const MESSAGE_BACKGROUND: [u8; 3] = [0x20, 0x20, 0x24];
+const MESSAGE_TEXT: [u8; 3] = [0xe6, 0xe6, 0xe6];
+
+host_test!(editor_that_can_no_longer_draw_ends_no_host, TestEnvironment::as_delivered().with_display(), {
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    let host = HostWindow::open(1000, 800).unwrap();
+    for _ in 0..3 {
+        plugin.open_editor(host.id()).unwrap();
+        assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
+        host.destroy_editor().unwrap();
+        // Frames for which OpenGL has no window any more.
+        plugin.wait(Duration::from_millis(500));
+        plugin.close_editor().unwrap();
+    }
+});
+
+/// `size` in logical pixels at `scale`, as physical pixels.
+fn scaled((width, height): (u32, u32), scale: f64) -> (u32, u32) {
+    let physical = |length: u32| (f64::from(length) * scale).round() as u32;
+    (physical(width), physical(height))
+}
+
+host_test!(editor_follows_changes_of_its_scale, TestEnvironment::as_delivered().with_display(), {
+    let mut plugin = Instance::create(&clap_bundle()).unwrap();
+    let host = HostWindow::open(1600, 1200).unwrap();
+    plugin.open_editor(host.id()).unwrap();
+    assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
+    let unscaled = plugin.editor_size().unwrap();
+    for scale in [1.25, 1.67, 1.0, 2.0] {
+        plugin.set_editor_scale(scale).unwrap();
+        let expected = scaled(unscaled, scale);
+        assert_eq!(plugin.take_requested_size(), Some(expected), "requested of the host at {scale}");
+        assert_eq!(plugin.editor_size().unwrap(), expected, "reported at {scale}");
+        assert_eq!(host.editor_size().unwrap(), Some(expected), "shown at {scale}");
+        plugin.wait(Duration::from_secs(1));
+        assert_eq!(host.editor_size().unwrap(), Some(expected), "shown at {scale} after a second");
+    }
+    plugin.close_editor().unwrap();
+});

@@ -17,8 +17,8 @@ const TITLE_BAR_HEIGHT: f32 = 32.0;
 pub struct Screen {
     /// The part that is free for windows, in physical pixels.
     pub work_area: PhysicalSize<u32>,
-    /// Physical pixels per logical pixel, unless the host suggests another.
-    pub scale: f64,
+    /// Physical pixels per logical pixel, if the user has set it. It takes precedence over the host's.
+    pub scale: Option<f64>,
 }
 
 /// `size` in logical pixels, or the part of it that `work_area` has room for at `scale`.

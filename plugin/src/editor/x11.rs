@@ -1,6 +1,7 @@
 //! X11 requests that the toolkit does not make: keyboard focus for the host, the first frame, and the screen's size.
 
 pub mod keyboard;
+pub mod message_window;
 
 use nice_plug::editor::dpi::PhysicalSize;
 use nice_plug_egui::baseview::WindowContext;
@@ -167,7 +168,7 @@ impl Server {
         let dpi = resource_manager::new_from_default(&self.connection)
             .ok()
             .and_then(|resources| resources.get_value::<u32>("Xft.dpi", "").ok().flatten());
-        Ok(Screen { work_area, scale: dpi.map_or(1.0, |dpi| f64::from(dpi) / DPI_OF_SCALE_1) })
+        Ok(Screen { work_area, scale: dpi.map(|dpi| f64::from(dpi) / DPI_OF_SCALE_1) })
     }
 
     /// Whether one of the input methods that have registered still runs.
