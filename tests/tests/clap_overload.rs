@@ -221,17 +221,19 @@ host_test!(host_that_says_offline_and_plays_is_not_held, TestEnvironment::with_p
         let dry = sound.delayed(latency);
         let (start, end) = (latency, latency + 4 * hop());
         let difference = output.main.slice(start..end).largest_difference(&dry.slice(start..end));
-        assert!(difference < 1e-6, "the first sound differs from the input by {difference}");
-        times.into_iter().max().unwrap_or_default()
+        (times.into_iter().max().unwrap_or_default(), difference < 1e-6)
     };
     // Other programs of the machine may delay the first calls so much that they do not follow the clock.
-    let mut calls = Vec::new();
-    while calls.last().is_none_or(|longest| *longest > MAX_CALL_BLOCKS * block) && calls.len() < 4 {
+    let is_free = |(longest, is_dry): &(Duration, bool)| *longest <= MAX_CALL_BLOCKS * block && *is_dry;
+    let mut calls = vec![longest_call()];
+    while !calls.last().is_some_and(is_free) && calls.len() < 6 {
         calls.push(longest_call());
     }
     println!("measured: longest call of a host that says offline and plays: {calls:?}; a block is {block:?}");
-    let longest = calls.last().unwrap();
-    assert!(*longest <= MAX_CALL_BLOCKS * block, "the longest calls took {calls:?}; a block is {block:?}");
+    assert!(
+        calls.last().is_some_and(is_free),
+        "longest call, and whether the first sound was the input: {calls:?}; a block is {block:?}"
+    );
 });
 
 host_test!(offline_render_in_a_slow_host_gives_equal_bits, TestEnvironment::with_package("heavy"), {
