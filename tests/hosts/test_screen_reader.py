@@ -54,7 +54,7 @@ def test_every_control_has_a_role_a_name_and_a_value(read):
 def test_controls_have_the_roles_of_what_they_do(read):
     roles = Counter(node["role"] for node in read["tree"])
     # Eight slots, two modes, two outputs and three views of the spectrogram.
-    expected = {"frame": 1, "entry": 1, "slider": 5, "level bar": 4, "check box": 2, "radio button": 15}
+    expected = {"frame": 1, "entry": 1, "slider": 6, "level bar": 4, "check box": 2, "radio button": 15}
     assert {role: roles[role] for role in expected} == expected, roles
 
 

@@ -49,7 +49,9 @@ def render(program, case, rate, rest, stereo):
         mixture, output = Path(folder, "mixture.wav"), Path(folder, "target.wav")
         soundfile.write(mixture, case.mixture.T, rate, subtype="FLOAT")
         command = [program, "render", mixture, "--query", case.text, "--rest", rest, "--stereo", stereo]
-        subprocess.run([*map(str, command), "--output", str(output)], check=True, capture_output=True)
+        done = subprocess.run([*map(str, command), "--output", str(output)], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program}: cannot render: {done.stderr.strip()}")
         return soundfile.read(output, dtype="float32", always_2d=True)[0].T
 
 

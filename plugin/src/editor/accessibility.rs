@@ -253,7 +253,7 @@ mod tests {
         let mut editor = editor(&host, SIZE);
         editor.run_steps(3);
         let roles = check_controls(&editor);
-        for (role, count) in [(Role::TextInput, 1), (Role::Slider, 5), (Role::Meter, 4), (Role::CheckBox, 2)]
+        for (role, count) in [(Role::TextInput, 1), (Role::Slider, 6), (Role::Meter, 4), (Role::CheckBox, 2)]
         {
             assert_eq!(roles.iter().filter(|shown| **shown == role).count(), count, "{role:?}");
         }
