@@ -255,7 +255,7 @@ impl<A: NiceEguiApp> Editor for FittedEditor<A> {
             callbacks = Some(shared.clone());
             HostMethods { callbacks: Box::new(shared), ..host }
         });
-        let spawned = match self.inner.spawn(parent.clone(), wait_for_parent, scale, gui_context, host) {
+        let spawned = match self.inner.spawn(parent, wait_for_parent, scale, gui_context, host) {
             Ok(spawned) => spawned,
             #[cfg(all(unix, not(target_os = "macos")))]
             Err(problem) => return self.spawn_message(parent.as_ref(), problem),

@@ -85,7 +85,7 @@ impl IPlugViewTrait for View {
         unsafe {
             let frame = ComRef::from_raw(frame).map(|frame| frame.to_com_ptr());
             let frame = frame.and_then(|frame| Frame::wrap(frame, self.this.clone()));
-            self.inner.setFrame(frame.as_ref().map_or(null_mut(), |frame| frame.as_ptr()))
+            self.inner.setFrame(frame.as_ref().map_or(null_mut(), ComPtr::as_ptr))
         }
     }
 }
