@@ -199,21 +199,28 @@ fn operate(plugin: &mut Instance, (x, y): (u32, u32), keys: &[&str]) {
 const INPUT_INTERVAL: Duration = Duration::from_millis(300);
 /// Places in an editor of the default size.
 const TEXT_BOX: (u32, u32) = (250, 74);
-const PASTE_BUTTON: (u32, u32) = (687, 74);
-const SLOT_2: (u32, u32) = (265, 400);
+const PASTE_BUTTON: (u32, u32) = (703, 74);
+const SLOT_2: (u32, u32) = (265, 417);
 
 host_test!(copied_text_outlives_the_window, TestEnvironment::as_delivered().with_display(), {
     let mut plugin = Instance::create(&clap_bundle()).unwrap();
-    let host = HostWindow::open(1000, 800).unwrap();
+    plugin.activate(RATE, BLOCK, Mode::Realtime).unwrap();
     let open = |plugin: &mut Instance| {
+        // A new window has no picture of the last editor.
+        let host = HostWindow::open(1000, 800).unwrap();
         plugin.open_editor(host.id()).unwrap();
         assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
+        host
     };
-    open(&mut plugin);
+    let host = open(&mut plugin);
     operate(&mut plugin, TEXT_BOX, &["ctrl+a", "ctrl+c"]);
     plugin.close_editor().unwrap();
-    open(&mut plugin);
+    drop(host);
+    let _host = open(&mut plugin);
     operate(&mut plugin, SLOT_2, &[]);
+    // The host takes changed parameters with the next block.
+    plugin.process_empty(&[]).unwrap();
+    plugin.wait(INPUT_INTERVAL);
     operate(&mut plugin, PASTE_BUTTON, &[]);
     plugin.wait(Duration::from_secs(1));
     plugin.close_editor().unwrap();
@@ -378,7 +385,7 @@ host_test!(editor_follows_changes_of_its_scale, TestEnvironment::as_delivered().
     plugin.open_editor(host.id()).unwrap();
     assert!(eventually(Duration::from_secs(20), || host.is_drawn().unwrap()), "the editor stays empty");
     let unscaled = plugin.editor_size().unwrap();
-    for scale in [1.25, 1.67, 1.0, 2.0] {
+    for scale in [1.25, 1.67, 1.0, 1.75] {
         plugin.set_editor_scale(scale).unwrap();
         let expected = scaled(unscaled, scale);
         assert_eq!(plugin.take_requested_size(), Some(expected), "requested of the host at {scale}");

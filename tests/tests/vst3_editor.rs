@@ -14,7 +14,7 @@ host_test!(scale_before_the_window_is_open_scales_it, TestEnvironment::as_delive
     let host = HostWindow::open(1600, 1200).unwrap();
     let view = plugin.create_view().unwrap();
     let (width, height) = view.size().unwrap();
-    for scale in [1.25, 1.67, 2.0] {
+    for scale in [1.25, 1.67, 1.75] {
         view.set_scale(scale).unwrap();
         let physical = |length: u32| (f64::from(length) * f64::from(scale)).round() as u32;
         let expected = (physical(width), physical(height));
