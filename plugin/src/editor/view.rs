@@ -466,6 +466,8 @@ mod tests {
             "Floor: -80.0 dB",
             "Smoothing",
             "Smoothing: 0.0 ms",
+            "Stereo",
+            "Stereo: 100.0 %",
             "Output gain",
             "Output gain: 0.0 dB",
         ];
@@ -482,7 +484,7 @@ mod tests {
             editor.run_steps(4);
             let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
             let status = editor.get_by_label_contains("Not running").rect();
-            for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Output gain"] {
+            for slider in ["Mask strength", "Sharpness", "Floor", "Smoothing", "Stereo", "Output gain"] {
                 let rect = editor.get_by_role_and_label(Role::Slider, slider).rect();
                 assert!(screen.contains_rect(rect), "{slider} at {rect} is outside of {size}");
                 assert!(rect.bottom() < status.top(), "{slider} at {rect} is under the status at {status}");
