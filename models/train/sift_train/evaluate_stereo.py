@@ -116,7 +116,7 @@ def make_markdown(figures):
     """Formats the figures as a table."""
     lines = [
         "SI-SDR over both channels, and the mean of each, in dB; how far the level difference of the target's channels moves, "
-        "in dB; spectral flatness of what is left while the target is silent (0 to 1); each by the mask alone → with the "
+        "in dB; spectral flatness of what is left while the target is silent (0 to 1); by the mask alone, and with the "
         "filter. Last: share of mixtures that lose more than 0.5 dB.",
         "",
         "| list | cases | SI-SDR | of each channel | picture | flatness | worse |",
@@ -124,7 +124,7 @@ def make_markdown(figures):
     ]
 
     def cell(values, digits):
-        return "–" if values is None else " → ".join(f"{value:.{digits}f}" for value in values)
+        return "–" if values is None else ", ".join(f"{value:.{digits}f}" for value in values)
 
     for name, row in figures.items():
         cells = [cell(row["both"], 2), cell(row["channels"], 2), cell(row["picture"], 1), cell(row["flatness"], 3)]

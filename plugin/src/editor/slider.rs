@@ -5,7 +5,7 @@ use egui::text::CCursor;
 use egui::text_selection::CCursorRange;
 use egui::{
     Align2, Color32, CornerRadius, CursorIcon, Event, EventFilter, Id, Key, MouseWheelUnit, Rect, Response,
-    Sense, TextEdit, Ui, Vec2, WidgetInfo, emath, pos2, vec2,
+    Sense, TextEdit, TextWrapMode, Ui, Vec2, WidgetInfo, WidgetText, emath, pos2, vec2,
 };
 use nice_plug::prelude::*;
 
@@ -75,16 +75,14 @@ pub fn slider(ui: &mut Ui, param: &FloatParam, setter: &ParamSetter<'_>, style: 
     describe(ui, &response, param, value);
     paint_bar(ui, &response, value, style.fill_from_default.then(|| param.default_normalized_value()), style);
 
-    let painter = ui.painter();
-    let label = painter.text(
-        line.left_top(),
-        Align2::LEFT_TOP,
-        param.name(),
+    let field = value_field(ui, line, id.with("value"), param, value, setter, style);
+    let name = WidgetText::from(param.name()).into_galley(
+        ui,
+        Some(TextWrapMode::Truncate),
+        field.left() - line.left() - 4.0,
         theme::font(style.text),
-        theme::of(ui).text_weak,
     );
-    let field = Rect::from_min_max(pos2(label.right() + 4.0, line.top()), line.max);
-    value_field(ui, field, id.with("value"), param, value, setter, style);
+    ui.painter().galley_with_override_text_color(line.min, name, theme::of(ui).text_weak);
     response
 }
 
@@ -234,21 +232,21 @@ fn paint_bar(ui: &Ui, response: &Response, value: f32, origin: Option<f32>, styl
     }
 }
 
-/// Draws the value as text, which a click turns into a text field.
+/// Draws the value at the right of `line` as text, which a click turns into a text field. Returns what it covers.
 fn value_field(
     ui: &mut Ui,
-    field: Rect,
+    line: Rect,
     id: Id,
     param: &FloatParam,
     value: f32,
     setter: &ParamSetter<'_>,
     style: &SliderStyle,
-) {
+) -> Rect {
     let text = param.normalized_value_to_string(value, true);
     let Some(mut typed) = ui.data(|data| data.get_temp::<String>(id)) else {
         let galley =
             ui.painter().layout_no_wrap(text.clone(), theme::font(style.value_text), theme::of(ui).text);
-        let rect = Align2::RIGHT_TOP.align_size_within_rect(galley.size(), field);
+        let rect = Align2::RIGHT_TOP.align_size_within_rect(galley.size(), line);
         let response = ui.interact(rect, id.with("click"), Sense::click()).on_hover_cursor(CursorIcon::Text);
         response.widget_info(|| {
             WidgetInfo::labeled(egui::accesskit::Role::Button, true, format!("{}: {text}", param.name()))
@@ -262,7 +260,7 @@ fn value_field(
             ui.memory_mut(|memory| memory.request_focus(id));
             ui.data_mut(|data| data.insert_temp(id, text));
         }
-        return;
+        return rect;
     };
 
     let edit = TextEdit::singleline(&mut typed)
@@ -271,7 +269,7 @@ fn value_field(
         .align(Align2::RIGHT_TOP)
         .hint_text(param.name())
         .frame(egui::Frame::NONE.fill(theme::of(ui).surface).corner_radius(3));
-    let field = field.with_min_x(field.left().max(field.right() - MAX_FIELD_WIDTH));
+    let field = line.with_min_x(line.left().max(line.right() - MAX_FIELD_WIDTH));
     let response = ui.put(field, edit);
     ui.ctx().accesskit_node_builder(id, |node| node.set_label(param.name()));
     if response.lost_focus() {
@@ -283,6 +281,7 @@ fn value_field(
     } else {
         ui.data_mut(|data| data.insert_temp(id, typed));
     }
+    field
 }
 
 #[cfg(test)]
