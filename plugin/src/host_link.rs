@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+#[cfg(any(feature = "editor", feature = "vst3"))]
 use parking_lot::Mutex;
 use sift_engine::Instance;
 
@@ -50,6 +51,7 @@ pub struct HostLink {
     is_aux_unused: AtomicBool,
     /// Whether all outputs of the block so far are zero, and stay so until the input is not.
     is_silent: AtomicBool,
+    #[cfg(any(feature = "editor", feature = "vst3"))]
     window_scale: Mutex<Option<f64>>,
 }
 
@@ -110,11 +112,13 @@ impl HostLink {
     }
 
     /// Physical pixels per logical pixel of the editor's window, if the host has told it.
+    #[cfg(feature = "editor")]
     pub fn window_scale(&self) -> Option<f64> {
         *self.window_scale.lock()
     }
 
     /// Stores the scale of the editor's window. Returns false if it cannot be one.
+    #[cfg(feature = "vst3")]
     pub fn set_window_scale(&self, scale: f64) -> bool {
         let is_scale = scale.is_finite() && scale > 0.0;
         if is_scale {

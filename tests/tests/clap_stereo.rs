@@ -18,11 +18,11 @@ fn plugin() -> Instance {
     Instance::create(&fixtures::clap_bundle()).unwrap()
 }
 
-/// A tone of the band on the left, one at its edge in the centre, and one outside on the right.
+/// A tone at the edge of the band on the left, and one beyond it on the right.
 fn tones() -> Audio {
     Audio::from_fn(2, FRAMES, |channel, frame| {
-        let sine = |frequency: f64| 0.2 * (TAU * frequency * frame as f64 / RATE).sin() as f32;
-        sine(1_000.0) + if channel == 0 { sine(400.0) } else { sine(2_000.0) }
+        let frequency = if channel == 0 { 900.0 } else { 1_200.0 };
+        0.4 * (TAU * frequency * frame as f64 / RATE).sin() as f32
     })
 }
 

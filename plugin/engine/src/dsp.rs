@@ -21,6 +21,22 @@ pub(crate) fn sanitize(sample: f32) -> f32 {
 }
 
 #[cfg(test)]
+pub(crate) mod test_signals {
+    /// Deterministic noise within ±0.5 (xorshift; Marsaglia, 2003).
+    pub fn noise(samples: usize) -> Vec<f32> {
+        let mut state = 0x2545_f491_u32;
+        (0..samples)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                state as f32 / u32::MAX as f32 - 0.5
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

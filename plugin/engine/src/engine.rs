@@ -221,6 +221,9 @@ impl Engine {
 
     /// Keeps the mask of frame `due`, of a silence, so that smoothing goes on from it. The frame is not synthesised.
     fn rest(&mut self, due: u64, shape: &MaskShaping) {
+        if !self.idle.is_unused() {
+            self.channels.skip_silence();
+        }
         if let RequestState::Done(request) = self.masks.take(due) {
             if request.has_mask && !self.idle.is_unused() {
                 self.mask.update(&request.mask, &MaskShaping { smoothing: 0.0, ..*shape });

@@ -76,6 +76,8 @@ pub struct SpatialFilter {
     neighbour: Vec<[f32; LANES]>,
     /// Weight of the means of before after a hop.
     keep: f32,
+    /// Frames of silence since the last one of the means.
+    skipped: u32,
     /// What the means are of.
     origin: MaskOrigin,
     filtered: [Box<[Complex32]>; 2],
@@ -105,6 +107,7 @@ impl SpatialFilter {
                 .map(|block| std::array::from_fn(|lane| neighbour(LANES * block + lane)))
                 .collect(),
             keep: (-grid.hop_seconds() as f32 / MEMORY_SECONDS).exp(),
+            skipped: 0,
             origin: MaskOrigin::default(),
             filtered: [0; 2].map(|_| vec![Complex32::ZERO; bins].into()),
         }
@@ -114,6 +117,12 @@ impl SpatialFilter {
     pub fn clear(&mut self) {
         self.means.fill(Classes::default());
         self.spatial.fill(Classes::default());
+        self.skipped = 0;
+    }
+
+    /// Takes note of a frame of silence, which is not processed.
+    pub fn skip_silence(&mut self) {
+        self.skipped = self.skipped.saturating_add(1);
     }
 
     /// Returns the spectra of the left and the right channel times `gain` per bin, with `amount` of the difference that
@@ -140,7 +149,8 @@ impl SpatialFilter {
 
     /// Takes a frame into the means.
     fn learn(&mut self, [left, right]: [&[Complex32]; 2], gain: &[Complex32], floor: f32) {
-        let (keep, new) = (f32x8::splat(self.keep), 1.0 - self.keep);
+        let frames = std::mem::take(&mut self.skipped).saturating_add(1);
+        let (keep, new) = (f32x8::splat(self.keep.powf(frames as f32)), 1.0 - self.keep);
         let inputs = left.chunks(LANES).zip(right.chunks(LANES)).zip(gain.chunks(LANES));
         let blocks = self.means.iter_mut().zip(&self.spatial).zip(&mut self.share);
         for (((left, right), gain), ((mean, spatial), share)) in inputs.zip(blocks) {
@@ -224,7 +234,7 @@ mod tests {
     use super::*;
     use crate::dsp::grid::SpectrogramFormat;
     use crate::dsp::stft::WindowFunction;
-    use crate::engine::tests::noise;
+    use crate::dsp::test_signals::noise;
 
     const FORMAT: SpectrogramFormat =
         SpectrogramFormat { sample_rate: 32_000, n_fft: 256, hop: 128, window: WindowFunction::SqrtHann };
@@ -360,6 +370,43 @@ mod tests {
         let means = filter.means.clone();
         filter.process(spectra, &mask, SpatialControls { origin: None, ..CONTROLS });
         assert_eq!(filter.means, means);
+    }
+
+    #[test]
+    fn skipped_silence_leaves_what_processed_silence_leaves() {
+        let mut sounds = Sounds::new();
+        let (mut skipping, mut processing) = (filter(), filter());
+        let frames: Vec<_> = (0..200).map(|_| scene(&mut sounds, 0.0, 1.0)).collect();
+        let silence = vec![Complex32::ZERO; BINS];
+        let mut last = [const { Vec::new() }; 2];
+        for (number, Scene { mixture, mask, .. }) in frames.iter().enumerate() {
+            for (filter, last) in [&mut skipping, &mut processing].into_iter().zip(&mut last) {
+                *last = filter.process([&mixture[0], &mixture[1]], mask, CONTROLS).concat();
+            }
+            if number == 100 {
+                for _ in 0..1000 {
+                    skipping.skip_silence();
+                    processing.process([&silence, &silence], mask, CONTROLS);
+                }
+            }
+        }
+        assert!(last[0].iter().zip(&last[1]).all(|(a, b)| (a - b).norm() < 1e-5));
+    }
+
+    #[test]
+    fn no_bin_is_louder_than_in_the_input() {
+        let (mut filter, mut sounds) = (filter(), Sounds::new());
+        for frame in 0..400 {
+            // Places that come near to each other.
+            let Scene { mixture, mask, .. } =
+                scene(&mut sounds, 0.45, 0.45 + 0.5 * (1.0 - frame as f32 / 400.0));
+            let filtered = filter.process([&mixture[0], &mixture[1]], &mask, CONTROLS);
+            for bin in 0..BINS {
+                let power = |channels: [Complex32; 2]| channels[0].norm_sqr() + channels[1].norm_sqr();
+                let input = power([mixture[0][bin], mixture[1][bin]]);
+                assert!(power([filtered[0][bin], filtered[1][bin]]) <= 1.0001 * input);
+            }
+        }
     }
 
     #[test]

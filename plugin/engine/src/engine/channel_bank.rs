@@ -69,6 +69,13 @@ impl ChannelBank {
         self.forget_places();
     }
 
+    /// Takes note of a frame of silence that is not synthesised.
+    pub fn skip_silence(&mut self) {
+        if let Some(filter) = &mut self.spatial {
+            filter.skip_silence();
+        }
+    }
+
     fn forget_places(&mut self) {
         if let Some(filter) = &mut self.spatial {
             filter.clear();

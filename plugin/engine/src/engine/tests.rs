@@ -11,6 +11,7 @@ use super::*;
 use crate::dsp::grid::SpectrogramFormat;
 use crate::dsp::mixer::Mode;
 use crate::dsp::stft::WindowFunction;
+pub(crate) use crate::dsp::test_signals::noise;
 use crate::engine::block::Config;
 use crate::model_service::ModelSource;
 use crate::package::SeparatorSection;
@@ -129,19 +130,6 @@ fn play(
         output.residual.extend(residual);
     }
     output
-}
-
-/// Deterministic noise within ±0.5 (xorshift; Marsaglia, 2003).
-pub(crate) fn noise(samples: usize) -> Vec<f32> {
-    let mut state = 0x2545_f491_u32;
-    (0..samples)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state as f32 / u32::MAX as f32 - 0.5
-        })
-        .collect()
 }
 
 pub(crate) fn sine(samples: usize, hertz: f64, rate: f64) -> Vec<f32> {

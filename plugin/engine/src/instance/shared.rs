@@ -12,7 +12,6 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::Engine;
 use crate::engine::block::Config;
 use crate::instance::handover::Handover;
-use crate::instance::processor::Processor;
 use crate::instance::snapshot::MonitoredEngine;
 use crate::model_service::ModelSource;
 use crate::package::search::ModelChoice;
@@ -155,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// Drops `processor` on a background thread.
-    pub fn drop_in_background(&self, processor: Processor) {
+    /// Drops a stopped `processor` on a background thread.
+    pub fn drop_in_background(&self, processor: impl Send + 'static) {
         self.stopping.fetch_add(1, Ordering::AcqRel);
         let guard = StoppingGuard(self.stopping.clone());
         // If the thread cannot be started, the processor is dropped with its closure, here.

@@ -207,10 +207,15 @@ impl Classes {
     }
 
     /// The target in `input` by the Wiener filter, for its `share` of the variance. The covariances have trace 1.
+    ///
+    /// It is made as quiet as the input where it would be louder, as it can be where the covariances are nearly parallel.
     pub fn filter(self, share: f32x8, input: [ComplexLanes; 2]) -> [ComplexLanes; 2] {
         let Self { target, rest } = self.map(Covariance::with_diffuse);
         let mixture = target * share + rest * (1.0 - share);
-        target.apply(mixture.solve(input)).map(|channel| channel * share)
+        let filtered = target.apply(mixture.solve(input));
+        let power = |[left, right]: [ComplexLanes; 2]| left.norm_sqr() + right.norm_sqr();
+        let limit = (power(input) / power(filtered).fast_max(f32x8::splat(SILENCE))).sqrt();
+        filtered.map(|channel| channel * share.fast_min(limit))
     }
 
     /// Moves `share` to the most likely one for `input` in a Gaussian model. The covariances have trace 1.
