@@ -266,17 +266,17 @@ const PROCESSOR_TIME_LIMITS: [(u64, u64); 2] = [(200_000, 200_000), (16_000, 200
 
 #[cfg(target_os = "linux")]
 host_test!(limit_of_realtime_processor_time_does_not_end_the_host, TestEnvironment::with_package("heavy"), {
-    let mut plugin = Instance::create(&clap_bundle()).unwrap();
-    let state = State::from_clap(&plugin.save_state().unwrap()).unwrap();
-    // The network computes longer than the limits for each hop.
-    plugin.load_state(&state.with_query(1, "x3584").to_clap()).unwrap();
     for (soft, hard) in PROCESSOR_TIME_LIMITS {
+        // Between the limits no plugin runs: a thread would have to keep a limit that it has already passed.
         let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
         // SAFETY: the call only reads `limit`.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &limit) }, 0);
+        let mut plugin = Instance::create(&clap_bundle()).unwrap();
+        let state = State::from_clap(&plugin.save_state().unwrap()).unwrap();
+        // The network computes longer than the limits for each hop.
+        plugin.load_state(&state.with_query(1, "x3584").to_clap()).unwrap();
         plugin.activate(RATE, BLOCK, Mode::Realtime).unwrap();
         let sound = Audio::sine(2, 96_000, RATE, 100.0, 0.5);
         plugin.render(&sound, Blocks::of(BLOCK).in_real_time(), &[]).unwrap();
-        plugin.deactivate();
     }
 });
