@@ -92,12 +92,19 @@ pub struct QueueState {
     /// Requests of streams before this one are stale.
     oldest_stream: AtomicU32,
     closed: AtomicBool,
+    /// Whether the audio thread may wait for the newest request.
+    is_newest_awaited: AtomicBool,
 }
 
 impl QueueState {
     /// Whether the reply to a request is no longer needed.
     pub fn is_stale(&self, request: &MaskRequest) -> bool {
         request.stream < self.oldest_stream.load(Ordering::Acquire)
+    }
+
+    /// Whether the audio thread may wait for the newest request, so that none comes too late.
+    pub fn is_newest_awaited(&self) -> bool {
+        self.is_newest_awaited.load(Ordering::Acquire)
     }
 
     /// Whether the engine has ended, so that the separator thread ends.
@@ -163,6 +170,8 @@ impl AudioEndpoint {
 
     /// Sends a request to the separator thread.
     pub fn send(&mut self, request: Box<MaskRequest>) {
+        // Before the request, so that the separator sees it with the request.
+        self.state.is_newest_awaited.store(request.wait.is_wait_allowed(), Ordering::Release);
         if let Err(error) = self.requests.try_send(request) {
             // The separator thread has ended; the frame stays dry.
             self.pool.push(error.into_inner());

@@ -219,7 +219,8 @@ impl SeparatorLoop {
                 priority.begin_run();
             }
             // The network goes on after the gap without a reset, which would harm more.
-            let is_skipped = !wait_allowed && self.is_behind();
+            // A host that works ahead sends its first requests before it is known to be ahead.
+            let is_skipped = !wait_allowed && self.is_behind() && !self.endpoint.state.is_newest_awaited();
             request.has_mask =
                 !is_skipped && !self.endpoint.state.is_stale(&request) && self.separate(&mut request);
             self.analyzer.push_frame(&request.magnitude, request.has_mask.then_some(&*request.mask));
