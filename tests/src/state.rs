@@ -69,6 +69,14 @@ impl State {
         self
     }
 
+    /// The ids of all parameters.
+    ///
+    /// # Panics
+    /// If the state has none.
+    pub fn parameter_ids(&self) -> Vec<String> {
+        self.0["params"].as_object().expect("the state has parameters").keys().cloned().collect()
+    }
+
     /// This state with the plain value `value` of the parameter `id`.
     pub fn with_parameter(mut self, id: &str, value: Value) -> Self {
         self.0["params"][id] = value;

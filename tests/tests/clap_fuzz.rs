@@ -34,20 +34,6 @@ const AUX_PORTS: [AuxPorts; 6] = [
     AuxPorts::NoChannels,
     AuxPorts::OneBuffer,
 ];
-/// Parameters with their ids in the state.
-const IDS: [&str; 11] = [
-    "strength",
-    "mode",
-    "query",
-    "sharpness",
-    "floor",
-    "smooth",
-    "gain",
-    "listen",
-    "bypass",
-    "revision",
-    "rest",
-];
 const TEXTS: [&str; 7] =
     ["", "speech", "everything but drums", "말소리 빼고", "🎹\u{200d}\u{301}", "\0\n\t\"\\", "((("];
 
@@ -122,6 +108,7 @@ fn blocks(random: &mut Random, max_block: usize) -> Blocks {
 
 /// `state` with some values replaced, most of them by invalid ones.
 fn changed(mut state: State, random: &mut Random) -> State {
+    let ids = state.parameter_ids();
     for _ in 0..random.between(0, 5) {
         let value = match random.between(0, 7) {
             0 => json!(null),
@@ -133,7 +120,7 @@ fn changed(mut state: State, random: &mut Random) -> State {
             6 => json!([1, "two"]),
             _ => json!(1e308),
         };
-        state = state.with_parameter(pick(random, &IDS), value);
+        state = state.with_parameter(&ids[random.between(0, ids.len() - 1)], value);
     }
     if random.between(0, 1) == 0 {
         state.with_query(random.between(1, 8), pick(random, &TEXTS))

@@ -794,3 +794,29 @@ fn offline_render_in_a_slow_host_has_the_bits_of_a_fast_one() {
         assert_same(&render(Duration::from_millis(own)), &fast);
     }
 }
+
+#[test]
+fn host_that_is_ahead_gets_the_first_mask_of_a_busy_separator() {
+    // With blocks of up to this size the host is 20 ms ahead when the first mask is due.
+    const BLOCK: usize = 577;
+    let is_busy = Arc::new(AtomicBool::new(false));
+    let will_be_busy = is_busy.clone();
+    let factory = fake(move |_, _, mask| {
+        if is_busy.swap(false, Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        mask.fill(Complex32::new(0.5, 0.0));
+    });
+    let mut engine = engine(factory, Config { offline: false, ..config(48_000.0, BLOCK) });
+    let input = noise(48_000);
+    play(&mut engine, &input, TestControls::default(), || BLOCK);
+    // A frame that the reset makes stale. The separator is at it while the first frames after the reset are sent.
+    will_be_busy.store(true, Ordering::SeqCst);
+    play(&mut engine, &input[..1000], TestControls::default(), || BLOCK);
+    engine.reset();
+    let late = engine.status().faults().late;
+    let output = play(&mut engine, &input, TestControls::default(), || BLOCK);
+    assert_eq!(engine.status().faults().late, late);
+    let half: Vec<_> = delayed(&input, engine.latency()).iter().map(|sample| 0.5 * sample).collect();
+    assert!(largest_difference(&output.main, &half) < 1e-5);
+}
